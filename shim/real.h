@@ -1,0 +1,94 @@
+/* real - libc's own functions, whatever is interposed above them. The only dlsym of the shim.
+ *
+ * Every entry works from the first instruction on: until real_init() has looked a name up, the entry looks it
+ * up itself and goes on. Nothing here allocates, locks or changes errno beyond what the function called does.
+ */
+#ifndef CMM_REAL_H
+#define CMM_REAL_H
+
+#include <netdb.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* X(result, name, parameters, arguments) */
+#define REAL_FUNCTIONS(X)                                                                                    \
+    X(int, socket, (int family, int type, int protocol), (family, type, protocol))                           \
+    X(int, connect, (int fd, const struct sockaddr *to, socklen_t len), (fd, to, len))                       \
+    X(int, bind, (int fd, const struct sockaddr *to, socklen_t len), (fd, to, len))                          \
+    X(int, listen, (int fd, int backlog), (fd, backlog))                                                     \
+    X(int, accept, (int fd, struct sockaddr *from, socklen_t *len), (fd, from, len))                         \
+    X(int, accept4, (int fd, struct sockaddr *from, socklen_t *len, int flags), (fd, from, len, flags))      \
+    X(int, close, (int fd), (fd))                                                                            \
+    X(int, close_range, (unsigned first, unsigned last, int flags), (first, last, flags))                    \
+    X(void, closefrom, (int first), (first))                                                                 \
+    X(int, shutdown, (int fd, int how), (fd, how))                                                           \
+    X(int, dup, (int fd), (fd))                                                                              \
+    X(int, dup2, (int from, int to), (from, to))                                                             \
+    X(int, dup3, (int from, int to, int flags), (from, to, flags))                                           \
+    X(int, fcntl, (int fd, int command, void *arg), (fd, command, arg))                                      \
+    X(int, fcntl64, (int fd, int command, void *arg), (fd, command, arg))                                    \
+    X(int, ioctl, (int fd, unsigned long request, void *arg), (fd, request, arg))                            \
+    X(int, setsockopt, (int fd, int level, int name, const void *val, socklen_t len),                        \
+      (fd, level, name, val, len))                                                                           \
+    X(int, getsockopt, (int fd, int level, int name, void *val, socklen_t *len),                             \
+      (fd, level, name, val, len))                                                                           \
+    X(int, getsockname, (int fd, struct sockaddr *addr, socklen_t *len), (fd, addr, len))                    \
+    X(int, getpeername, (int fd, struct sockaddr *addr, socklen_t *len), (fd, addr, len))                    \
+    X(ssize_t, send, (int fd, const void *buf, size_t len, int flags), (fd, buf, len, flags))                \
+    X(ssize_t, sendto,                                                                                       \
+      (int fd, const void *buf, size_t len, int flags, const struct sockaddr *to, socklen_t tolen),          \
+      (fd, buf, len, flags, to, tolen))                                                                      \
+    X(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags), (fd, msg, flags))                     \
+    X(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags), (fd, msgs, count, flags))    \
+    X(ssize_t, write, (int fd, const void *buf, size_t len), (fd, buf, len))                                 \
+    X(ssize_t, writev, (int fd, const struct iovec *iov, int count), (fd, iov, count))                       \
+    X(ssize_t, sendfile, (int out, int in, off_t *offset, size_t len), (out, in, offset, len))               \
+    X(ssize_t, sendfile64, (int out, int in, off64_t *offset, size_t len), (out, in, offset, len))           \
+    X(ssize_t, recv, (int fd, void *buf, size_t len, int flags), (fd, buf, len, flags))                      \
+    X(ssize_t, recvfrom,                                                                                     \
+      (int fd, void *buf, size_t len, int flags, struct sockaddr *from, socklen_t *fromlen),                 \
+      (fd, buf, len, flags, from, fromlen))                                                                  \
+    X(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags), (fd, msg, flags))                           \
+    X(int, recvmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout),    \
+      (fd, msgs, count, flags, timeout))                                                                     \
+    X(ssize_t, read, (int fd, void *buf, size_t len), (fd, buf, len))                                        \
+    X(ssize_t, readv, (int fd, const struct iovec *iov, int count), (fd, iov, count))                        \
+    X(int, poll, (struct pollfd * fds, nfds_t count, int timeout), (fds, count, timeout))                    \
+    X(int, ppoll, (struct pollfd * fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask), \
+      (fds, count, timeout, mask))                                                                           \
+    X(int, select, (int count, fd_set *rd, fd_set *wr, fd_set *ex, struct timeval *timeout),                 \
+      (count, rd, wr, ex, timeout))                                                                          \
+    X(int, pselect,                                                                                          \
+      (int count, fd_set *rd, fd_set *wr, fd_set *ex, const struct timespec *timeout, const sigset_t *mask), \
+      (count, rd, wr, ex, timeout, mask))                                                                    \
+    X(int, epoll_ctl, (int epfd, int op, int fd, struct epoll_event *event), (epfd, op, fd, event))          \
+    X(int, epoll_wait, (int epfd, struct epoll_event *events, int max, int timeout),                         \
+      (epfd, events, max, timeout))                                                                          \
+    X(int, epoll_pwait, (int epfd, struct epoll_event *events, int max, int timeout, const sigset_t *mask),  \
+      (epfd, events, max, timeout, mask))                                                                    \
+    X(int, epoll_pwait2,                                                                                     \
+      (int epfd, struct epoll_event *events, int max, const struct timespec *timeout, const sigset_t *mask), \
+      (epfd, events, max, timeout, mask))                                                                    \
+    X(int, getaddrinfo,                                                                                      \
+      (const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret_list),     \
+      (node, service, hints, ret_list))
+
+struct real {
+#define REAL_POINTER(result, name, parameters, arguments) result(*name) parameters;
+    REAL_FUNCTIONS(REAL_POINTER)
+#undef REAL_POINTER
+};
+
+extern struct real real;
+
+/* Looks everything up. Called by the constructor and by whoever comes first; again does no harm. */
+void real_init(void);
+
+/* The kernel itself, without libc: usable before everything, also where `syscall' is interposed. */
+long real_syscall(long number, long a, long b, long c, long d, long e, long f);
+
+#endif
