@@ -1,0 +1,74 @@
+/* options - the socket options a program has set.
+ * A list in the order of first setting, since some depend on others. The caller holds the shim's lock.
+ * Multicast memberships add up instead of replacing one another; so they are appended. */
+#include "options.h"
+#include "real.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool adds_up(int level, int name) {
+    if (level == IPPROTO_IP)
+        return name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP || name == MCAST_JOIN_GROUP ||
+               name == MCAST_LEAVE_GROUP || name == IP_ADD_SOURCE_MEMBERSHIP ||
+               name == IP_DROP_SOURCE_MEMBERSHIP;
+    return level == IPPROTO_IPV6 && (name == IPV6_JOIN_GROUP || name == IPV6_LEAVE_GROUP ||
+                                     name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP);
+}
+
+static struct option *option_new(int level, int name, const void *value, socklen_t len) {
+    struct option *o = malloc(sizeof *o + len);
+    if (!o)
+        return NULL;
+    *o = (struct option){.level = level, .name = name, .len = len};
+    if (len)
+        memcpy(o->value, value, len);
+    return o;
+}
+
+int options_put(struct options *o, int level, int name, const void *value, socklen_t len) {
+    struct option *fresh = option_new(level, name, value, len);
+    if (!fresh)
+        return -ENOMEM;
+    struct option **at = &o->first;
+    o->last = NULL;
+    while (*at && ((*at)->level != level || (*at)->name != name || adds_up(level, name))) {
+        o->last = *at;
+        at = &(*at)->next;
+    }
+    if (*at) {
+        fresh->next = (*at)->next;
+        free(*at);
+    }
+    *at = fresh;
+    for (o->last = fresh; o->last->next;)
+        o->last = o->last->next;
+    return 0;
+}
+
+const struct option *options_find(const struct options *o, int level, int name) {
+    const struct option *at = o->first;
+    while (at && (at->level != level || at->name != name))
+        at = at->next;
+    return at;
+}
+
+int options_replay(const struct options *o, int fd) {
+    int failed = 0;
+    for (const struct option *at = o->first; at; at = at->next)
+        if (real.setsockopt(fd, at->level, at->name, at->value, at->len) < 0 && !failed)
+            failed = -errno;
+    return failed;
+}
+
+void options_finish(struct options *o) {
+    while (o->first) {
+        struct option *at = o->first;
+        o->first = at->next;
+        free(at);
+    }
+    o->last = NULL;
+}

@@ -1,0 +1,81 @@
+/* stash - bytes the library keeps for a socket.
+ * A list of chunks, one per message or send. The caller holds the shim's lock. Deliberately absent: limits,
+ * which belong to those who know the socket's buffers. */
+#include "stash.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int stash_push(struct stash *s, const void *bytes, size_t len) {
+    struct stash_chunk *c = malloc(sizeof *c + len);
+    if (!c)
+        return -ENOMEM;
+    *c = (struct stash_chunk){.len = len};
+    memcpy(c->bytes, bytes, len);
+    if (s->last)
+        s->last->next = c;
+    else
+        s->first = c;
+    s->last = c;
+    s->bytes += len;
+    return 0;
+}
+
+static void drop_first(struct stash *s) {
+    struct stash_chunk *c = s->first;
+    s->first = c->next;
+    if (!s->first)
+        s->last = NULL;
+    s->bytes -= c->len - c->done;
+    free(c);
+}
+
+static size_t copy_out(const struct iovec *iov, int count, size_t at, const unsigned char *from, size_t len) {
+    size_t copied = 0;
+    for (int i = 0; i < count && copied < len; i++) {
+        if (at >= iov[i].iov_len) {
+            at -= iov[i].iov_len;
+            continue;
+        }
+        size_t part = iov[i].iov_len - at;
+        if (part > len - copied)
+            part = len - copied;
+        memcpy((unsigned char *)iov[i].iov_base + at, from + copied, part);
+        copied += part;
+        at = 0;
+    }
+    return copied;
+}
+
+size_t stash_take(struct stash *s, const struct iovec *iov, int count, bool stream, bool peek,
+                  size_t *ret_full) {
+    size_t taken = 0;
+    *ret_full = 0;
+    for (struct stash_chunk *c = s->first, *after; c; c = after) {
+        after = c->next;
+        size_t len = c->len - c->done;
+        size_t part = copy_out(iov, count, taken, c->bytes + c->done, len);
+        taken += part;
+        *ret_full += stream ? part : len;
+        if (!peek && stream && part < len) {
+            c->done += part;
+            s->bytes -= part;
+        } else if (!peek) {
+            drop_first(s);
+        }
+        if (!stream || part < len)
+            break;
+    }
+    return taken;
+}
+
+void stash_trim(struct stash *s, size_t keep) {
+    while (s->first && s->bytes - (s->first->len - s->first->done) >= keep)
+        drop_first(s);
+}
+
+void stash_finish(struct stash *s) {
+    while (s->first)
+        drop_first(s);
+}
