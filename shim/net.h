@@ -1,4 +1,5 @@
-/* net - the networks as the scout last told them, and which one to pick. Pure; the caller holds the shim's lock. */
+/* net - the networks as the scout last told them, and which one to pick. Pure; the caller holds the shim's
+ * lock. */
 #ifndef CMM_NET_H
 #define CMM_NET_H
 
@@ -6,8 +7,8 @@
 #include <stdbool.h>
 
 struct net_table {
-    bool                 spoken; /* a scout has ever spoken */
-    struct wire_snapshot now;    /* count 0 until then */
+    bool spoken;              /* a scout has ever spoken */
+    struct wire_snapshot now; /* count 0 until then */
 };
 
 enum { NET_SETTLE_MS = 2000 };
@@ -24,19 +25,20 @@ const struct wire_network *net_find_ifindex(const struct net_table *t, uint32_t 
 /* It offers every label in labels (labels 0: any). Says nothing of its state. */
 bool net_matches(const struct wire_network *n, uint64_t labels);
 
-/* It is offered and has an address of that family (AF_INET, AF_INET6). */
+/* It is offered and has an address of that family (AF_INET, AF_INET6; AF_UNSPEC: of either). */
 bool net_usable(const struct wire_network *n, int family);
 
-/* The best usable network for labels: by the preference of the lowest labeled bit that has one, then by metric, then by
- * position. NULL: none. */
+/* The best usable network for labels: by the preference of the lowest labeled bit that has one, then by
+ * metric, then by position. NULL: none. */
 const struct wire_network *net_pick(const struct net_table *t, uint64_t labels, int family);
 
 /* No listed network can ever have that family, though some are listed. */
 bool net_never(const struct net_table *t, int family);
 
-/* It matches and is offered but lacks the family, for longer than it may still be settling (now_ms: CLOCK_MONOTONIC, low 32
- * bits). With *ret_settling: the ms after which asking again makes sense, 0 if none. True only if a matching network is up,
- * none of those has the family and none is settling. */
-bool net_unreachable(const struct net_table *t, uint64_t labels, int family, uint32_t now_ms, uint32_t *ret_settling);
+/* It matches and is offered but lacks the family, for longer than it may still be settling (now_ms:
+ * CLOCK_MONOTONIC, low 32 bits). With *ret_settling: the ms after which asking again makes sense, 0 if none.
+ * True only if a matching network is up, none of those has the family and none is settling. */
+bool net_unreachable(const struct net_table *t, uint64_t labels, int family, uint32_t now_ms,
+                     uint32_t *ret_settling);
 
 #endif

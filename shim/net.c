@@ -1,0 +1,112 @@
+/* net - the networks as the scout last told them, and which one to pick.
+ *
+ * Pure: reads one table and decides. The snapshot has passed wire_check, so indices in it are good. The
+ * caller holds the shim's lock, and keeps no pointer into the table beyond it. Clocks are the caller's.
+ */
+#include "net.h"
+
+#include <sys/socket.h>
+
+enum { UNORDERED = WIRE_PREF_ORDER };
+
+static uint8_t family_flags(int family, uint8_t flag4, uint8_t flag6) {
+    return family == AF_INET ? flag4 : family == AF_INET6 ? flag6 : (uint8_t)(flag4 | flag6);
+}
+
+/* The preference that speaks for labels; NULL: none does. */
+static const struct wire_pref *find_pref(const struct net_table *t, uint64_t labels) {
+    const struct wire_pref *found = NULL;
+    for (uint32_t i = 0; i < t->now.pref_count; i++) {
+        const struct wire_pref *p = &t->now.prefs[i];
+        if ((labels >> p->bit & 1) && (!found || p->bit < found->bit))
+            found = p;
+    }
+    return found;
+}
+
+static int place_in(const struct wire_pref *p, uint32_t index) {
+    for (int k = 0; p && k < p->count; k++)
+        if (p->order[k] == index)
+            return k;
+    return UNORDERED;
+}
+
+/* How long a network may still be settling. An instant just ahead is another CPU's, not 49 days ago. */
+static uint32_t settling_ms(const struct wire_network *n, uint32_t now_ms) {
+    uint32_t age = now_ms - n->since_ms;
+    if (age > UINT32_MAX - NET_SETTLE_MS)
+        age = 0;
+    return age < NET_SETTLE_MS ? NET_SETTLE_MS - age : 0;
+}
+
+void net_apply(struct net_table *t, const struct wire_snapshot *s) {
+    memcpy(&t->now, s, wire_snapshot_size(s->count));
+    t->spoken = true;
+}
+
+const struct wire_network *net_find(const struct net_table *t, uint64_t id) {
+    for (uint32_t i = 0; id && i < t->now.count; i++)
+        if (t->now.networks[i].id == id)
+            return &t->now.networks[i];
+    return NULL;
+}
+
+const struct wire_network *net_find_ifindex(const struct net_table *t, uint32_t ifindex) {
+    for (uint32_t i = 0; ifindex && i < t->now.count; i++)
+        if (t->now.networks[i].ifindex == ifindex)
+            return &t->now.networks[i];
+    return NULL;
+}
+
+bool net_matches(const struct wire_network *n, uint64_t labels) {
+    return (n->labels & labels) == labels;
+}
+
+bool net_usable(const struct wire_network *n, int family) {
+    return n->state == WIRE_NET_UP && (n->flags & family_flags(family, WIRE_HAS4, WIRE_HAS6));
+}
+
+const struct wire_network *net_pick(const struct net_table *t, uint64_t labels, int family) {
+    const struct wire_pref *pref = find_pref(t, labels);
+    const struct wire_network *best = NULL;
+    int best_place = 0;
+    for (uint32_t i = 0; i < t->now.count; i++) {
+        const struct wire_network *n = &t->now.networks[i];
+        if (!net_matches(n, labels) || !net_usable(n, family))
+            continue;
+        int place = place_in(pref, i);
+        if (!best || place < best_place || (place == best_place && n->metric < best->metric)) {
+            best = n;
+            best_place = place;
+        }
+    }
+    return best;
+}
+
+bool net_never(const struct net_table *t, int family) {
+    uint8_t want = family_flags(family, WIRE_EVER4 | WIRE_HAS4, WIRE_EVER6 | WIRE_HAS6);
+    for (uint32_t i = 0; i < t->now.count; i++)
+        if (t->now.networks[i].flags & want)
+            return false;
+    return t->now.count > 0;
+}
+
+bool net_unreachable(const struct net_table *t, uint64_t labels, int family, uint32_t now_ms,
+                     uint32_t *ret_settling) {
+    bool any = false;
+    *ret_settling = 0;
+    for (uint32_t i = 0; i < t->now.count; i++) {
+        const struct wire_network *n = &t->now.networks[i];
+        if (!net_matches(n, labels) || n->state != WIRE_NET_UP)
+            continue;
+        if (net_usable(n, family)) {
+            *ret_settling = 0;
+            return false;
+        }
+        any = true;
+        uint32_t left = settling_ms(n, now_ms);
+        if (left > *ret_settling)
+            *ret_settling = left;
+    }
+    return any && *ret_settling == 0;
+}
