@@ -1,5 +1,6 @@
-/* scout_link - the shim's wire to the scout: subscription socket, mailbox queue, bell. No threads, no lock: its caller
- * owns it. All descriptors are CLOEXEC, non-blocking in effect, and moved to high numbers out of the program's way. */
+/* scout_link - the shim's wire to the scout: subscription socket, mailbox queue, bell. No threads, no lock:
+ * its caller owns it. All descriptors are CLOEXEC, non-blocking in effect, and moved to high numbers out of
+ * the program's way. */
 #ifndef CMM_SCOUT_LINK_H
 #define CMM_SCOUT_LINK_H
 
@@ -8,19 +9,20 @@
 #include <sys/types.h>
 
 struct scout_link {
-    int           sock;  /* -1: not connected */
-    int           queue; /* -1: snapshots come over sock */
+    int sock;              /* -1: not connected */
+    int queue;             /* -1: snapshots come over sock */
     unsigned long dropped; /* messages that failed wire_check */
 };
 
 #define SCOUT_LINK_NONE ((struct scout_link){-1, -1, 0})
 
-/* Subscribes with the first trusted scout that place_candidate(name) finds and waits (at most about a second) for its first
- * snapshot. tid: the listening thread, for the SIGHUP. 0, or -ENOENT/-ECONNREFUSED (nobody there), or -errno. */
+/* Subscribes with the first trusted scout that place_candidate(name) finds and waits (at most about a second)
+ * for its first snapshot. tid: the listening thread, for the SIGHUP. 0, or -ENOENT/-ECONNREFUSED (nobody
+ * there), or -errno. */
 int scout_link_open(struct scout_link *l, const char *name, pid_t tid, struct wire_snapshot *ret_first);
 
-/* The next snapshot from queue or socket, never blocking. 1 with it (already checked), 0: no more, -EPIPE: the scout is gone
- * (close, then open again). */
+/* The next snapshot from queue or socket, never blocking. 1 with it (already checked), 0: no more, -EPIPE:
+ * the scout is gone (close, then open again). */
 int scout_link_receive(struct scout_link *l, struct wire_snapshot *ret);
 
 /* Sends a report; its header is filled in here. 0, -EAGAIN (try later), -EPIPE. */
@@ -28,14 +30,15 @@ int scout_link_report(struct scout_link *l, struct wire_report *report);
 
 void scout_link_close(struct scout_link *l);
 
-/* Opens the bell of the first candidate that has a trusted one, for reading, non-blocking: it polls HUP when a scout starts
- * to listen. A descriptor, or -errno. */
+/* Opens the bell of the first candidate that has a trusted one, for reading, non-blocking: it polls HUP when
+ * a scout starts to listen. A descriptor, or -errno. */
 int scout_link_bell(const char *name);
 
 /* One short conversation of its own: the user labels' names. 0 or -errno. */
 int scout_link_labels(const char *name, struct label_names *ret);
 
-/* A descriptor's duplicate at a high number, CLOEXEC; closes fd; fd itself (made CLOEXEC) where there is no room. */
+/* A descriptor's duplicate at a high number, CLOEXEC; closes fd; fd itself (made CLOEXEC) where there is no
+ * room. */
 int scout_link_lift(int fd);
 
 #endif
