@@ -1,4 +1,5 @@
-/* place - where a scout of some name listens, and whether it may be believed. Shared by shim, scout and tools. */
+/* place - where a scout of some name listens, and whether it may be believed. Shared by shim, scout and
+ * tools. */
 #ifndef CMM_PLACE_H
 #define CMM_PLACE_H
 
@@ -7,15 +8,16 @@
 
 enum { PLACE_MAX = sizeof(((struct sockaddr_un *)0)->sun_path) };
 
-/* The directory a scout of this user serves from: /run/cmm for root, else $XDG_RUNTIME_DIR/cmm, else /tmp/cmm-UID.
- * 0, or -ENAMETOOLONG. */
+/* The directory a scout of this user serves from: /run/cmm for root, else $XDG_RUNTIME_DIR/cmm, else
+ * /tmp/cmm-UID. 0, or -ENAMETOOLONG. */
 int place_own_dir(char *ret_dir, size_t len);
 
-/* NAME.sock in the own directory, or name itself if it has a '/'. -EINVAL for an empty name or one that starts with '.'. */
+/* NAME.sock in the own directory, or name itself if it has a '/'. -EINVAL for an empty name or one that
+ * starts with '.'. */
 int place_own_socket(const char *name, char *ret_path, size_t len);
 
-/* Where a client looks, in order: index 0, 1, ...; name NULL or empty: "scout". A path stands alone; a name is the user's own,
- * then /run/cmm/NAME.sock. 1 with the path, 0 when there are no more, or -errno. */
+/* Where a client looks, in order: index 0, 1, ...; name NULL or empty: "scout". A path stands alone; a name
+ * is the user's own, then /run/cmm/NAME.sock. 1 with the path, 0 when there are no more, or -errno. */
 int place_candidate(const char *name, int index, char *ret_path, size_t len);
 
 /* The bell beside a socket: NAME.bell for NAME.sock. */

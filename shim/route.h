@@ -5,16 +5,17 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-/* Never carried by a chosen network: loopback, link-local, multicast, broadcast, unspecified. IPv4-mapped IPv6 is IPv4. Pure. */
+/* Never carried by a chosen network: loopback, link-local, multicast, broadcast, unspecified. IPv4-mapped
+ * IPv6 is IPv4. Pure. */
 bool route_special(const struct sockaddr *to);
 
 struct route {
     unsigned ifindex; /* it leaves by */
-    bool     local;   /* one of the machine's own addresses, or broadcast or multicast by the routing table */
+    bool local;       /* one of the machine's own addresses, or broadcast or multicast by the routing table */
 };
 
-/* 0, or -ENETUNREACH (and the like) where there is no route, or -errno when it cannot be asked. oif: as if bound to this
- * interface, 0: not bound. */
+/* 0, or -ENETUNREACH (and the like) where there is no route, or -errno when it cannot be asked. oif: as if
+ * bound to this interface, 0: not bound. */
 int route_get(const struct sockaddr *to, unsigned oif, struct route *ret);
 
 #endif
