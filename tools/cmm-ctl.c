@@ -1,0 +1,337 @@
+/* cmm-ctl - status and control of the scout: a table of subcommands.
+ *
+ * Everything a command needs from the scout is asked before it runs (its `parts`), so that a command only
+ * looks and prints. One thread, no state beyond struct ctl. Exit codes are the contract's: 0 done, 1 no,
+ * 2 usage, 3 no scout answers; one clear line on stderr for each but 0. Nothing is printed here that came
+ * from outside without ctl_escape().
+ */
+#include "ctl_print.h"
+#include "ctl_why.h"
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { DONE = 0, NO = 1, USAGE = 2, SILENT = 3 };
+
+struct ctl {
+    const char *scout;
+    bool json;
+    int64_t limit_ms; /* of wait; -1: none */
+    struct ctl_client client;
+    struct ctl_view view;
+    char **args;
+};
+
+struct command {
+    const char *name, *argument;
+    unsigned parts; /* to ask before it runs */
+    int (*run)(struct ctl *);
+    const char *help;
+};
+
+__attribute__((format(printf, 2, 3))) static int fail(int code, const char *format, ...) {
+    char line[512], shown[1024];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(line, sizeof line, format, list);
+    va_end(list);
+    ctl_escape(line, shown, sizeof shown);
+    fflush(stdout);
+    fprintf(stderr, "cmm-ctl: %s\n", shown);
+    return code;
+}
+
+static int status(struct ctl *c) {
+    if (c->json)
+        ctl_json(&c->view, CTL_STATUS | CTL_NETWORKS | CTL_SUBSCRIBERS);
+    else
+        ctl_print_status(&c->view);
+    return DONE;
+}
+
+static int labels(struct ctl *c) {
+    if (c->json)
+        ctl_json(&c->view, CTL_LABELS);
+    else
+        ctl_print_labels(&c->view);
+    return DONE;
+}
+
+static int networks(struct ctl *c) {
+    if (c->json)
+        ctl_json(&c->view, CTL_NETWORKS);
+    else
+        ctl_print_networks(&c->view);
+    return DONE;
+}
+
+static int subscribers(struct ctl *c) {
+    if (c->json)
+        ctl_json(&c->view, CTL_SUBSCRIBERS);
+    else
+        ctl_print_subscribers(&c->view);
+    return DONE;
+}
+
+static int64_t now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* The offered networks that match, alone in the view. */
+static bool keep_matching(struct wire_snapshot *s, uint64_t wanted) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < s->count; i++)
+        if (s->networks[i].state == WIRE_NET_UP && (s->networks[i].labels & wanted) == wanted)
+            s->networks[kept++] = s->networks[i];
+    s->count = kept;
+    return kept > 0;
+}
+
+/* Seen by others in `cmm-ctl subscribers` and `why`. */
+static int report_waiting(struct ctl *c, uint64_t wanted) {
+    struct wire_report report = {.count = 1,
+                                 .wants = {{.labels = wanted, .since_ms = ctl_now(), .count = 1}}};
+    return ctl_client_send(&c->client, &report.header, WIRE_REPORT, sizeof report);
+}
+
+enum { LATE = 0, CAME = 1, REFUSED = 2 };
+
+/* LATE, CAME or REFUSED, or -errno. */
+static int await_network(struct ctl *c, uint64_t wanted) {
+    struct wire_subscribe subscribe = {.program = "cmm-ctl"};
+    union ctl_message m;
+    int64_t end = c->limit_ms < 0 ? -1 : now_ms() + c->limit_ms;
+    bool reported = false;
+    int r = ctl_client_send(&c->client, &subscribe.header, WIRE_SUBSCRIBE, sizeof subscribe);
+    while (r >= 0) {
+        int64_t left = end < 0 ? -1 : end > now_ms() ? end - now_ms() : 0;
+        r = ctl_client_receive(&c->client, left > INT32_MAX ? INT32_MAX : (int)left, &m);
+        if (r == 0 && (end >= 0 && now_ms() >= end))
+            return LATE;
+        if (r == WIRE_DONE && m.done.error)
+            return ctl_client_refused(&c->client, &m.done), REFUSED;
+        if (r != WIRE_SNAPSHOT)
+            continue;
+        memcpy(&c->view.networks, &m.snapshot, m.header.size);
+        if (keep_matching(&c->view.networks, wanted))
+            return CAME;
+        r = reported ? 0 : report_waiting(c, wanted);
+        reported = true;
+    }
+    return r;
+}
+
+static int wait_for(struct ctl *c) {
+    uint64_t wanted;
+    char bad[LABEL_NAME];
+    if (label_parse(c->args[0], &c->view.names, &wanted, bad) < 0)
+        return fail(USAGE, "unknown label '%s'", bad);
+    int r = await_network(c, wanted);
+    if (r < 0 || r == REFUSED)
+        return fail(r < 0 ? SILENT : NO, "%s", c->client.why);
+    if (c->json) {
+        if (r == LATE)
+            c->view.networks.count = 0;
+        ctl_json(&c->view, CTL_NETWORKS);
+    }
+    return r == CAME ? DONE : fail(NO, "no network for %s in %g s", c->args[0], (double)c->limit_ms / 1000);
+}
+
+static void print_event(const struct wire_event *e) {
+    char text[4 * WIRE_TEXT], at[32] = "";
+    time_t seconds = (time_t)(e->at_ms / 1000);
+    struct tm local;
+    if (localtime_r(&seconds, &local))
+        strftime(at, sizeof at, "%H:%M:%S", &local);
+    ctl_escape(e->text, text, sizeof text);
+    printf("%s.%03u %s\n", at, (unsigned)(e->at_ms % 1000), text);
+}
+
+static int watch(struct ctl *c) {
+    union ctl_message m;
+    int r = ctl_client_ask(&c->client, WIRE_ASK_WATCH);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    while (r >= 0 && !ferror(stdout)) {
+        r = ctl_client_receive(&c->client, -1, &m);
+        if (r == WIRE_DONE && m.done.error)
+            return fail(NO, "%s", (ctl_client_refused(&c->client, &m.done), c->client.why));
+        if (r != WIRE_EVENT)
+            continue;
+        if (c->json)
+            ctl_json_event(&m.event);
+        else
+            print_event(&m.event);
+    }
+    return r < 0 ? fail(SILENT, "%s", c->client.why) : DONE;
+}
+
+static int set(struct ctl *c, enum wire_action action, const char *network) {
+    struct wire_set set = {.action = action};
+    int error;
+    if (strlen(network) >= sizeof set.network)
+        return fail(NO, "no network '%s'", network);
+    strcpy(set.network, network);
+    if (ctl_client_send(&c->client, &set.header, WIRE_SET, sizeof set) < 0 ||
+        ctl_client_done(&c->client, &error) < 0)
+        return fail(SILENT, "%s", c->client.why);
+    return error ? fail(NO, "%s", c->client.why) : DONE;
+}
+
+static int up(struct ctl *c) {
+    return set(c, WIRE_SET_UP, c->args[0]);
+}
+
+static int down(struct ctl *c) {
+    return set(c, WIRE_SET_DOWN, c->args[0]);
+}
+
+static int automatic(struct ctl *c) {
+    return set(c, WIRE_SET_AUTO, c->args[0]);
+}
+
+static int reload(struct ctl *c) {
+    return set(c, WIRE_SET_RELOAD, "");
+}
+
+static int why(struct ctl *c) {
+    char *end;
+    unsigned long pid = strtoul(c->args[0], &end, 10);
+    if (c->args[0][0] < '0' || c->args[0][0] > '9' || *end || pid == 0 || pid > INT32_MAX)
+        return fail(USAGE, "'%s' is not a process id", c->args[0]);
+    if (!ctl_why_select(&c->view, (uint32_t)pid))
+        return fail(NO, "process %lu is not known to the scout: it waits for nothing that libcmm knows of",
+                    pid);
+    if (c->json)
+        ctl_json(&c->view, CTL_NETWORKS | CTL_SUBSCRIBERS);
+    else
+        ctl_why_print(&c->view);
+    return DONE;
+}
+
+enum { ALL_PARTS = CTL_STATUS | CTL_LABELS | CTL_NETWORKS | CTL_SUBSCRIBERS };
+
+static const struct command commands[] = {
+    {"status", NULL, ALL_PARTS, status, "scout, networks and subscribers on one screen"},
+    {"labels", NULL, CTL_LABELS, labels, "label names and bits"},
+    {"networks", NULL, CTL_LABELS | CTL_NETWORKS, networks, "the networks and what they offer"},
+    {"subscribers", NULL, CTL_LABELS | CTL_SUBSCRIBERS, subscribers,
+     "who is connected, and what it waits for"},
+    {"wait", "LABELS", CTL_LABELS, wait_for, "until a network matches; 1 after -t SEC without one"},
+    {"watch", NULL, 0, watch, "a line an event, as it happens"},
+    {"up", "NETWORK", 0, up, "offer it, whatever script or kernel say"},
+    {"down", "NETWORK", 0, down, "withdraw it at once"},
+    {"auto", "NETWORK", 0, automatic, "end an up or down"},
+    {"why", "PID", ALL_PARTS, why, "what it waits for, and what would release it"},
+    {"reload", NULL, 0, reload, "read the configuration again"},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static int help(void) {
+    puts("Usage: cmm-ctl [--scout NAME] [--json] COMMAND\n"
+         "Ask and steer the connection scout.\n\nCommands:");
+    for (int i = 0; i < COMMANDS; i++) {
+        char left[32];
+        snprintf(left, sizeof left, "%s%s%s", commands[i].name, commands[i].argument ? " " : "",
+                 commands[i].argument ? commands[i].argument : "");
+        printf("  %-16s %s\n", left, commands[i].help);
+    }
+    puts("\nOptions:\n"
+         "  --scout NAME     which scout: a name or a socket path (CMM_SCOUT)\n"
+         "  --json           one JSON object (watch: a line an event)\n"
+         "  -t, --timeout S  of wait: seconds, 5m or 2h\n"
+         "  --help, --version\n\n"
+         "Exit: 0 done, 1 no (time over, not found, refused), 2 usage, 3 no scout answers.");
+    return DONE;
+}
+
+/* Seconds with decimals, or with s, m or h behind. */
+static bool duration(const char *text, int64_t *ret_ms) {
+    char *end;
+    double n = strtod(text, &end), unit = *end == 'm' ? 60 : *end == 'h' ? 3600 : 1;
+    end += *end == 's' || *end == 'm' || *end == 'h';
+    if (end == text || *end || !(n >= 0) || n * unit > 1e12)
+        return false;
+    *ret_ms = (int64_t)(n * unit * 1000 + 0.999);
+    return true;
+}
+
+/* A full disk is an answer that nobody got. */
+static int flushed(int code) {
+    if (code == DONE && (fflush(stdout) || ferror(stdout)))
+        return fail(NO, "cannot write: %s", strerror(errno));
+    return code;
+}
+
+static const struct command *find(const char *name) {
+    for (int i = 0; i < COMMANDS; i++)
+        if (!strcmp(name, commands[i].name))
+            return &commands[i];
+    return NULL;
+}
+
+static int usage(const struct command *cmd, const char *said) {
+    if (said)
+        return fail(USAGE, "unknown command '%s'; see cmm-ctl --help", said);
+    return fail(USAGE, "usage: cmm-ctl %s%s%s", cmd->name, cmd->argument ? " " : "",
+                cmd->argument ? cmd->argument : "");
+}
+
+static int execute(struct ctl *c, const struct command *cmd) {
+    int code;
+    if (ctl_client_open(&c->client, c->scout) < 0 || ctl_client_view(&c->client, cmd->parts, &c->view) < 0)
+        code = fail(SILENT, "%s", c->client.why);
+    else
+        code = cmd->run(c);
+    ctl_view_finish(&c->view);
+    ctl_client_close(&c->client);
+    return flushed(code);
+}
+
+static const struct option options[] = {
+    {"scout", required_argument, NULL, 'S'},   {"json", no_argument, NULL, 'j'},
+    {"timeout", required_argument, NULL, 't'}, {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},       {0}};
+
+int main(int argc, char **argv) {
+    struct ctl c = {.scout = getenv("CMM_SCOUT"), .limit_ms = -1, .client = {.sock = -1}};
+    bool timed = false;
+    argv[0] = (char[]){"cmm-ctl"}; /* as getopt's messages begin */
+    for (int o; (o = getopt_long(argc, argv, "t:", options, NULL)) != -1;)
+        switch (o) {
+        case 'S':
+            c.scout = optarg;
+            break;
+        case 'j':
+            c.json = true;
+            break;
+        case 't':
+            timed = true;
+            if (!duration(optarg, &c.limit_ms))
+                return fail(USAGE, "-t wants seconds, not '%s'", optarg);
+            break;
+        case 'h':
+            return flushed(help());
+        case 'V':
+            puts("cmm-ctl " CMM_VERSION);
+            return flushed(DONE);
+        default:
+            return USAGE;
+        }
+    if (optind == argc)
+        return fail(USAGE, "no command; see cmm-ctl --help");
+    const struct command *cmd = find(argv[optind]);
+    if (!cmd)
+        return usage(NULL, argv[optind]);
+    c.args = argv + optind + 1;
+    if (argc - optind - 1 != (cmd->argument ? 1 : 0))
+        return usage(cmd, NULL);
+    if (timed && cmd->run != wait_for)
+        return fail(USAGE, "-t is for wait");
+    return execute(&c, cmd);
+}
