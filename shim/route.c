@@ -13,6 +13,7 @@
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -36,13 +37,15 @@ enum { SEQUENCE = 1, REPLY_MAX = 4096 };
 static int read_target(const struct sockaddr *to, struct target *ret) {
     struct sockaddr_in in;
     struct sockaddr_in6 in6;
-    if (to->sa_family == AF_INET) {
+    sa_family_t family;
+    memcpy(&family, (const char *)to + offsetof(struct sockaddr, sa_family), sizeof family);
+    if (family == AF_INET) {
         memcpy(&in, to, sizeof in);
         *ret = (struct target){AF_INET, 4, {0}};
         memcpy(ret->address, &in.sin_addr, 4);
         return 0;
     }
-    if (to->sa_family != AF_INET6)
+    if (family != AF_INET6)
         return -EAFNOSUPPORT;
     memcpy(&in6, to, sizeof in6);
     *ret = (struct target){AF_INET6, 16, {0}};

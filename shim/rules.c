@@ -244,7 +244,9 @@ struct target {
 static int read_target(const struct sockaddr *to, struct target *ret) {
     struct sockaddr_in in;
     struct sockaddr_in6 in6;
-    ret->family = to->sa_family;
+    sa_family_t family;
+    memcpy(&family, (const char *)to + offsetof(struct sockaddr, sa_family), sizeof family);
+    ret->family = family;
     if (ret->family == AF_INET) {
         memcpy(&in, to, sizeof in);
         ret->port = ntohs(in.sin_port);

@@ -1,0 +1,300 @@
+/* unit_route - what the kernel says of a destination: asked on loopback here, and of a whole routing table in
+ * a network namespace of the test's own. */
+#include "route.h"
+
+#include <arpa/inet.h>
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { SKIP = 77 };
+
+static struct route route;
+
+static const struct sockaddr *address(const char *text) {
+    static struct sockaddr_in in;
+    static struct sockaddr_in6 in6;
+    in = (struct sockaddr_in){.sin_family = AF_INET};
+    in6 = (struct sockaddr_in6){.sin6_family = AF_INET6};
+    if (inet_pton(AF_INET, text, &in.sin_addr) == 1)
+        return (struct sockaddr *)&in;
+    ck_assert_int_eq(inet_pton(AF_INET6, text, &in6.sin6_addr), 1);
+    return (struct sockaddr *)&in6;
+}
+
+static int asked(const char *to, unsigned oif) {
+    route = (struct route){4711, false};
+    return route_get(address(to), oif, &route);
+}
+
+/* ---- pure ---- */
+
+START_TEST(special_destinations_are_never_carried) {
+    static const char *all[] = {"127.0.0.1",
+                                "127.255.255.255",
+                                "169.254.1.1",
+                                "224.0.0.1",
+                                "239.255.255.255",
+                                "255.255.255.255",
+                                "0.0.0.0",
+                                "::",
+                                "::1",
+                                "fe80::1",
+                                "febf:ffff::1",
+                                "ff02::1",
+                                "ff0e::1",
+                                "::ffff:127.0.0.1",
+                                "::ffff:224.0.0.251",
+                                "::ffff:169.254.9.9",
+                                "::ffff:0.0.0.0"};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        ck_assert_msg(route_special(address(all[i])), "%s", all[i]);
+}
+END_TEST
+
+START_TEST(ordinary_destinations_are_not_special) {
+    static const char *all[] = {
+        "192.0.2.1",   "10.0.0.1",  "126.255.255.255",  "128.0.0.1", "169.253.1.1", "169.255.0.0",
+        "223.255.0.1", "240.0.0.1", "1.0.0.0",          "::2",       "2001:db8::1", "fec0::1",
+        "fe7f::1",     "fd00::1",   "::ffff:192.0.2.1", "1::1",      "::7f00:1"};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        ck_assert_msg(!route_special(address(all[i])), "%s", all[i]);
+}
+END_TEST
+
+START_TEST(other_families_are_never_carried_nor_asked_for) {
+    struct sockaddr local = {.sa_family = AF_UNIX};
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    ck_assert(route_special(&local));
+    ck_assert(route_special(&none));
+    ck_assert_int_eq(route_get(&local, 0, &route), -EAFNOSUPPORT);
+}
+END_TEST
+
+START_TEST(an_address_may_lie_anywhere_in_memory) {
+    char odd[sizeof(struct sockaddr_in) + 1];
+    memcpy(odd + 1, address("127.0.0.1"), sizeof(struct sockaddr_in));
+    const struct sockaddr *to = (const struct sockaddr *)(const void *)(odd + 1);
+    ck_assert(route_special(to));
+    ck_assert_int_eq(route_get(to, 0, &route), 0);
+    ck_assert(route.local);
+}
+END_TEST
+
+/* ---- as the machine is ---- */
+
+START_TEST(loopback_is_local_by_lo) {
+    ck_assert_int_eq(asked("127.0.0.1", 0), 0);
+    ck_assert(route.local);
+    ck_assert_uint_eq(route.ifindex, if_nametoindex("lo"));
+    ck_assert_int_eq(asked("::ffff:127.0.0.1", 0), 0);
+    ck_assert(route.local);
+}
+END_TEST
+
+START_TEST(an_interface_that_is_not_there_is_an_error_and_the_answer_untouched) {
+    ck_assert_int_eq(asked("192.0.2.1", 0x7ffffff0), -ENODEV);
+    ck_assert_uint_eq(route.ifindex, 4711);
+}
+END_TEST
+
+START_TEST(asking_leaves_no_descriptor_behind) {
+    int before = dup(0);
+    for (int i = 0; i < 50; i++) {
+        ck_assert_int_eq(asked("127.0.0.1", 0), 0);
+        ck_assert_int_lt(asked("192.0.2.1", 0x7ffffff0), 0);
+    }
+    int after = dup(0);
+    ck_assert_int_eq(after, before + 1);
+}
+END_TEST
+
+START_TEST(without_a_free_descriptor_the_error_says_so) {
+    struct rlimit none = {0, 0};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    ck_assert_int_eq(asked("127.0.0.1", 0), -EMFILE);
+}
+END_TEST
+
+/* ---- in a world of its own ---- */
+
+static void write_file(const char *path, const char *text) {
+    int fd = open(path, O_WRONLY);
+    if (fd >= 0 && write(fd, text, strlen(text)) < 0)
+        fprintf(stderr, "%s: %s\n", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+}
+
+static int run(const char *command) {
+    int status = system(command);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
+}
+
+/* As root a namespace of the network is enough; else a user namespace lends the right to one. */
+static int enter_world(void) {
+    char map[64];
+    uid_t uid = geteuid();
+    if (unshare(CLONE_NEWNET) != 0) {
+        if (unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
+            return -1;
+        snprintf(map, sizeof map, "0 %u 1", (unsigned)uid);
+        write_file("/proc/self/setgroups", "deny");
+        write_file("/proc/self/uid_map", map);
+    }
+    if (run("ip link set lo up 2>/dev/null") != 0)
+        return -1;
+    return run("ip link add net0 type dummy 2>/dev/null && ip link add net1 type dummy 2>/dev/null") == 0 ||
+                   run("ip link add net0 type veth peer name far0 2>/dev/null &&"
+                       " ip link add net1 type veth peer name far1 2>/dev/null &&"
+                       " ip link set far0 up && ip link set far1 up") == 0
+               ? 0
+               : -1;
+}
+
+static void world(void) {
+    ck_assert_int_eq(enter_world(), 0);
+    ck_assert_int_eq(run("ip link set net0 up && ip link set net1 up &&"
+                         " ip addr add 10.9.0.2/24 brd + dev net0 && ip addr add 10.8.0.2/24 brd + dev net1"),
+                     0);
+}
+
+static bool has_ipv6(void) {
+    if (run("ip addr add fd00:9::2/64 dev net0 nodad 2>/dev/null") == 0)
+        return true;
+    fputs("skipped: the IPv6 half, for there is no IPv6 here\n", stderr);
+    return false;
+}
+
+START_TEST(without_a_route_the_network_is_unreachable) {
+    ck_assert_int_eq(asked("192.0.2.1", 0), -ENETUNREACH);
+    ck_assert_uint_eq(route.ifindex, 4711);
+    if (has_ipv6())
+        ck_assert_int_eq(asked("2001:db8::1", 0), -ENETUNREACH);
+}
+END_TEST
+
+START_TEST(a_destination_leaves_by_the_interface_of_its_route) {
+    ck_assert_int_eq(run("ip route add default via 10.9.0.1 && ip route add 198.51.100.0/24 via 10.8.0.1"),
+                     0);
+    ck_assert_int_eq(asked("192.0.2.1", 0), 0);
+    ck_assert(!route.local);
+    ck_assert_uint_eq(route.ifindex, if_nametoindex("net0"));
+    ck_assert_int_eq(asked("::ffff:198.51.100.7", 0), 0);
+    ck_assert(!route.local);
+    ck_assert_uint_eq(route.ifindex, if_nametoindex("net1"));
+    ck_assert_int_eq(asked("10.8.0.77", 0), 0);
+    ck_assert_uint_eq(route.ifindex, if_nametoindex("net1"));
+}
+END_TEST
+
+START_TEST(a_destination_in_ipv6_leaves_by_the_interface_of_its_route) {
+    if (!has_ipv6())
+        return;
+    ck_assert_int_eq(run("ip -6 route add default via fd00:9::1"), 0);
+    ck_assert_int_eq(asked("2001:db8::1", 0), 0);
+    ck_assert(!route.local);
+    ck_assert_uint_eq(route.ifindex, if_nametoindex("net0"));
+    ck_assert_int_eq(asked("fd00:9::2", 0), 0);
+    ck_assert(route.local);
+}
+END_TEST
+
+START_TEST(bound_to_an_interface_its_own_route_counts) {
+    ck_assert_int_eq(run("ip route add default via 10.9.0.1 metric 1 &&"
+                         " ip route add default via 10.8.0.1 metric 2"),
+                     0);
+    ck_assert_int_eq(asked("192.0.2.1", 0), 0);
+    ck_assert_uint_eq(route.ifindex, if_nametoindex("net0"));
+    ck_assert_int_eq(asked("192.0.2.1", if_nametoindex("net1")), 0);
+    ck_assert_uint_eq(route.ifindex, if_nametoindex("net1"));
+}
+END_TEST
+
+START_TEST(the_machines_own_addresses_and_broadcasts_are_local) {
+    ck_assert_int_eq(asked("10.9.0.2", 0), 0);
+    ck_assert(route.local);
+    ck_assert_int_eq(asked("10.9.0.255", 0), 0);
+    ck_assert(route.local);
+    ck_assert_uint_eq(route.ifindex, if_nametoindex("net0"));
+}
+END_TEST
+
+START_TEST(forbidden_routes_are_errors) {
+    ck_assert_int_eq(run("ip route add unreachable 192.0.2.1 && ip route add prohibit 192.0.2.2 &&"
+                         " ip route add blackhole 192.0.2.3"),
+                     0);
+    ck_assert_int_eq(asked("192.0.2.1", 0), -EHOSTUNREACH);
+    ck_assert_int_eq(asked("192.0.2.2", 0), -EACCES);
+    ck_assert_int_eq(asked("192.0.2.3", 0), -EINVAL);
+    if (!has_ipv6())
+        return;
+    ck_assert_int_eq(run("ip -6 route add unreachable 2001:db8::1 && ip -6 route add prohibit 2001:db8::2 &&"
+                         " ip -6 route add blackhole 2001:db8::3"),
+                     0);
+    ck_assert_int_eq(asked("2001:db8::1", 0), -EHOSTUNREACH);
+    ck_assert_int_eq(asked("2001:db8::2", 0), -EACCES);
+    ck_assert_int_eq(asked("2001:db8::3", 0), -EINVAL);
+    ck_assert_uint_eq(route.ifindex, 4711);
+}
+END_TEST
+
+START_TEST(one_of_several_equal_routes_is_told) {
+    ck_assert_int_eq(run("ip route add default nexthop via 10.9.0.1 nexthop via 10.8.0.1"), 0);
+    ck_assert_int_eq(asked("192.0.2.1", 0), 0);
+    ck_assert(route.ifindex == if_nametoindex("net0") || route.ifindex == if_nametoindex("net1"));
+}
+END_TEST
+
+static bool world_possible(void) {
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(enter_world() == 0 ? 0 : 1);
+    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+int main(void) {
+    Suite *s = suite_create("route");
+    TCase *t = tcase_create("here");
+    TCase *w = tcase_create("world");
+    SRunner *r = srunner_create(s);
+    bool possible = world_possible();
+    suite_add_tcase(s, t);
+    tcase_add_test(t, special_destinations_are_never_carried);
+    tcase_add_test(t, ordinary_destinations_are_not_special);
+    tcase_add_test(t, other_families_are_never_carried_nor_asked_for);
+    tcase_add_test(t, an_address_may_lie_anywhere_in_memory);
+    tcase_add_test(t, loopback_is_local_by_lo);
+    tcase_add_test(t, an_interface_that_is_not_there_is_an_error_and_the_answer_untouched);
+    tcase_add_test(t, asking_leaves_no_descriptor_behind);
+    tcase_add_test(t, without_a_free_descriptor_the_error_says_so);
+    suite_add_tcase(s, w);
+    tcase_add_checked_fixture(w, world, NULL);
+    if (possible) {
+        tcase_add_test(w, without_a_route_the_network_is_unreachable);
+        tcase_add_test(w, a_destination_leaves_by_the_interface_of_its_route);
+        tcase_add_test(w, a_destination_in_ipv6_leaves_by_the_interface_of_its_route);
+        tcase_add_test(w, bound_to_an_interface_its_own_route_counts);
+        tcase_add_test(w, the_machines_own_addresses_and_broadcasts_are_local);
+        tcase_add_test(w, forbidden_routes_are_errors);
+        tcase_add_test(w, one_of_several_equal_routes_is_told);
+    } else {
+        fputs("skipped: all of a routing table of its own, for namespaces, ip(8) or dummy and veth links are "
+              "not to be had\n",
+              stderr);
+    }
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : possible ? EXIT_SUCCESS : SKIP;
+}
