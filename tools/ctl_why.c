@@ -105,7 +105,7 @@ void ctl_why_print(const struct ctl_view *v) {
         char program[TEXT];
         uint32_t count = s->report.header.size ? s->report.count : 0;
         ctl_escape(s->program, program, sizeof program);
-        printf("%s (pid %" PRIu32 ") waits for %s\n", program, s->pid, count ? "" : "nothing");
+        printf("%s (pid %" PRIu32 ") waits for%s\n", program, s->pid, count ? ":" : " nothing");
         for (uint32_t i = 0; i < count && i < WIRE_WANTS; i++) {
             const struct wire_want *w = &s->report.wants[i];
             char labels[TEXT], age[32];
