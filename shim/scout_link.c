@@ -156,7 +156,7 @@ static int send_message(int sock, const void *msg, size_t len) {
 
 /* ---- the first reply ---- */
 
-/* The only descriptor of a message in *ret_fd, or -1. How many there were; those of a crowd are closed. */
+/* How many descriptors came along; the last is in *ret_fd, or -1, the others are closed. */
 static int take_fds(struct msghdr *m, int *ret_fd) {
     int count = 0;
     *ret_fd = -1;
@@ -169,8 +169,6 @@ static int take_fds(struct msghdr *m, int *ret_fd) {
             count++;
         }
     }
-    if (count > 1)
-        drop_fd(ret_fd);
     return count;
 }
 

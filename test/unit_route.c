@@ -2,10 +2,14 @@
  * a network namespace of the test's own. */
 #include "route.h"
 
+#include "real.h"
+
 #include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -122,6 +126,118 @@ START_TEST(without_a_free_descriptor_the_error_says_so) {
     struct rlimit none = {0, 0};
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
     ck_assert_int_eq(asked("127.0.0.1", 0), -EMFILE);
+}
+END_TEST
+
+/* ---- what a kernel might answer ---- */
+
+struct reply {
+    struct nlmsghdr header;
+    struct rtmsg message;
+    struct rtattr attribute;
+    unsigned oif;
+};
+
+static struct {
+    struct reply reply;
+    size_t len;
+    unsigned pid;
+} fake;
+
+static ssize_t fake_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from,
+                             socklen_t *fromlen) {
+    struct sockaddr_nl sender = {.nl_family = AF_NETLINK, .nl_pid = fake.pid};
+    ck_assert_uint_le(fake.len, len);
+    memcpy(buf, &fake.reply, fake.len);
+    memcpy(from, &sender, sizeof sender);
+    *fromlen = sizeof sender;
+    return (ssize_t)fake.len;
+}
+
+static void good_reply(void) {
+    struct reply good = {{sizeof good, RTM_NEWROUTE, 0, 1, 0},
+                         {.rtm_family = AF_INET, .rtm_type = RTN_UNICAST},
+                         {RTA_LENGTH(sizeof(unsigned)), RTA_OIF},
+                         7};
+    fake.reply = good;
+    fake.len = sizeof good;
+    fake.pid = 0;
+    real_init();
+    real.recvfrom = fake_recvfrom;
+}
+
+static int answered(void) {
+    int r = asked("192.0.2.1", 0);
+    if (r < 0)
+        ck_assert_uint_eq(route.ifindex, 4711);
+    good_reply();
+    return r;
+}
+
+START_TEST(every_type_of_route_is_told_apart) {
+    static const struct {
+        unsigned char type;
+        bool local;
+        int result;
+    } all[] = {{RTN_UNICAST, false, 0},         {RTN_LOCAL, true, 0},
+               {RTN_BROADCAST, true, 0},        {RTN_ANYCAST, true, 0},
+               {RTN_MULTICAST, true, 0},        {RTN_UNREACHABLE, false, -EHOSTUNREACH},
+               {RTN_PROHIBIT, false, -EACCES},  {RTN_BLACKHOLE, false, -EINVAL},
+               {RTN_THROW, false, -ENETUNREACH}};
+    good_reply();
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        fake.reply.message.rtm_type = all[i].type;
+        ck_assert_int_eq(answered(), all[i].result);
+        ck_assert(all[i].result < 0 || (route.ifindex == 7 && route.local == all[i].local));
+    }
+}
+END_TEST
+
+START_TEST(an_answer_that_does_not_fit_is_an_error_never_a_guess) {
+    good_reply();
+    fake.pid = 99;
+    ck_assert_int_eq(answered(), -EPROTO);
+    fake.reply.header.nlmsg_seq = 2;
+    ck_assert_int_eq(answered(), -EPROTO);
+    fake.reply.header.nlmsg_type = RTM_NEWLINK;
+    ck_assert_int_eq(answered(), -EPROTO);
+    fake.reply.header.nlmsg_len = sizeof fake.reply + 4;
+    ck_assert_int_eq(answered(), -EPROTO);
+    fake.reply.header.nlmsg_len = sizeof(struct nlmsghdr) + 4;
+    ck_assert_int_eq(answered(), -EPROTO);
+    fake.reply.message.rtm_family = AF_INET6;
+    ck_assert_int_eq(answered(), -EPROTO);
+    fake.reply.attribute.rta_type = RTA_IIF;
+    ck_assert_int_eq(answered(), -EPROTO);
+    fake.reply.attribute.rta_len = RTA_LENGTH(2);
+    ck_assert_int_eq(answered(), -EPROTO);
+    fake.reply.attribute.rta_len = 400;
+    ck_assert_int_eq(answered(), -EPROTO);
+    fake.reply.attribute.rta_len = 0;
+    ck_assert_int_eq(answered(), -EPROTO);
+    fake.reply.oif = 0;
+    ck_assert_int_eq(answered(), -EPROTO);
+    fake.len = 5;
+    ck_assert_int_eq(answered(), -EPROTO);
+    fake.len = 0;
+    ck_assert_int_eq(answered(), -EPROTO);
+    ck_assert_int_eq(answered(), 0);
+}
+END_TEST
+
+START_TEST(an_error_of_the_kernel_is_told_and_a_false_one_is_not) {
+    int error = -EHOSTUNREACH;
+    good_reply();
+    fake.reply.header.nlmsg_type = NLMSG_ERROR;
+    memcpy(&fake.reply.message, &error, sizeof error);
+    ck_assert_int_eq(answered(), -EHOSTUNREACH);
+    error = 0;
+    fake.reply.header.nlmsg_type = NLMSG_ERROR;
+    memcpy(&fake.reply.message, &error, sizeof error);
+    ck_assert_int_eq(answered(), -EPROTO);
+    fake.reply.header.nlmsg_type = NLMSG_ERROR;
+    fake.reply.header.nlmsg_len = NLMSG_LENGTH(4);
+    ck_assert_int_eq(answered(), -EPROTO);
 }
 END_TEST
 
@@ -278,6 +394,9 @@ int main(void) {
     tcase_add_test(t, an_interface_that_is_not_there_is_an_error_and_the_answer_untouched);
     tcase_add_test(t, asking_leaves_no_descriptor_behind);
     tcase_add_test(t, without_a_free_descriptor_the_error_says_so);
+    tcase_add_test(t, every_type_of_route_is_told_apart);
+    tcase_add_test(t, an_answer_that_does_not_fit_is_an_error_never_a_guess);
+    tcase_add_test(t, an_error_of_the_kernel_is_told_and_a_false_one_is_not);
     suite_add_tcase(s, w);
     tcase_add_checked_fixture(w, world, NULL);
     if (possible) {

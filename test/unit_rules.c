@@ -143,9 +143,18 @@ START_TEST(a_mapped_address_is_ipv4_on_both_sides) {
     ck_assert_uint_eq(labels(TCP, "::ffff:10.9.9.9", 1), 1);
     ck_assert_uint_eq(labels(TCP, "172.17.0.1", 1), 2);
     ck_assert_uint_eq(labels(TCP, "::ffff:172.17.0.1", 1), 2);
+    ck_assert_uint_eq(labels(TCP, "172.31.0.1", 1), 2);
     ck_assert_uint_eq(labels(TCP, "172.32.0.1", 1), NONE);
     ck_assert_uint_eq(labels(TCP, "::ffff:192.0.2.1", 1), NONE);
     ck_assert_uint_eq(labels(TCP, "2001:db8::1", 1), 0x10);
+}
+END_TEST
+
+START_TEST(a_prefix_shorter_than_the_mapping_is_ipv6) {
+    take("[::ffff:192.0.2.1]/80=red");
+    ck_assert_uint_eq(labels(TCP, "::1", 1), 1);
+    ck_assert_uint_eq(labels(TCP, "192.0.2.1", 1), NONE);
+    ck_assert_uint_eq(labels(TCP, "::ffff:192.0.2.1", 1), NONE);
 }
 END_TEST
 
@@ -207,7 +216,8 @@ START_TEST(a_bad_rule_is_refused_with_one_line_that_says_why) {
         {"tcp::22=red=blue", "unknown label 'red=blue'"},
         {"tcp::0=red", "1 to 65535"},
         {"tcp::65536=red", "1 to 65535"},
-        {"tcp::4294967376=red", "1 to 65535"},
+        {"tcp::4294967318=red", "1 to 65535"},
+        {"tcp::18446744073709551638=red", "1 to 65535"},
         {"tcp::=red", "1 to 65535"},
         {"tcp::ssh=red", "not 'ssh'"},
         {"tcp::+22=red", "1 to 65535"},
@@ -261,12 +271,13 @@ START_TEST(reading_several_stops_at_the_first_bad_one) {
 }
 END_TEST
 
-START_TEST(an_overlong_rule_among_several_is_not_cut_into_two) {
-    char text[3000];
-    memset(text, '0', sizeof text);
-    memcpy(text, "tcp::", 5);
-    strcpy(text + sizeof text - 8, "22=red");
+START_TEST(an_overlong_rule_among_several_is_not_cut_to_fit) {
+    char text[3000] = ":11=";
+    while (strlen(text) < sizeof text - 8)
+        strcat(text, "red,");
+    strcat(text, "red");
     ck_assert_int_eq(rules_add_all(&rules, text, NULL, why, sizeof why), -EINVAL);
+    ck_assert_ptr_nonnull(strstr(why, "too long"));
     ck_assert_uint_eq(rules.count, 0);
 }
 END_TEST
@@ -297,6 +308,7 @@ int main(void) {
     tcase_add_test(t, prefixes_cut_at_any_bit);
     tcase_add_test(t, a_whole_address_matches_itself_alone);
     tcase_add_test(t, a_mapped_address_is_ipv4_on_both_sides);
+    tcase_add_test(t, a_prefix_shorter_than_the_mapping_is_ipv6);
     tcase_add_test(t, an_address_of_another_family_gets_no_rule);
     tcase_add_test(t, an_address_may_lie_anywhere_in_memory);
     tcase_add_test(t, labels_may_be_several_and_of_the_configuration);
@@ -304,7 +316,7 @@ int main(void) {
     tcase_add_test(t, a_bad_rule_is_refused_with_one_line_that_says_why);
     tcase_add_test(t, what_is_said_of_a_rule_is_cut_and_cleaned);
     tcase_add_test(t, reading_several_stops_at_the_first_bad_one);
-    tcase_add_test(t, an_overlong_rule_among_several_is_not_cut_into_two);
+    tcase_add_test(t, an_overlong_rule_among_several_is_not_cut_to_fit);
     tcase_add_test(t, a_full_table_refuses_one_more);
     srunner_run_all(r, CK_ENV);
     int failed = srunner_ntests_failed(r);
