@@ -47,14 +47,18 @@ int place_own_socket(const char *name, char *ret_path, size_t len) {
     return r < 0 ? r : name_in(dir, name, ret_path, len);
 }
 
+static int system_socket(const char *name, char *ret_path, size_t len) {
+    return name_ok(name) ? name_in(SYSTEM_DIR, name, ret_path, len) : -EINVAL;
+}
+
 int place_candidate(const char *name, int index, char *ret_path, size_t len) {
     if (!name || !*name)
         name = "scout";
-    if (index < 0 || index > 1 || (index == 1 && (strchr(name, '/') || geteuid() == 0)))
+    /* A path has no second place, and root's own is the system's. */
+    int places = strchr(name, '/') || geteuid() == 0 ? 1 : 2;
+    if (index < 0 || index >= places)
         return 0;
-    int r = index == 0      ? place_own_socket(name, ret_path, len)
-            : name_ok(name) ? name_in(SYSTEM_DIR, name, ret_path, len)
-                            : -EINVAL;
+    int r = index == 0 ? place_own_socket(name, ret_path, len) : system_socket(name, ret_path, len);
     return r < 0 ? r : 1;
 }
 

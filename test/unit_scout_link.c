@@ -162,6 +162,33 @@ START_TEST(a_full_backlog_is_waited_for) {
 }
 END_TEST
 
+static int interruptions;
+
+static int interrupted_poll(struct pollfd *fds, nfds_t count, int timeout) {
+    errno = EINTR;
+    return interruptions++ < 3 ? -1 : poll(fds, count, timeout);
+}
+
+static int interrupted_connect(int fd, const struct sockaddr *to, socklen_t len) {
+    errno = EINTR;
+    return interruptions++ < 3 ? -1 : connect(fd, to, len);
+}
+
+START_TEST(signals_of_the_program_do_not_break_the_subscription) {
+    real_init();
+    real.poll = interrupted_poll;
+    ck_assert_int_eq(opened_with(with_mailbox, 1), 0);
+    ck_assert_int_gt(interruptions, 3);
+    scout_link_close(&link_);
+    close(fake.listener);
+    unlink(fake.path);
+    interruptions = 0;
+    real.connect = interrupted_connect;
+    ck_assert_int_eq(opened_with(with_mailbox, 1), 0);
+    ck_assert_int_gt(interruptions, 3);
+}
+END_TEST
+
 /* The subscription goes on over the socket, and not one stray descriptor stays. */
 static void falls_back(void (*reply)(void)) {
     int before = open_descriptors();
@@ -531,6 +558,7 @@ static void add_opening(TCase *t) {
     tcase_add_test(t, an_error_that_is_none_is_a_protocol_error);
     tcase_add_test(t, nobody_there_is_no_entry_and_a_dead_socket_is_refused);
     tcase_add_test(t, a_full_backlog_is_waited_for);
+    tcase_add_test(t, signals_of_the_program_do_not_break_the_subscription);
     tcase_add_test(t, two_descriptors_are_refused_and_the_socket_used);
     tcase_add_test(t, a_crowd_of_descriptors_is_refused_and_the_socket_used);
     tcase_add_test(t, a_descriptor_that_is_no_queue_is_refused_and_the_socket_used);
