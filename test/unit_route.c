@@ -123,9 +123,13 @@ START_TEST(asking_leaves_no_descriptor_behind) {
 END_TEST
 
 START_TEST(without_a_free_descriptor_the_error_says_so) {
-    struct rlimit none = {0, 0};
+    struct rlimit before;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit none = {0, before.rlim_max};
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
-    ck_assert_int_eq(asked("127.0.0.1", 0), -EMFILE);
+    int r = asked("127.0.0.1", 0);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    ck_assert_int_eq(r, -EMFILE);
 }
 END_TEST
 
