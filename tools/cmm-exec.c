@@ -67,10 +67,13 @@ static bool labels_and_rules_ok(void) {
 
 /* Seconds, or with s, m, h behind; or forever. */
 static bool patience_ok(const char *text) {
-    size_t digits = strspn(text, "0123456789");
+    static const char digits[] = "0123456789";
     if (!*text || !strcmp(text, "forever"))
         return true;
-    return digits > 0 && digits < 10 && (!text[digits] || (strchr("smh", text[digits]) && !text[digits + 1]));
+    size_t whole = strspn(text, digits), n = whole;
+    if (text[n] == '.')
+        n += 1 + strspn(text + n + 1, digits);
+    return whole > 0 && whole < 10 && (!text[n] || (strchr("smh", text[n]) && !text[n + 1]));
 }
 
 static bool settings_ok(const char *shim) {
