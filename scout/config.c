@@ -1,0 +1,440 @@
+/* config - reads the configuration into settings.
+ *
+ * An INI parser by hand: every mistake is told with file and line, indentation and comments after values are
+ * fine. What names another section (label lists, prefer) is kept as text and resolved at the end, so that
+ * order does not matter, nor which drop-in holds what. What the settings mean is policy's business.
+ */
+#include "config.h"
+
+#include "words.h"
+#include <errno.h>
+#include <glob.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+enum section { SECTION_NONE, SECTION_BAD, SECTION_SCOUT, SECTION_NETWORK, SECTION_LABEL };
+
+/* A value that refers to other sections. */
+struct later {
+    enum section section;
+    unsigned index; /* a network's, or a label's bit */
+    unsigned line;
+    char *file, *text;
+};
+
+struct config {
+    struct settings *settings;
+    config_sink sink;
+    void *arg;
+    unsigned mistakes;
+    const char *file;
+    unsigned line;
+    enum section section;
+    char name[WIRE_NAME];      /* of the section */
+    unsigned index, seen_keys; /* of the network; bits in the section's key table */
+    int bit;                   /* of the label; -1: not known yet */
+    char *prefer;
+    unsigned section_line, section_mistakes, prefer_line;
+    struct later *later;
+    size_t later_count;
+};
+
+struct key {
+    enum section section;
+    const char *name;
+    void (*take)(struct config *c, char *value);
+};
+
+__attribute__((format(printf, 2, 3))) static void mistake(struct config *c, const char *format, ...) {
+    char text[512];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    words_clean(text);
+    c->mistakes++;
+    c->sink(c->arg, c->file, c->line, text);
+}
+
+static struct settings_network *network(struct config *c) {
+    return &c->settings->networks[c->index];
+}
+
+static void keep(struct config *c, enum section section, unsigned index, unsigned line, const char *text) {
+    struct later *more = reallocarray(c->later, c->later_count + 1, sizeof *more);
+    char *file = strdup(c->file), *copy = strdup(text);
+    if (more)
+        c->later = more;
+    if (!more || !file || !copy) {
+        free(file);
+        free(copy);
+        mistake(c, "out of memory");
+        return;
+    }
+    c->later[c->later_count++] = (struct later){section, index, line, file, copy};
+}
+
+static void take_hold_down(struct config *c, char *value) {
+    if (words_seconds(value, &c->settings->hold_ms) < 0)
+        mistake(c, "hold-down: '%s' is not a number of seconds", value);
+}
+
+static void take_grace(struct config *c, char *value) {
+    if (words_seconds(value, &c->settings->grace_ms) < 0)
+        mistake(c, "grace: '%s' is not a number of seconds", value);
+}
+
+static void take_bit(struct config *c, char *value) {
+    uint64_t bit;
+    if (words_number(value, LABEL_USER_FIRST + LABEL_USER - 1, &bit) < 0 || bit < LABEL_USER_FIRST) {
+        mistake(c, "bit: '%s' is not a number from 32 to 63", value);
+        return;
+    }
+    if (c->bit >= 0 && c->bit < LABEL_USER_FIRST) {
+        mistake(c, "bit: '%s' is built in, its bit cannot be set", c->name);
+        return;
+    }
+    char *slot = c->settings->names.name[bit - LABEL_USER_FIRST];
+    if (*slot) {
+        mistake(c, "bit: %u is already the label '%s'", (unsigned)bit, slot);
+        return;
+    }
+    c->bit = (int)bit;
+    strcpy(slot, c->name);
+}
+
+static void take_prefer(struct config *c, char *value) {
+    free(c->prefer);
+    c->prefer = strdup(value);
+    c->prefer_line = c->line;
+}
+
+static void take_match(struct config *c, char *value) {
+    if (!*value || strlen(value) >= SETTINGS_GLOB || strpbrk(value, " \t/"))
+        mistake(c, "match: '%s' is not an interface name or pattern", value);
+    else
+        strcpy(network(c)->match, value);
+}
+
+static void take_type(struct config *c, char *value) {
+    static const struct {
+        const char *name;
+        enum fact_type type;
+    } types[] = {
+        {"wifi", FACT_WIFI}, {"wired", FACT_WIRED}, {"cellular", FACT_CELLULAR}, {"any", FACT_UNKNOWN}};
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (strcmp(value, types[i].name) == 0) {
+            network(c)->type = types[i].type;
+            network(c)->any_type = types[i].type == FACT_UNKNOWN;
+            return;
+        }
+    mistake(c, "type: '%s' is not wifi, wired, cellular or any", value);
+}
+
+static void take_ssid(struct config *c, char *value) {
+    size_t len = strlen(value);
+    if (len >= 2 && value[0] == '"' && value[len - 1] == '"') {
+        value[len - 1] = 0;
+        value++;
+    }
+    if (!*value || strlen(value) >= FACT_SSID)
+        mistake(c, "ssid: 1 to 32 bytes are allowed");
+    else
+        strcpy(network(c)->ssid, value);
+}
+
+static void take_address(struct config *c, char *value) {
+    if (words_address(value, &network(c)->address) < 0)
+        mistake(c, "address: '%s' is not an address or network in CIDR notation", value);
+}
+
+static void take_labels(struct config *c, char *value) {
+    network(c)->has_labels = true;
+    keep(c, SECTION_NETWORK, c->index, c->line, value);
+}
+
+static void take_metered(struct config *c, char *value) {
+    static const char *const words[] = {"auto", "yes", "no"};
+    for (int i = 0; i < 3; i++)
+        if (strcmp(value, words[i]) == 0) {
+            network(c)->metered = (enum settings_metered)i;
+            return;
+        }
+    mistake(c, "metered: '%s' is not yes, no or auto", value);
+}
+
+static void take_metric(struct config *c, char *value) {
+    uint64_t n;
+    if (words_number(value, UINT32_MAX, &n) < 0) {
+        mistake(c, "metric: '%s' is not a number from 0 to %u", value, UINT32_MAX);
+        return;
+    }
+    network(c)->metric = (uint32_t)n;
+    network(c)->has_metric = true;
+}
+
+static void take_check(struct config *c, char *value) {
+    if (words_address_port(value, &network(c)->check, &network(c)->check_port) < 0)
+        mistake(c, "check: '%s' is not ADDRESS:PORT", value);
+}
+
+static const struct key keys[] = {
+    {SECTION_SCOUT, "hold-down", take_hold_down},
+    {SECTION_SCOUT, "grace", take_grace},
+    {SECTION_LABEL, "bit", take_bit},
+    {SECTION_LABEL, "prefer", take_prefer},
+    {SECTION_NETWORK, "match", take_match},
+    {SECTION_NETWORK, "type", take_type},
+    {SECTION_NETWORK, "ssid", take_ssid},
+    {SECTION_NETWORK, "address", take_address},
+    {SECTION_NETWORK, "labels", take_labels},
+    {SECTION_NETWORK, "metered", take_metered},
+    {SECTION_NETWORK, "metric", take_metric},
+    {SECTION_NETWORK, "check", take_check},
+};
+
+static void leave_network(struct config *c) {
+    struct settings_network *n = network(c);
+    bool wide = n->address.family && n->address.prefix < (n->address.family == AF_INET ? 32 : 128);
+    n->address_only = n->address.family && !n->match[0] && !wide && !n->ssid[0];
+    if (!n->match[0] && !n->address.family && !n->ssid[0] && !n->type && !n->any_type)
+        mistake(c, "[network %s] needs 'match =' or 'address ='", c->name);
+    if (n->match[0] && strcmp(n->match, "lo") != 0 && !n->type && !n->ssid[0] &&
+        strlen(n->match) >= FACT_IFACE && !strpbrk(n->match, "*?["))
+        mistake(c, "match: '%s' is too long for an interface name", n->match);
+}
+
+static void leave_label(struct config *c) {
+    if (c->bit < 0)
+        mistake(c, "[label %s] needs 'bit ='", c->name);
+    else if (c->prefer)
+        keep(c, SECTION_LABEL, (unsigned)c->bit, c->prefer_line, c->prefer);
+}
+
+/* What can only be said of a whole section is said of its first line. */
+static void leave_section(struct config *c) {
+    unsigned line = c->line;
+    c->line = c->section_line;
+    /* A value that was refused is not missing as well. */
+    if (c->section == SECTION_NETWORK && c->mistakes == c->section_mistakes)
+        leave_network(c);
+    else if (c->section == SECTION_LABEL && c->mistakes == c->section_mistakes)
+        leave_label(c);
+    free(c->prefer);
+    c->prefer = NULL;
+    c->section = SECTION_NONE;
+    c->line = line;
+}
+
+static enum section enter_network(struct config *c, const char *name) {
+    struct settings *s = c->settings;
+    if (!words_name_ok(name)) {
+        mistake(c, "'%s' cannot be the name of a network", name);
+        return SECTION_BAD;
+    }
+    for (unsigned i = 0; i < s->network_count; i++)
+        if (strcmp(s->networks[i].name, name) == 0) {
+            mistake(c, "[network %s] is there already", name);
+            return SECTION_BAD;
+        }
+    if (s->network_count == SETTINGS_NETWORKS) {
+        mistake(c, "more than %d networks", SETTINGS_NETWORKS);
+        return SECTION_BAD;
+    }
+    c->index = s->network_count++;
+    strcpy(s->networks[c->index].name, name);
+    return SECTION_NETWORK;
+}
+
+static enum section enter_label(struct config *c, const char *name) {
+    int bit = label_bit(name, strlen(name), &c->settings->names);
+    if (bit < 0 && !label_name_ok(name)) {
+        mistake(c, "'%s' cannot be the name of a label", name);
+        return SECTION_BAD;
+    }
+    if (bit >= LABEL_USER_FIRST && c->settings->names.name[bit - LABEL_USER_FIRST][0]) {
+        mistake(c, "[label %s] is there already", name);
+        return SECTION_BAD;
+    }
+    c->bit = bit;
+    return SECTION_LABEL;
+}
+
+static enum section enter_section(struct config *c, const char *kind, const char *name) {
+    bool named = name && *name;
+    snprintf(c->name, sizeof c->name, "%s", named ? name : "");
+    if (strcmp(kind, "scout") == 0 && !named)
+        return SECTION_SCOUT;
+    if (strcmp(kind, "network") == 0 && named)
+        return enter_network(c, name);
+    if (strcmp(kind, "label") == 0 && named)
+        return enter_label(c, name);
+    if (!named && (strcmp(kind, "network") == 0 || strcmp(kind, "label") == 0))
+        mistake(c, "[%s] needs a name: [%s NAME]", kind, kind);
+    else
+        mistake(c, "unknown section [%s%s%s]", kind, named ? " " : "", named ? name : "");
+    return SECTION_BAD;
+}
+
+static void take_header(struct config *c, char *text) {
+    size_t len = strlen(text);
+    leave_section(c);
+    c->section_line = c->line;
+    c->section_mistakes = c->mistakes;
+    c->seen_keys = 0;
+    c->bit = -1;
+    c->section = SECTION_BAD;
+    if (text[len - 1] != ']') {
+        mistake(c, "']' is missing");
+        return;
+    }
+    text[len - 1] = 0;
+    char *rest = words_trim(text + 1);
+    char *kind = words_next(&rest);
+    c->section = enter_section(c, kind ? kind : "", kind ? words_trim(rest) : NULL);
+}
+
+static void take_key(struct config *c, const char *name, char *value) {
+    static const char *const where[] = {"", "", "[scout]", "[network]", "[label]"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (keys[i].section != c->section || strcmp(keys[i].name, name) != 0)
+            continue;
+        if (c->seen_keys & (1u << i))
+            mistake(c, "'%s' is there already in this section", name);
+        c->seen_keys |= 1u << i;
+        keys[i].take(c, value);
+        return;
+    }
+    mistake(c, "unknown key '%s' in %s", name, where[c->section]);
+}
+
+static void take_line(struct config *c, char *line) {
+    char *text = words_strip(line);
+    char *equals = strchr(text, '=');
+    if (!*text)
+        return;
+    if (*text == '[') {
+        take_header(c, text);
+        return;
+    }
+    if (c->section == SECTION_BAD)
+        return; /* said once, at its header */
+    if (!equals || equals == text) {
+        mistake(c, "expected 'key = value' or '[section]'");
+        return;
+    }
+    *equals = 0;
+    if (c->section == SECTION_NONE)
+        mistake(c, "'%s' stands before any [section]", words_trim(text));
+    else
+        take_key(c, words_trim(text), words_trim(equals + 1));
+}
+
+void config_read(struct config *c, FILE *f, const char *file) {
+    char line[WORDS_LINE];
+    int r;
+    c->file = file;
+    c->section = SECTION_NONE;
+    for (c->line = 1; (r = words_line(f, line)) != 0; c->line++) {
+        if (r == -EMSGSIZE)
+            mistake(c, "the line is longer than %d bytes", WORDS_LINE - 1);
+        else if (r < 0)
+            mistake(c, "the line holds a NUL byte");
+        else
+            take_line(c, c->line == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line);
+    }
+    if (ferror(f)) {
+        c->line = 0;
+        mistake(c, "cannot be read");
+    }
+    leave_section(c);
+}
+
+static bool names_a_network(const struct settings *s, const char *name) {
+    size_t len = strcspn(name, "@");
+    for (unsigned i = 0; i < s->network_count; i++)
+        if (strncmp(s->networks[i].name, name, len) == 0 && !s->networks[i].name[len])
+            return true;
+    return s->network_count == 0; /* then the interfaces' names are the networks' */
+}
+
+static void resolve_prefer(struct config *c, const struct later *l) {
+    struct settings *s = c->settings;
+    if (s->pref_count == SETTINGS_PREFS) {
+        mistake(c, "more than %d labels with 'prefer ='", SETTINGS_PREFS);
+        return;
+    }
+    struct settings_pref *p = &s->prefs[s->pref_count++];
+    *p = (struct settings_pref){.bit = (int)l->index};
+    for (char *at = l->text, *name; (name = strsep(&at, ","));) {
+        name = words_trim(name);
+        if (strlen(name) >= FACT_FULL_NAME || !names_a_network(s, name))
+            mistake(c, "prefer: unknown network '%s'", name);
+        else if (p->count == SETTINGS_ORDER)
+            mistake(c, "prefer: more than %d networks", SETTINGS_ORDER);
+        else
+            strcpy(p->order[p->count++], name);
+    }
+}
+
+static void resolve(struct config *c, const struct later *l) {
+    char bad[LABEL_NAME];
+    c->file = l->file;
+    c->line = l->line;
+    if (l->section == SECTION_LABEL)
+        resolve_prefer(c, l);
+    else if (words_labels(l->text, &c->settings->names, &c->settings->networks[l->index].labels, bad) < 0)
+        mistake(c, "labels: unknown label '%s'", bad);
+}
+
+unsigned config_finish(struct config *c) {
+    for (size_t i = 0; i < c->later_count; i++) {
+        resolve(c, &c->later[i]);
+        free(c->later[i].file);
+        free(c->later[i].text);
+    }
+    unsigned mistakes = c->mistakes;
+    free(c->later);
+    free(c);
+    return mistakes;
+}
+
+void config_defaults(struct settings *ret) {
+    *ret = (struct settings){.hold_ms = 500, .grace_ms = 1000};
+}
+
+struct config *config_new(struct settings *into, config_sink sink, void *arg) {
+    struct config *c = calloc(1, sizeof *c);
+    if (c)
+        *c = (struct config){.settings = into, .sink = sink, .arg = arg, .file = ""};
+    return c;
+}
+
+static void read_path(struct config *c, const char *path, bool must_exist) {
+    FILE *f = fopen(path, "re");
+    if (f) {
+        config_read(c, f, path);
+        fclose(f);
+    } else if (must_exist || errno != ENOENT) {
+        c->file = path;
+        c->line = 0;
+        mistake(c, "%s", strerror(errno));
+    }
+}
+
+int config_load(const char *file, bool must_exist, struct settings *ret, config_sink sink, void *arg) {
+    char pattern[4200];
+    glob_t found = {0};
+    struct config *c = config_new(ret, sink, arg);
+    if (!c)
+        return -ENOMEM;
+    config_defaults(ret);
+    read_path(c, file, must_exist);
+    snprintf(pattern, sizeof pattern, "%s.d/*.conf", file);
+    if (glob(pattern, 0, NULL, &found) == 0)
+        for (size_t i = 0; i < found.gl_pathc; i++)
+            read_path(c, found.gl_pathv[i], true);
+    globfree(&found);
+    return config_finish(c) ? -EINVAL : 0;
+}
