@@ -1,0 +1,409 @@
+/* network - the table of networks: each a state machine of its own.
+ *
+ * scout.c comes in with what policy made of the kernel's word, with the wishes of script and cmm-ctl, and
+ * with the time. Pure. Two things are kept apart: presence (what the kernel says, with hold-down and grace;
+ * identity hangs on it) and state (what is offered, after script, checks and cmm-ctl). An id is a hash of
+ * what the network rests on, so that a scout that comes back finds the same; what was lost once never gets
+ * that hash again.
+ */
+#include "network.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+enum { UNLISTED_MS = 3000 }; /* what is not listed any more is withdrawn this long: sockets drain for 2 s */
+
+static uint64_t stir(uint64_t h, const void *data, size_t len) {
+    const unsigned char *p = data;
+    for (size_t i = 0; i < len; i++)
+        h = (h ^ p[i]) * UINT64_C(0x100000001b3);
+    h ^= h >> 31;
+    h *= UINT64_C(0x7fb5d329728ea185);
+    return h ^ (h >> 27);
+}
+
+static bool is_spent(const struct network_table *t, uint64_t id) {
+    unsigned count = t->spent_count < NETWORK_SPENT ? t->spent_count : NETWORK_SPENT;
+    for (unsigned i = 0; i < count; i++)
+        if (t->spent[i] == id)
+            return true;
+    return false;
+}
+
+static uint64_t plain_id(const struct network_table *t, const struct network *n) {
+    const struct fact_address *a = n->anchor4.family ? &n->anchor4 : &n->anchor6;
+    uint64_t h = stir(t->seed, n->fact.name, sizeof n->fact.name);
+    h = stir(h, n->fact.iface, sizeof n->fact.iface);
+    if (n->fact.iface[0])
+        h = stir(h, &n->fact.ifindex, sizeof n->fact.ifindex);
+    h = stir(h, &a->family, 1);
+    h = stir(h, a->bytes, a->family == AF_INET6 && n->fact.iface[0] ? 8 : sizeof a->bytes);
+    return h ? h : 1;
+}
+
+static bool id_in_use(const struct network_table *t, const struct network *self, uint64_t id) {
+    for (unsigned i = 0; i < t->count; i++)
+        if (&t->networks[i] != self && t->networks[i].id == id)
+            return true;
+    return false;
+}
+
+static void identify(struct network_table *t, struct network *n) {
+    n->plain_id = n->id = plain_id(t, n);
+    while (n->id == 0 || is_spent(t, n->id) || id_in_use(t, n, n->id)) {
+        uint64_t salt[2] = {t->random, ++t->losses};
+        n->id = stir(n->plain_id, salt, sizeof salt);
+    }
+}
+
+/* It was offered under its id: that id is over. */
+static void lose(struct network_table *t, struct network *n) {
+    if (!is_spent(t, n->plain_id))
+        t->spent[t->spent_count++ % NETWORK_SPENT] = n->plain_id;
+    identify(t, n);
+    n->anchored = false;
+}
+
+static bool same_network(const struct fact_address *a, const struct fact_address *b) {
+    return a->family == b->family && memcmp(a->bytes, b->bytes, a->family == AF_INET6 ? 8 : 4) == 0;
+}
+
+static bool has(const struct fact_network *f, const struct fact_address *anchor) {
+    for (unsigned i = 0; i < f->address_count; i++)
+        if (same_network(&f->addresses[i], anchor))
+            return true;
+    return anchor->family == 0;
+}
+
+static bool has_family(const struct fact_network *f, int family) {
+    for (unsigned i = 0; i < f->address_count; i++)
+        if (f->addresses[i].family == family && f->addresses[i].preferred)
+            return true;
+    return false;
+}
+
+/* The address went and another one of its family is there instead: not a blip but another network. */
+static bool is_replaced(const struct network *n, const struct fact_network *f) {
+    return n->anchored && ((!has(f, &n->anchor4) && has_family(f, AF_INET)) ||
+                           (!has(f, &n->anchor6) && has_family(f, AF_INET6)));
+}
+
+static void anchor(struct fact_address *anchor, const struct fact_network *f, int family, uint8_t flag) {
+    for (unsigned i = 0; anchor->family == 0 && (f->flags & flag) && i < f->address_count; i++)
+        if (f->addresses[i].family == family && f->addresses[i].preferred)
+            *anchor = f->addresses[i];
+}
+
+/* A family that comes later joins the identity and does not change it. */
+static void settle(struct network_table *t, struct network *n, const struct fact_network *f) {
+    if (!n->anchored)
+        n->anchor4 = n->anchor6 = (struct fact_address){0};
+    anchor(&n->anchor4, f, AF_INET, WIRE_HAS4);
+    anchor(&n->anchor6, f, AF_INET6, WIRE_HAS6);
+    if (!n->anchored)
+        identify(t, n);
+    n->anchored = true;
+}
+
+static void arrive(struct network_table *t, struct network *n, bool at_once, int64_t now) {
+    if (n->presence == NETWORK_GRACE) {
+        n->presence = NETWORK_THERE;
+    } else if (n->presence == NETWORK_GONE) {
+        n->presence = at_once || t->hold_ms == 0 ? NETWORK_THERE : NETWORK_HELD;
+        n->until = now + t->hold_ms;
+    }
+}
+
+static void depart(struct network_table *t, struct network *n, int64_t now) {
+    if (n->presence == NETWORK_THERE) {
+        n->presence = NETWORK_GRACE;
+        n->until = now + t->grace_ms;
+    } else if (n->presence == NETWORK_HELD) {
+        n->presence = NETWORK_GONE; /* never offered: nothing to be given up */
+        n->anchored = false;
+    }
+}
+
+static void expire(struct network_table *t, struct network *n, int64_t now) {
+    if (n->presence == NETWORK_HELD && now >= n->until) {
+        n->presence = NETWORK_THERE;
+    } else if (n->presence == NETWORK_GRACE && now >= n->until) {
+        n->presence = NETWORK_GONE;
+        lose(t, n);
+    }
+}
+
+/* The more particular name speaks last; setting NAME has cleared NAME@IFACE, so both at once means both were
+ * meant. */
+static const struct network_rule *rule_for(const struct network_table *t, const struct network *n,
+                                           bool with_iface) {
+    char name[FACT_FULL_NAME];
+    size_t len = strnlen(n->fact.name, sizeof n->fact.name);
+    memcpy(name, n->fact.name, len);
+    name[len] = 0;
+    if (with_iface) {
+        name[len] = '@';
+        memcpy(name + len + 1, n->fact.iface, sizeof n->fact.iface);
+    }
+    for (unsigned i = 0; i < t->rule_count; i++)
+        if (strcmp(t->rules[i].name, name) == 0)
+            return &t->rules[i];
+    return NULL;
+}
+
+static enum network_wish wish_of(const struct network_table *t, const struct network *n,
+                                 enum network_voice voice) {
+    const struct network_rule *one = rule_for(t, n, true), *all = rule_for(t, n, false);
+    if (one && one->wish[voice] != NETWORK_AUTO)
+        return one->wish[voice];
+    return all ? all->wish[voice] : NETWORK_AUTO;
+}
+
+static enum wire_state state_by_itself(const struct network *n) {
+    switch (n->presence) {
+    case NETWORK_GONE:
+    case NETWORK_HELD:
+        return WIRE_NET_DOWN;
+    case NETWORK_GRACE:
+        return WIRE_NET_GRACE;
+    case NETWORK_THERE:
+        break;
+    }
+    return n->fact.check == FACT_CHECK_FAILED    ? WIRE_NET_WITHDRAWN
+           : n->fact.check == FACT_CHECK_PENDING ? WIRE_NET_DOWN
+                                                 : WIRE_NET_UP;
+}
+
+static enum wire_state judge(const struct network_table *t, const struct network *n) {
+    enum network_wish wish = wish_of(t, n, NETWORK_CTL);
+    if (wish == NETWORK_AUTO && t->scripted)
+        wish = wish_of(t, n, NETWORK_SCRIPT) == NETWORK_UP ? NETWORK_UP : NETWORK_DOWN;
+    if (n->unlisted)
+        wish = NETWORK_DOWN;
+    switch (wish) {
+    case NETWORK_UP:
+        return WIRE_NET_UP;
+    case NETWORK_DOWN:
+        return n->presence == NETWORK_THERE ? WIRE_NET_WITHDRAWN : WIRE_NET_DOWN;
+    case NETWORK_AUTO:
+        break;
+    }
+    return state_by_itself(n);
+}
+
+static void update(struct network_table *t, struct network *n, int64_t now) {
+    enum wire_state state = judge(t, n);
+    if (state == WIRE_NET_UP && n->state != WIRE_NET_UP)
+        n->since_ms = (uint32_t)now;
+    n->state = state;
+}
+
+static struct network *find(struct network_table *t, const struct fact_network *f) {
+    for (unsigned i = 0; i < t->count; i++) {
+        const struct fact_network *have = &t->networks[i].fact;
+        bool same_link = f->iface[0] ? have->iface[0] && have->ifindex == f->ifindex : !have->iface[0];
+        if (same_link && strncmp(have->name, f->name, sizeof f->name) == 0)
+            return &t->networks[i];
+    }
+    return NULL;
+}
+
+/* Keeps the order of sections, then of age. */
+static struct network *add(struct network_table *t, const struct fact_network *f) {
+    unsigned at = t->count;
+    if (t->count == NETWORK_MAX)
+        return NULL;
+    while (at > 0 && t->networks[at - 1].fact.order > f->order)
+        at--;
+    memmove(&t->networks[at + 1], &t->networks[at], (t->count - at) * sizeof t->networks[0]);
+    t->count++;
+    t->networks[at] = (struct network){.fact = *f};
+    identify(t, &t->networks[at]);
+    return &t->networks[at];
+}
+
+static void drop(struct network_table *t, unsigned at) {
+    t->count--;
+    memmove(&t->networks[at], &t->networks[at + 1], (t->count - at) * sizeof t->networks[0]);
+}
+
+void network_init(struct network_table *t, bool scripted, uint64_t seed, uint64_t random) {
+    memset(t, 0, sizeof *t);
+    t->scripted = scripted;
+    t->seed = seed;
+    t->random = random;
+}
+
+void network_begin(struct network_table *t) {
+    for (unsigned i = 0; i < t->count; i++)
+        t->networks[i].seen = false;
+}
+
+int network_see(struct network_table *t, const struct fact_network *fact, bool at_once, int64_t now) {
+    struct network *n = find(t, fact);
+    if (!n)
+        n = add(t, fact);
+    if (!n)
+        return -ENOSPC;
+    n->fact = *fact;
+    n->fact.addresses = NULL;
+    n->seen = true;
+    n->unlisted = false;
+    expire(t, n, now);
+    if (is_replaced(n, fact)) {
+        n->presence = NETWORK_GONE;
+        lose(t, n);
+    }
+    bool whole = !n->anchored || (has(fact, &n->anchor4) && has(fact, &n->anchor6));
+    if (fact->works && whole) {
+        settle(t, n, fact);
+        arrive(t, n, at_once, now);
+    } else {
+        depart(t, n, now);
+    }
+    update(t, n, now);
+    return 0;
+}
+
+static void miss(struct network_table *t, struct network *n, bool present, int64_t now) {
+    if (present && !n->unlisted && n->presence == NETWORK_THERE) {
+        n->unlisted = true;
+        n->until = now + UNLISTED_MS;
+    } else if (!present || n->presence != NETWORK_THERE) {
+        n->unlisted = false;
+        n->fact.works = false;
+        n->fact.flags &= (uint8_t) ~(WIRE_HAS4 | WIRE_HAS6);
+        depart(t, n, now);
+    }
+    update(t, n, now);
+}
+
+void network_end(struct network_table *t, bool (*present)(void *arg, uint32_t ifindex), void *arg,
+                 int64_t now) {
+    for (unsigned i = 0; i < t->count; i++)
+        if (!t->networks[i].seen)
+            miss(t, &t->networks[i], present(arg, t->networks[i].fact.ifindex), now);
+    network_tick(t, now);
+}
+
+static bool is_over(const struct network *n, int64_t now) {
+    return !n->seen && (n->presence == NETWORK_GONE || (n->unlisted && now >= n->until));
+}
+
+void network_tick(struct network_table *t, int64_t now) {
+    for (unsigned i = t->count; i-- > 0;) {
+        struct network *n = &t->networks[i];
+        expire(t, n, now);
+        if (is_over(n, now)) {
+            if (n->unlisted)
+                lose(t, n);
+            drop(t, i);
+        } else {
+            update(t, n, now);
+        }
+    }
+}
+
+int64_t network_deadline(const struct network_table *t) {
+    int64_t first = -1;
+    for (unsigned i = 0; i < t->count; i++) {
+        const struct network *n = &t->networks[i];
+        bool waits = n->presence == NETWORK_HELD || n->presence == NETWORK_GRACE || n->unlisted;
+        if (waits && (first < 0 || n->until < first))
+            first = n->until;
+    }
+    return first;
+}
+
+static bool is_part_of(const char *name, const char *whole) {
+    size_t len = strlen(whole);
+    return strncmp(name, whole, len) == 0 && name[len] == '@';
+}
+
+static struct network_rule *make_rule(struct network_table *t, const char *name) {
+    for (unsigned i = 0; i < t->rule_count; i++)
+        if (strcmp(t->rules[i].name, name) == 0)
+            return &t->rules[i];
+    if (t->rule_count == NETWORK_RULES || strlen(name) >= FACT_FULL_NAME)
+        return NULL;
+    struct network_rule *r = &t->rules[t->rule_count++];
+    *r = (struct network_rule){0};
+    strcpy(r->name, name);
+    return r;
+}
+
+int network_wish(struct network_table *t, enum network_voice voice, const char *name, enum network_wish wish,
+                 int64_t now) {
+    struct network_rule *r = make_rule(t, name);
+    if (!r)
+        return -ENOSPC;
+    for (unsigned i = 0; i < t->rule_count; i++)
+        if (is_part_of(t->rules[i].name, name))
+            t->rules[i].wish[voice] = NETWORK_AUTO;
+    r->wish[voice] = wish;
+    for (unsigned i = 0; i < t->count; i++)
+        update(t, &t->networks[i], now);
+    return 0;
+}
+
+int network_labels(struct network_table *t, const char *name, uint64_t labels) {
+    struct network_rule *r = make_rule(t, name);
+    if (!r)
+        return -ENOSPC;
+    for (unsigned i = 0; i < t->rule_count; i++)
+        if (is_part_of(t->rules[i].name, name))
+            t->rules[i].has_labels = false;
+    r->has_labels = true;
+    r->labels = labels;
+    return 0;
+}
+
+bool network_known(const struct network_table *t, const char *name) {
+    size_t len = strcspn(name, "@");
+    for (unsigned i = 0; i < t->count; i++) {
+        const struct fact_network *f = &t->networks[i].fact;
+        if (strncmp(f->name, name, len) == 0 && !f->name[len] &&
+            (!name[len] || strcmp(name + len + 1, f->iface) == 0))
+            return true;
+    }
+    return false;
+}
+
+/* What the network is like stays true whatever the script grants. */
+static uint64_t labels_of(const struct network_table *t, const struct network *n) {
+    const struct network_rule *one = rule_for(t, n, true), *all = rule_for(t, n, false);
+    const struct network_rule *r = one && one->has_labels ? one : all && all->has_labels ? all : NULL;
+    return r ? r->labels | (n->fact.labels & UINT64_C(0xf00)) : n->fact.labels;
+}
+
+static void put(const struct network_table *t, const struct network *n, struct wire_network *ret) {
+    const struct fact_network *f = &n->fact;
+    memcpy(ret->name, f->name, sizeof ret->name);
+    ret->id = n->id;
+    ret->labels = labels_of(t, n);
+    ret->since_ms = n->since_ms;
+    ret->ifindex = f->ifindex;
+    ret->metric = f->metric;
+    ret->state = (uint8_t)n->state;
+    ret->flags = f->flags | (wish_of(t, n, NETWORK_CTL) == NETWORK_AUTO ? 0 : WIRE_OVERRIDE);
+    ret->family = f->address.family;
+    memcpy(ret->address, f->address.bytes, sizeof ret->address);
+}
+
+void network_fill(const struct network_table *t, struct wire_snapshot *snapshot, char (*ifaces)[FACT_IFACE]) {
+    unsigned room = WIRE_NETWORKS, needed = 0;
+    memset(snapshot->networks, 0, sizeof snapshot->networks);
+    snapshot->count = 0;
+    for (unsigned i = 0; i < t->count; i++)
+        needed += t->networks[i].state != WIRE_NET_DOWN;
+    unsigned down = needed < room ? room - needed : 0; /* places left for those that are down */
+    for (unsigned i = 0; i < t->count && snapshot->count < room; i++) {
+        const struct network *n = &t->networks[i];
+        if (n->state == WIRE_NET_DOWN && down-- == 0) {
+            down = 0;
+            continue;
+        }
+        memcpy(ifaces[snapshot->count], n->fact.iface, FACT_IFACE);
+        put(t, n, &snapshot->networks[snapshot->count++]);
+    }
+}

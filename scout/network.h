@@ -1,0 +1,77 @@
+/* network - the table of networks: each a state machine of its own. Pure: time is passed in (milliseconds of
+ * CLOCK_MONOTONIC), nothing is read from outside. */
+#ifndef CMM_NETWORK_H
+#define CMM_NETWORK_H
+
+#include "fact.h"
+
+enum { NETWORK_MAX = 128, NETWORK_RULES = 128, NETWORK_SPENT = 1024 };
+
+/* Who overrides: cmm-ctl stands above the script, the script above the kernel. */
+enum network_voice { NETWORK_SCRIPT = 0, NETWORK_CTL, NETWORK_VOICES };
+enum network_wish { NETWORK_AUTO = 0, NETWORK_UP, NETWORK_DOWN };
+
+struct network_rule {
+    char name[FACT_FULL_NAME]; /* NAME or NAME@IFACE */
+    enum network_wish wish[NETWORK_VOICES];
+    bool has_labels;
+    uint64_t labels;
+};
+
+enum network_presence {
+    NETWORK_GONE = 0, /* and given up */
+    NETWORK_HELD,     /* there, but not yet for long enough */
+    NETWORK_THERE,
+    NETWORK_GRACE, /* gone, not yet given up */
+};
+
+struct network {
+    struct fact_network fact; /* its addresses pointer is not kept */
+    enum network_presence presence;
+    int64_t until; /* of NETWORK_HELD and NETWORK_GRACE */
+    bool seen, unlisted;
+    bool anchored;                        /* id rests on these addresses: */
+    struct fact_address anchor4, anchor6; /* family 0: none; IPv6 counts by its /64 */
+    uint64_t id, plain_id;                /* plain: what it would be had nothing been lost */
+    enum wire_state state;
+    uint32_t since_ms;
+};
+
+struct network_table {
+    uint32_t hold_ms, grace_ms;
+    bool scripted;         /* what the script has not called up is down */
+    uint64_t seed, random; /* seed: the same for every scout of this machine and boot */
+    uint64_t losses;
+    unsigned count, rule_count, spent_count;
+    struct network networks[NETWORK_MAX];
+    struct network_rule rules[NETWORK_RULES];
+    uint64_t spent[NETWORK_SPENT]; /* plain ids that were lost: never to be used again */
+};
+
+void network_init(struct network_table *t, bool scripted, uint64_t seed, uint64_t random);
+
+/* One look at the world: begin, see each network that is listed and present, end. at_once: not the kernel
+ * brought the news (start, reload), so nothing that works is held down. see: 0, or -ENOSPC. */
+void network_begin(struct network_table *t);
+int network_see(struct network_table *t, const struct fact_network *fact, bool at_once, int64_t now);
+/* present(arg, ifindex): that interface is still there, though maybe no listed network any more. */
+void network_end(struct network_table *t, bool (*present)(void *arg, uint32_t ifindex), void *arg,
+                 int64_t now);
+
+/* Lets time pass; network_end does too. network_deadline: when to look at the world again, or -1. */
+void network_tick(struct network_table *t, int64_t now);
+int64_t network_deadline(const struct network_table *t);
+
+/* Overrides of NAME or NAME@IFACE, also for networks that appear later. 0, or -ENOSPC. */
+int network_wish(struct network_table *t, enum network_voice voice, const char *name, enum network_wish wish,
+                 int64_t now);
+int network_labels(struct network_table *t, const char *name, uint64_t labels);
+
+/* A network of that NAME or NAME@IFACE is there. */
+bool network_known(const struct network_table *t, const char *name);
+
+/* Fills networks and count of snapshot, in the order of sections; where there are too many, those that are
+ * down are left out first. ifaces[i] is the interface of networks[i]. Everything unused is zeroed. */
+void network_fill(const struct network_table *t, struct wire_snapshot *snapshot, char (*ifaces)[FACT_IFACE]);
+
+#endif
