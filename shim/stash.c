@@ -7,19 +7,57 @@
 #include <stdlib.h>
 #include <string.h>
 
-int stash_push(struct stash *s, const void *bytes, size_t len) {
+static struct stash_chunk *append(struct stash *s, size_t len) {
     struct stash_chunk *c = malloc(sizeof *c + len);
     if (!c)
-        return -ENOMEM;
+        return NULL;
     *c = (struct stash_chunk){.len = len};
-    memcpy(c->bytes, bytes, len);
     if (s->last)
         s->last->next = c;
     else
         s->first = c;
     s->last = c;
     s->bytes += len;
+    return c;
+}
+
+int stash_push(struct stash *s, const void *bytes, size_t len) {
+    struct stash_chunk *c = append(s, len);
+    if (!c)
+        return -ENOMEM;
+    memcpy(c->bytes, bytes, len);
     return 0;
+}
+
+ssize_t stash_push_iov(struct stash *s, const struct iovec *iov, int count) {
+    size_t len = 0, at = 0;
+    for (int i = 0; i < count; i++)
+        len += iov[i].iov_len;
+    struct stash_chunk *c = append(s, len);
+    if (!c)
+        return -ENOMEM;
+    for (int i = 0; i < count; at += iov[i++].iov_len)
+        if (iov[i].iov_len)
+            memcpy(c->bytes + at, iov[i].iov_base, iov[i].iov_len);
+    return (ssize_t)len;
+}
+
+void stash_cut(struct stash *s, size_t len) {
+    struct stash_chunk **at = &s->first;
+    struct stash_chunk *before = NULL;
+    if (!s->last)
+        return;
+    s->last->len -= len;
+    s->bytes -= len;
+    if (s->last->len)
+        return;
+    while (*at != s->last) {
+        before = *at;
+        at = &(*at)->next;
+    }
+    free(*at);
+    *at = NULL;
+    s->last = before;
 }
 
 static void drop_first(struct stash *s) {

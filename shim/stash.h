@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 #include <sys/uio.h>
 
 struct stash_chunk {
@@ -20,6 +21,12 @@ struct stash {
 
 /* Appends a copy. 0 or -ENOMEM. */
 int stash_push(struct stash *s, const void *bytes, size_t len);
+
+/* Appends one message gathered from iov. Its length, or -ENOMEM. */
+ssize_t stash_push_iov(struct stash *s, const struct iovec *iov, int count);
+
+/* Takes len bytes off the end of the last chunk, and the chunk if nothing of it is left. */
+void stash_cut(struct stash *s, size_t len);
 
 /* As readv: stream across chunks, or one datagram (the rest of it is dropped, its full length in *ret_full).
  * peek leaves everything. Returns the bytes copied. */

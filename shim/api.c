@@ -1,0 +1,324 @@
+/* api - the doors of the labeled interface: libcmm.h, one call each.
+ * Here, and nowhere below, -errno becomes errno and outcomes become the header's values. Sends and receives
+ * on a steady connection go straight to libc, marked so that a swap can wait for them. */
+#include "flow.h"
+#include "link.h"
+#include "poll.h"
+#include "reconnect.h"
+#include "run.h"
+#include "scout_link.h"
+#include "socket_calls.h"
+#include "swap.h"
+
+#include <errno.h>
+#include <libcmm.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PUBLIC __attribute__((visibility("default")))
+
+_Static_assert(FLOW_DEFERRED != CMM_DEFERRED, "outcomes are translated");
+
+static ssize_t told(ssize_t r) {
+    if (r >= 0)
+        return r;
+    if (r == FLOW_DEFERRED)
+        return CMM_DEFERRED;
+    if (r == FLOW_EXECUTED)
+        return CMM_THUNK_EXECUTED;
+    errno = (int)-r;
+    return CMM_FAILED;
+}
+
+static bool known(unsigned long labels) {
+    return !((uint64_t)labels & ~LABEL_KNOWN);
+}
+
+/* ---- sockets ---- */
+
+PUBLIC mc_socket_t cmm_socket(int family, int type, int protocol) {
+    link_need();
+    return (int)told(socket_new(family, type, protocol));
+}
+
+PUBLIC int cmm_connect(mc_socket_t sock, const struct sockaddr *addr, socklen_t addrlen, unsigned long labels,
+                       connection_event_cb_t pre_reconnect, connection_event_cb_t post_reconnect, void *arg) {
+    if (!sock_find(sock))
+        return (int)told(-EBADF);
+    if (!addr || !known(labels))
+        return (int)told(-EINVAL);
+    link_need();
+    return (int)told(flow_connect(sock, addr, addrlen, labels, pre_reconnect, post_reconnect, arg));
+}
+
+static ssize_t send_message(int fd, const struct msghdr *msg, int flags, unsigned long labels,
+                            resume_handler_t handler, void *arg, int failed, uint32_t swaps) {
+    const struct flow_send c = {.msg = msg,
+                                .flags = flags,
+                                .labeled = true,
+                                .labels = labels,
+                                .handler = handler,
+                                .arg = arg,
+                                .failed = failed,
+                                .swaps = swaps};
+    const struct sock *s = sock_find(fd);
+    if (!s || s->kind != SOCK_LABELED)
+        return told(-EBADF);
+    if (!known(labels))
+        return told(-EINVAL);
+    if (flags & (MSG_OOB | MSG_ZEROCOPY))
+        return told(-EOPNOTSUPP);
+    return told(flow_send(fd, &c));
+}
+
+PUBLIC ssize_t cmm_send(mc_socket_t sock, const void *buf, size_t len, int flags, unsigned long labels,
+                        resume_handler_t handler, void *arg) {
+    struct sock *s = sock_find(sock);
+    int failed = 0;
+    uint32_t swaps = 0;
+    if (s && s->kind == SOCK_LABELED && !(flags & (MSG_OOB | MSG_ZEROCOPY))) {
+        const void *before = flow_enter(s);
+        if (flow_clear(s, labels)) {
+            swaps = atomic_load(&s->swaps);
+            ssize_t n = real.send(sock, buf, len, flags | MSG_NOSIGNAL);
+            flow_leave(before);
+            if (n >= 0)
+                return n;
+            failed = errno;
+        } else {
+            flow_leave(before);
+        }
+    }
+    struct iovec iov = {(void *)buf, len};
+    const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    return send_message(sock, &msg, flags, labels, handler, arg, failed, swaps);
+}
+
+PUBLIC ssize_t cmm_write(mc_socket_t sock, const void *buf, size_t len, unsigned long labels,
+                         resume_handler_t handler, void *arg) {
+    return cmm_send(sock, buf, len, 0, labels, handler, arg);
+}
+
+PUBLIC ssize_t cmm_writev(mc_socket_t sock, const struct iovec *iov, int count, unsigned long labels,
+                          resume_handler_t handler, void *arg) {
+    const struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = count > 0 ? (size_t)count : 0};
+    if (count < 0 || count > 1024)
+        return told(-EINVAL);
+    return send_message(sock, &msg, 0, labels, handler, arg, 0, 0);
+}
+
+PUBLIC ssize_t cmm_sendmsg(mc_socket_t sock, const struct msghdr *msg, int flags, unsigned long labels,
+                           resume_handler_t handler, void *arg) {
+    if (!msg)
+        return told(-EFAULT);
+    return send_message(sock, msg, flags, labels, handler, arg, 0, 0);
+}
+
+PUBLIC ssize_t cmm_recv(mc_socket_t sock, void *buf, size_t len, int flags) {
+    struct sock *s = sock_find(sock);
+    int failed = 0;
+    uint32_t swaps = 0;
+    if (!s || s->kind != SOCK_LABELED)
+        return told(-EBADF);
+    const void *before = flow_enter(s);
+    if (flow_direct(s)) {
+        swaps = atomic_load(&s->swaps);
+        ssize_t n = real.recv(sock, buf, len, flags);
+        failed = n < 0 ? errno : 0;
+        flow_leave(before);
+        if (n > 0 || (n == 0 && atomic_load(&s->swaps) == swaps))
+            return n;
+    } else {
+        flow_leave(before);
+    }
+    struct iovec iov = {buf, len};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    return told(flow_recv(sock, &msg, flags, failed, swaps));
+}
+
+PUBLIC ssize_t cmm_read(mc_socket_t sock, void *buf, size_t len) {
+    return cmm_recv(sock, buf, len, 0);
+}
+
+PUBLIC int cmm_setsockopt(mc_socket_t sock, int level, int name, const void *val, socklen_t len) {
+    return (int)told(socket_set_option(sock, level, name, val, len));
+}
+
+PUBLIC int cmm_getsockopt(mc_socket_t sock, int level, int name, void *val, socklen_t *len) {
+    return (int)told(socket_get_option(sock, level, name, val, len));
+}
+
+PUBLIC int cmm_getpeername(mc_socket_t sock, struct sockaddr *addr, socklen_t *len) {
+    return (int)told(socket_peer_name(sock, addr, len));
+}
+
+PUBLIC int cmm_getsockname(mc_socket_t sock, struct sockaddr *addr, socklen_t *len) {
+    return (int)told(socket_own_name(sock, addr, len));
+}
+
+PUBLIC int cmm_poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
+    const struct timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
+    return (int)told(poll_wait(fds, count, timeout_ms < 0 ? NULL : &timeout, NULL));
+}
+
+PUBLIC int cmm_select(int nfds, fd_set *rd, fd_set *wr, fd_set *ex, struct timeval *timeout) {
+    struct timespec limit = {0}, left = {0};
+    if (nfds < 0 || (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
+        return (int)told(-EINVAL);
+    if (timeout)
+        limit = (struct timespec){timeout->tv_sec, timeout->tv_usec * 1000L};
+    int r = poll_select(nfds, rd, wr, ex, timeout ? &limit : NULL, NULL, &left);
+    if (timeout)
+        *timeout = (struct timeval){left.tv_sec, left.tv_nsec / 1000};
+    return (int)told(r);
+}
+
+PUBLIC int cmm_shutdown(mc_socket_t sock, int how) {
+    return (int)told(socket_shutdown(sock, how));
+}
+
+PUBLIC int cmm_reset(mc_socket_t sock) {
+    return (int)told(socket_reset(sock));
+}
+
+PUBLIC int cmm_close(mc_socket_t sock) {
+    const struct sock *s = sock_find(sock);
+    return (int)told(s && s->kind == SOCK_LABELED ? socket_close(sock) : -EBADF);
+}
+
+/* ---- thunks and waiting ---- */
+
+PUBLIC int cmm_check_label(mc_socket_t sock, unsigned long labels, resume_handler_t handler, void *arg) {
+    return (int)told(known(labels) ? flow_check(sock, labels, handler, arg) : -EINVAL);
+}
+
+PUBLIC int cmm_thunk_cancel(mc_socket_t sock, resume_handler_t handler, void (*deleter)(void *arg)) {
+    struct thunk *list;
+    int count = 0;
+    int r = socket_cancel(sock, handler, &list);
+    if (r < 0)
+        return (int)told(r);
+    for (struct thunk *t = list; t; t = t->next, count++)
+        if (deleter)
+            deleter(t->arg);
+    thunk_free_list(list);
+    return count;
+}
+
+PUBLIC int cmm_thunk_count(mc_socket_t sock) {
+    return (int)told(socket_thunk_count(sock));
+}
+
+PUBLIC ssize_t cmm_unacked(mc_socket_t sock) {
+    return told(socket_unacked(sock));
+}
+
+PUBLIC int cmm_set_replay(mc_socket_t sock, int on) {
+    return (int)told(socket_set_replay(sock, on != 0));
+}
+
+PUBLIC int cmm_set_patience(mc_socket_t sock, const struct timespec *patience) {
+    if (patience && (patience->tv_sec < 0 || patience->tv_nsec < 0 || patience->tv_nsec >= 1000000000L))
+        return (int)told(-EINVAL);
+    return (int)told(socket_set_patience(sock, patience));
+}
+
+/* ---- labels ---- */
+
+/* The scout's configuration may have changed since it was asked last. */
+static const struct label_names *user_names(void) {
+    struct label_names fresh;
+    if (scout_link_labels(shim.scout, &fresh) < 0)
+        return shim.names_known ? &shim.names : NULL;
+    lock_take();
+    shim.names = fresh;
+    shim.names_known = true;
+    lock_drop();
+    return &shim.names;
+}
+
+PUBLIC int cmm_labels_parse(const char *names, unsigned long *labels) {
+    uint64_t found;
+    if (!names || !labels)
+        return (int)told(-EINVAL);
+    int r = label_parse(names, NULL, &found, NULL);
+    if (r < 0)
+        r = label_parse(names, user_names(), &found, NULL);
+    if (r == 0)
+        *labels = (unsigned long)found;
+    return (int)told(r);
+}
+
+PUBLIC int cmm_labels_format(unsigned long labels, char *buf, size_t len) {
+    const bool user = (uint64_t)labels & LABEL_USERBITS;
+    return label_format(labels, user ? user_names() : NULL, buf, len);
+}
+
+PUBLIC int cmm_set_default_labels(unsigned long labels) {
+    if (!known(labels))
+        return (int)told(-EINVAL);
+    atomic_store(&shim.default_labels, labels);
+    return 0;
+}
+
+PUBLIC unsigned long cmm_get_default_labels(void) {
+    return (unsigned long)atomic_load(&shim.default_labels);
+}
+
+/* ---- networks ---- */
+
+static void show(struct cmm_network *to, const struct wire_network *from) {
+    memset(to, 0, sizeof *to);
+    memcpy(to->name, from->name, sizeof to->name);
+    to->ifindex = from->ifindex;
+    to->labels = (unsigned long)from->labels;
+    to->id = (unsigned long)from->id;
+}
+
+PUBLIC int cmm_networks(struct cmm_network *networks, int max) {
+    int count = 0;
+    link_need();
+    lock_take();
+    link_seek_scout();
+    for (uint32_t i = 0; i < shim.nets.now.count; i++) {
+        const struct wire_network *n = &shim.nets.now.networks[i];
+        if (!net_usable(n, AF_INET) && !net_usable(n, AF_INET6))
+            continue;
+        if (count < max && networks)
+            show(&networks[count], n);
+        count++;
+    }
+    lock_drop();
+    return count;
+}
+
+PUBLIC int cmm_socket_network(mc_socket_t sock, struct cmm_network *network) {
+    struct wire_network n;
+    int r = network ? socket_network(sock, &n) : -EINVAL;
+    if (r == 0)
+        show(network, &n);
+    return (int)told(r);
+}
+
+/* ---- event loops ---- */
+
+PUBLIC int cmm_set_dispatch(int mode) {
+    int r = 0;
+    if (mode != CMM_DISPATCH_THREAD && mode != CMM_DISPATCH_MANUAL)
+        return (int)told(-EINVAL);
+    lock_take();
+    if (shim.used && shim.manual != (mode == CMM_DISPATCH_MANUAL))
+        r = -EBUSY;
+    else
+        shim.manual = mode == CMM_DISPATCH_MANUAL;
+    lock_drop();
+    return (int)told(r);
+}
+
+PUBLIC int cmm_dispatch_fd(void) {
+    return (int)told(run_dispatch_fd());
+}
+
+PUBLIC int cmm_dispatch(void) {
+    return run_dispatch();
+}

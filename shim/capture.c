@@ -1,0 +1,252 @@
+/* capture - the plain sockets of a preloaded program.
+ * A socket is watched from socket() on, so that its options can be replayed, and let go as soon as it turns
+ * out to be none of our business: bound, listening, or connected where no label applies. Its connect() is the
+ * labeled one without handlers; what differs is that the program knows nothing of it. Deliberately absent:
+ * the connection itself (reconnect). */
+#include "capture.h"
+#include "flow.h"
+#include "link.h"
+#include "log.h"
+#include "reconnect.h"
+#include "route.h"
+#include "socket_calls.h"
+#include "swap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <string.h>
+
+void capture_socket(int fd, int family, int type, int protocol) {
+    const int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (!atomic_load(&shim.default_labels) && !shim.rules.count && !shim.labels_bad)
+        return;
+    if (kind != SOCK_STREAM && kind != SOCK_DGRAM)
+        return;
+    self_prepare();
+    lock_take();
+    struct sock *s = sock_new(fd, SOCK_CAPTURED, family, kind, protocol);
+    if (s) {
+        s->patient = shim.patient;
+        s->patience = shim.patience;
+        s->policy = (int)shim.on_loss;
+    }
+    lock_drop();
+}
+
+void capture_release(int fd) {
+    const struct sock *s = sock_find(fd);
+    if (s && s->kind == SOCK_CAPTURED)
+        socket_gone(fd);
+}
+
+/* The wildcard and port 0 is no bind. */
+void capture_bound(int fd, const struct sockaddr *to, socklen_t len) {
+    static const struct in6_addr any = IN6ADDR_ANY_INIT;
+    const struct sockaddr_in *in = (const struct sockaddr_in *)to;
+    const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)to;
+    if (to->sa_family == AF_INET && len >= sizeof *in && in->sin_addr.s_addr == INADDR_ANY && !in->sin_port)
+        return;
+    if (to->sa_family == AF_INET6 && len >= sizeof *in6 && !memcmp(&in6->sin6_addr, &any, sizeof any) &&
+        !in6->sin6_port)
+        return;
+    capture_release(fd);
+}
+
+/* ---- whose business is it ---- */
+
+struct verdict {
+    bool ours;
+    uint64_t labels;
+    int policy;
+};
+
+/* The machine's own way there leads through something that is no network of ours: a tunnel, a container's
+ * bridge. */
+static bool routed_elsewhere(const struct sockaddr *to) {
+    struct route way;
+    bool elsewhere;
+    lock_take();
+    const bool spoken = shim.nets.spoken;
+    lock_drop();
+    if (!spoken || route_get(to, 0, &way) < 0)
+        return false;
+    if (way.local)
+        return true;
+    lock_take();
+    elsewhere = way.ifindex && !net_find_ifindex(&shim.nets, way.ifindex);
+    lock_drop();
+    return elsewhere;
+}
+
+static struct verdict judge(int protocol, const struct sockaddr *to) {
+    struct verdict v = {.labels = atomic_load(&shim.default_labels), .policy = (int)shim.on_loss};
+    const struct rule *rule = rules_find(&shim.rules, protocol, to);
+    if (rule) {
+        v.labels = rule->labels;
+        v.policy = rule->policy ? rule->policy : v.policy;
+        v.ours = !rule->bypass && v.labels;
+        return v;
+    }
+    v.ours = v.labels && (to->sa_family == AF_INET || to->sa_family == AF_INET6) && !route_special(to) &&
+             !routed_elsewhere(to);
+    return v;
+}
+
+/* ---- streams ---- */
+
+static void say_no_scout(void) {
+    static bool said;
+    lock_take();
+    const bool silent = shim.nets.spoken || said;
+    said = true;
+    lock_drop();
+    if (!silent)
+        log_say(LOG_ERROR,
+                "labels are asked for, but no scout answers: waiting for one (start it: cmm-scout &)");
+}
+
+static int outcome(struct sock *s) {
+    int error = s->error;
+    if (s->state == LIFE_LIVE)
+        return 0;
+    return s->state == LIFE_DEAD ? -error : -EINPROGRESS;
+}
+
+static int await(struct sock *s) {
+    uint64_t deadline = 0;
+    while (s->state != LIFE_LIVE && s->state != LIFE_DEAD) {
+        int r = flow_wait(s, atomic_load(&s->labels), true, &deadline);
+        if (r == -ETIMEDOUT && s->state != LIFE_LIVE)
+            reconnect_give_up(s, ETIMEDOUT);
+        if (r < 0)
+            return r;
+    }
+    return outcome(s);
+}
+
+/* Lock held. The original description goes: a connection is made on a fresh one with the same options. */
+static int begin(struct sock *s, const struct sockaddr *to, socklen_t len, const struct verdict *v) {
+    int old = swap_out(s);
+    if (old < 0)
+        return old;
+    real.close(old);
+    if (s->state == LIFE_DEAD)
+        sock_turn(s, LIFE_RESET);
+    sock_turn(s, LIFE_CONNECT);
+    s->error = 0;
+    memcpy(&s->to, to, len);
+    s->tolen = len;
+    s->policy = v->policy;
+    atomic_store(&s->labels, v->labels);
+    s->give_up_at = s->patient ? 0 : wait_now_ms() + (uint64_t)s->patience.tv_sec * 1000;
+    reconnect_consider(s);
+    return 0;
+}
+
+static int connect_again(struct sock *s, bool blocking) {
+    if (s->state == LIFE_LIVE)
+        return CAPTURE_PASS;
+    return blocking ? await(s) : -EALREADY;
+}
+
+static int connect_stream(struct sock *s, int fd, const struct sockaddr *to, socklen_t len,
+                          const struct verdict *v) {
+    const bool blocking = !(real.fcntl(fd, F_GETFL, NULL) & O_NONBLOCK);
+    if (s->state != LIFE_FRESH && s->state != LIFE_DEAD)
+        return connect_again(s, blocking);
+    int r = begin(s, to, len, v);
+    if (r < 0)
+        return r;
+    r = blocking ? await(s) : outcome(s);
+    if (r == 0 && blocking)
+        real.connect(fd, to, len); /* the kernel, too, is told that the program has heard of it */
+    return r;
+}
+
+/* ---- datagrams ---- */
+
+/* Lock held. A socket's way is chosen anew when its network is not the one picked now. */
+static int steer(struct sock *s, const struct sockaddr *to, uint64_t labels, bool blocking) {
+    const struct wire_network *n;
+    uint64_t deadline = 0;
+    if (!s->tolen)
+        s->to.ss_family = to->sa_family;
+    for (;;) {
+        int r = reconnect_pick(s, labels, &n);
+        if (r < 0)
+            return r;
+        if (r > 0)
+            break;
+        atomic_store(&s->labels, labels);
+        r = blocking ? flow_wait(s, labels, true, &deadline) : -EAGAIN;
+        if (r < 0)
+            return r;
+    }
+    if (n && n->id != s->net) {
+        int r = swap_steer(s, n);
+        if (r < 0)
+            return r;
+        s->net = n->id;
+    }
+    return 0;
+}
+
+int capture_datagram(int fd, const struct sockaddr *to, int flags) {
+    struct verdict v;
+    struct sock *s = sock_find(fd);
+    if (!s)
+        return 0;
+    if (!to && s->tolen)
+        to = (const struct sockaddr *)&s->to;
+    if (!to)
+        return 0;
+    v = judge(IPPROTO_UDP, to);
+    if (!v.ours)
+        return 0;
+    link_need();
+    lock_take();
+    sock_get(s);
+    const bool blocking = !(flags & MSG_DONTWAIT) && !(real.fcntl(fd, F_GETFL, NULL) & O_NONBLOCK);
+    int r = steer(s, to, v.labels, blocking);
+    sock_put(s);
+    lock_drop();
+    return r;
+}
+
+/* It never waits: what cannot go now waits when it is sent. */
+static int connect_datagram(struct sock *s, const struct sockaddr *to, socklen_t len,
+                            const struct verdict *v) {
+    int r = steer(s, to, v->labels, false);
+    if (r < 0 && r != -EAGAIN)
+        return r;
+    if (len <= sizeof s->to) {
+        memcpy(&s->to, to, len);
+        s->tolen = len;
+    }
+    return CAPTURE_PASS;
+}
+
+int capture_connect(int fd, const struct sockaddr *to, socklen_t len) {
+    struct sock *s = sock_find(fd);
+    if (!s || len < sizeof(sa_family_t) || len > sizeof s->to)
+        return CAPTURE_PASS;
+    if (to->sa_family == AF_UNSPEC && s->state == LIFE_FRESH)
+        return CAPTURE_PASS;
+    if (shim.labels_bad)
+        return -EINVAL;
+    link_need();
+    const struct verdict v = judge(sock_stream(s) ? IPPROTO_TCP : IPPROTO_UDP, to);
+    if (!v.ours) {
+        if (sock_stream(s))
+            socket_gone(fd);
+        return CAPTURE_PASS;
+    }
+    say_no_scout();
+    lock_take();
+    sock_get(s);
+    int r = sock_stream(s) ? connect_stream(s, fd, to, len, &v) : connect_datagram(s, to, len, &v);
+    sock_put(s);
+    lock_drop();
+    return r;
+}

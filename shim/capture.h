@@ -1,0 +1,24 @@
+/* capture - the plain sockets of a preloaded program: which of them are managed, and what connect() and
+ * datagrams do then. Without the lock; -errno. */
+#ifndef CMM_CAPTURE_H
+#define CMM_CAPTURE_H
+
+#include "shim.h"
+
+/* What a call of the program's becomes. */
+enum { CAPTURE_PASS = 1 }; /* leave it to libc */
+
+/* A socket was made: manage it if its traffic may get labels. */
+void capture_socket(int fd, int family, int type, int protocol);
+
+/* connect() on a captured socket: 0, CAPTURE_PASS or -errno. */
+int capture_connect(int fd, const struct sockaddr *to, socklen_t len);
+
+/* Before a datagram goes out to (NULL: the connected peer): 0, or -errno. flags as for send. */
+int capture_datagram(int fd, const struct sockaddr *to, int flags);
+
+/* The program bound it, listens on it or accepts from it: leave it alone. */
+void capture_bound(int fd, const struct sockaddr *to, socklen_t len);
+void capture_release(int fd);
+
+#endif

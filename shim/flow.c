@@ -1,0 +1,488 @@
+/* flow - one I/O call on a managed socket.
+ * Each call is a loop: look at the socket with the lock held, do the one thing its state allows, and look
+ * again when that was overtaken. Real calls are made without the lock, marked in self.in_call so that a swap
+ * can wait for them. Whoever waits here runs the reconnect handlers that fall due. Deliberately absent: the
+ * direct way of the hot path, which is inline in flow.h. */
+#include "flow.h"
+#include "link.h"
+#include "reconnect.h"
+#include "run.h"
+#include "swap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+enum { AGAIN = -6000 }; /* overtaken: look again */
+
+/* ---- waiting ---- */
+
+static void given_up(void *context) {
+    struct sock *s = context;
+    lock_take();
+    run_schedule(s);
+    sock_put(s);
+    lock_drop();
+}
+
+static uint64_t patience_ends(const struct sock *s) {
+    if (s->patient)
+        return 0;
+    return wait_now_ms() + (uint64_t)s->patience.tv_sec * 1000 +
+           ((uint64_t)s->patience.tv_nsec + 999999) / 1000000;
+}
+
+int flow_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline) {
+    if (run_handler(s))
+        return s->state == LIFE_CLOSED ? -ECANCELED : 0;
+    if (network && !*deadline)
+        *deadline = patience_ends(s);
+    struct waiter w = {.deadline_ms = network ? *deadline : 0,
+                       .labels = labels,
+                       .since_ms = wait_wall_ms(),
+                       .network = network,
+                       .helps = true,
+                       .abandon = given_up,
+                       .context = s};
+    if (w.deadline_ms)
+        link_kick();
+    link_report();
+    int r = wait_on(&s->waiters, &w);
+    if (s->state == LIFE_CLOSED)
+        return -ECANCELED;
+    if (r < 0)
+        run_schedule(s); /* a handler that was left to this waiter falls to somebody else */
+    return r;
+}
+
+static bool nonblocking(const struct sock *s, int fd, int flags) {
+    (void)s;
+    return (flags & MSG_DONTWAIT) || (real.fcntl(fd, F_GETFL, NULL) & O_NONBLOCK);
+}
+
+/* ---- a real call, without the lock ---- */
+
+struct real_call {
+    struct sock *s;
+    const void *before;
+};
+
+static void call_over(void *arg) {
+    struct real_call *c = arg;
+    flow_leave(c->before);
+    lock_take();
+}
+
+static void call_cancelled(void *arg) {
+    struct real_call *c = arg;
+    call_over(c);
+    sock_put(c->s);
+    lock_drop();
+}
+
+/* A description that another process shares can be neither shut down nor aborted to wake us: wait by poll,
+ * which a swap wakes. */
+static int wait_ready(int fd, short events) {
+    struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = self_wake_fd(), .events = POLLIN}};
+    int r = real.poll(fds, 2, -1);
+    if (r > 0 && fds[1].revents)
+        self_wake_drain();
+    return r < 0 ? -errno : 0;
+}
+
+typedef ssize_t real_msg(int fd, void *msg, int flags);
+
+static ssize_t real_send(int fd, void *msg, int flags) {
+    return real.sendmsg(fd, msg, flags | MSG_NOSIGNAL);
+}
+
+static ssize_t real_recv(int fd, void *msg, int flags) {
+    return real.recvmsg(fd, msg, flags);
+}
+
+/* Lock held, dropped meanwhile. A count, -errno or AGAIN. */
+static ssize_t issue(struct sock *s, int fd, real_msg *call, void *msg, int flags, bool blocking) {
+    const uint32_t swaps = atomic_load(&s->swaps);
+    const bool by_poll = s->shared && blocking;
+    struct real_call c = {.s = s};
+    ssize_t r = AGAIN;
+    self_register();
+    lock_drop();
+    pthread_cleanup_push(call_cancelled, &c);
+    c.before = flow_enter(s);
+    if (atomic_load(&s->swaps) == swaps) {
+        r = call(fd, msg, flags | (by_poll ? MSG_DONTWAIT : 0));
+        r = r < 0 ? -errno : r;
+    }
+    if (by_poll && r == -EAGAIN) {
+        r = wait_ready(fd, call == real_send ? POLLOUT : POLLIN);
+        r = r < 0 ? r : AGAIN;
+    }
+    pthread_cleanup_pop(0);
+    call_over(&c);
+    if (s->state == LIFE_CLOSED && r < 0)
+        return -ECANCELED;
+    const bool overtaken = atomic_load(&s->swaps) != swaps;
+    if (overtaken && (r < 0 || (r == 0 && call == real_recv)) && r != -EINTR && r != -EFAULT)
+        return AGAIN;
+    return r;
+}
+
+static bool ends_connection(int error) {
+    return error == EPIPE || error == ECONNRESET || error == ECONNABORTED || error == ETIMEDOUT ||
+           error == ECONNREFUSED || error == ENETUNREACH || error == EHOSTUNREACH || error == ENETDOWN ||
+           error == ENOTCONN;
+}
+
+/* What the real call's error means for the socket. -errno to return, or AGAIN. */
+static ssize_t judge(struct sock *s, int error) {
+    if (s->state != LIFE_LIVE || !ends_connection(error))
+        return -error;
+    if (error == EPIPE && s->sealed)
+        return -error;
+    if (reconnect_unreachable(s, error))
+        return AGAIN;
+    if (sock_stream(s))
+        reconnect_dead(s, error);
+    return -error;
+}
+
+/* ---- send ---- */
+
+static ssize_t real_wait_out(int fd, void *msg, int flags) {
+    (void)msg;
+    (void)flags;
+    int r = wait_ready(fd, POLLOUT);
+    errno = r < 0 ? -r : 0;
+    return r < 0 ? -1 : 0;
+}
+
+/* The last kept send ends where the kernel stopped taking it. */
+static ssize_t cut_short(struct sock *s, size_t total, int error) {
+    const size_t taken = total - s->unsent;
+    stash_cut(&s->sent, s->unsent);
+    s->unsent = 0;
+    wait_wake(&s->waiters);
+    return taken ? (ssize_t)taken : -error;
+}
+
+/* With replay on the library keeps what the peer has not acknowledged: sends are made one at a time, in the
+ * order they are kept. One that the network's loss cuts short goes out again whole: for its caller it is
+ * done. */
+static ssize_t send_kept(struct sock *s, int fd, const struct flow_send *c, bool blocking) {
+    const uint32_t swaps = atomic_load(&s->swaps);
+    uint64_t none = 0;
+    if (s->unsent) {
+        ssize_t turn = blocking ? flow_wait(s, 0, false, &none) : -EAGAIN;
+        return turn < 0 ? turn : AGAIN;
+    }
+    stash_trim(&s->sent, swap_unacked(fd, false));
+    ssize_t total = stash_push_iov(&s->sent, c->msg->msg_iov, (int)c->msg->msg_iovlen);
+    if (total <= 0)
+        return total;
+    for (s->unsent = (size_t)total; s->unsent;) {
+        const unsigned char *rest = s->sent.last->bytes + (size_t)total - s->unsent;
+        ssize_t n = real.send(fd, rest, s->unsent, (c->flags & ~MSG_WAITALL) | MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n >= 0) {
+            s->unsent -= (size_t)n;
+            continue;
+        }
+        if (errno != EAGAIN || !blocking)
+            return cut_short(s, (size_t)total, errno);
+        n = issue(s, fd, real_wait_out, NULL, 0, false);
+        if (atomic_load(&s->swaps) != swaps)
+            return s->state == LIFE_CLOSED ? -ECANCELED : total;
+        if (n < 0 && n != AGAIN)
+            return cut_short(s, (size_t)total, (int)-n);
+    }
+    wait_wake(&s->waiters);
+    return total;
+}
+
+static ssize_t send_now(struct sock *s, int fd, const struct flow_send *c, uint64_t labels, bool blocking) {
+    ssize_t r;
+    if (s->replay && sock_stream(s))
+        r = send_kept(s, fd, c, blocking);
+    else
+        r = issue(s, fd, real_send, (void *)c->msg, c->flags, blocking);
+    if (r < 0)
+        return r == AGAIN ? AGAIN : judge(s, (int)-r);
+    atomic_store(&s->labels, labels);
+    if (s->state == LIFE_LIVE && !s->replay && !s->shared && !s->sealed && !s->thunks.count &&
+        !s->user_depth && reconnect_here(s, labels))
+        atomic_store(&s->clear, atomic_load(&shim.generation));
+    return r;
+}
+
+static int defer(struct sock *s, const struct flow_send *c, uint64_t labels) {
+    struct frame *f = run_inside(s) ? self_frame(s) : NULL;
+    struct thunk_front front = {f ? f->front : 0};
+    int r = f ? thunk_push_front(&s->thunks, &front, labels, c->handler, c->arg)
+              : thunk_push(&s->thunks, labels, c->handler, c->arg);
+    if (r < 0)
+        return r;
+    if (f)
+        f->front = front.turn;
+    if (s->thunks.count == 1)
+        s->waiting_since = wait_wall_ms();
+    atomic_store(&s->clear, 0);
+    run_schedule(s);
+    link_report();
+    return FLOW_DEFERRED;
+}
+
+/* A connection for labels is being made. */
+static bool under_way(const struct sock *s, uint64_t labels) {
+    if (s->state == LIFE_MOVING)
+        return s->want == labels;
+    if (!life_attempting(s->state))
+        return false;
+    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    return !labels || s->on_labels == labels || (n && net_matches(n, labels));
+}
+
+/* Not connected on a matching network. A count or outcome, -errno, or AGAIN; *moved: this call began the
+ * reconnect. */
+static ssize_t elsewhere(struct sock *s, const struct flow_send *c, uint64_t labels, bool blocking,
+                         bool *moved, uint64_t *deadline) {
+    const struct wire_network *n;
+    const bool coming = under_way(s, labels);
+    const bool inside = run_inside(s);
+    const bool others = s->user_depth && !pthread_equal(s->user, pthread_self());
+    int pick = reconnect_pick(s, labels, &n);
+    if (pick < 0)
+        return pick;
+    if (c->handler && ((!pick && !coming) || inside || others))
+        return defer(s, c, labels);
+    if (!blocking && c->handler) {
+        ssize_t r = defer(s, c, labels);
+        reconnect_consider(s);
+        return r;
+    }
+    if (!blocking) {
+        if (pick && !others && !inside)
+            reconnect_for(s, labels);
+        return reconnect_here(s, labels) ? AGAIN : -EAGAIN;
+    }
+    if (pick && !coming && !others && (s->state == LIFE_LIVE || s->state == LIFE_WAITING)) {
+        *moved = true;
+        reconnect_for(s, labels);
+        return AGAIN;
+    }
+    int r = flow_wait(s, labels, !pick && !coming, deadline);
+    return r < 0 ? r : AGAIN;
+}
+
+static ssize_t wait_turn(struct sock *s, const struct flow_send *c, uint64_t labels, bool blocking,
+                         uint64_t *deadline) {
+    const struct wire_network *n;
+    if (c->handler)
+        return defer(s, c, labels);
+    if (!blocking)
+        return -EAGAIN;
+    if (shim.manual && run_thunk(s))
+        return AGAIN;
+    int r = flow_wait(s, labels, reconnect_pick(s, labels, &n) == 0, deadline);
+    return r < 0 ? r : AGAIN;
+}
+
+static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c) {
+    const uint64_t labels = c->labeled ? c->labels : atomic_load(&s->labels);
+    uint64_t deadline = 0;
+    bool moved = false;
+    for (ssize_t r = AGAIN;;) {
+        const int number = flow_number(s, fd);
+        if (number != fd)
+            return issue(s, number, real_send, (void *)c->msg, c->flags, false);
+        const bool blocking = !nonblocking(s, fd, c->flags);
+        if (s->state == LIFE_FRESH)
+            return -ENOTCONN;
+        if (run_must_queue(s, labels))
+            r = wait_turn(s, c, labels, blocking, &deadline);
+        else if (s->state == LIFE_DEAD)
+            return -s->error;
+        else if (!reconnect_here(s, labels))
+            r = elsewhere(s, c, labels, blocking, &moved, &deadline);
+        else if (moved && c->handler) {
+            run_now(s, labels, c->handler, c->arg);
+            return FLOW_EXECUTED;
+        } else
+            r = send_now(s, fd, c, labels, blocking);
+        if (r != AGAIN)
+            return r;
+        if (s->state == LIFE_CLOSED)
+            return -ECANCELED;
+    }
+}
+
+ssize_t flow_send(int fd, const struct flow_send *call) {
+    ssize_t r = AGAIN;
+    lock_take();
+    struct sock *s = sock_find(fd);
+    if (!s) {
+        lock_drop();
+        return -EBADF;
+    }
+    sock_get(s);
+    if (call->failed && atomic_load(&s->swaps) == call->swaps)
+        r = judge(s, call->failed);
+    if (r == AGAIN)
+        r = send_loop(s, fd, call);
+    sock_put(s);
+    lock_drop();
+    return r;
+}
+
+/* ---- receive ---- */
+
+static ssize_t take_kept(struct sock *s, struct msghdr *msg, int flags) {
+    size_t full;
+    size_t n =
+        stash_take(&s->unread, msg->msg_iov, (int)msg->msg_iovlen, sock_stream(s), flags & MSG_PEEK, &full);
+    msg->msg_flags = full > n && !sock_stream(s) ? MSG_TRUNC : 0;
+    msg->msg_controllen = 0;
+    if (msg->msg_name && !sock_stream(s)) {
+        socklen_t room = msg->msg_namelen;
+        memcpy(msg->msg_name, &s->to, room < s->tolen ? room : s->tolen);
+        msg->msg_namelen = s->tolen;
+    } else {
+        msg->msg_namelen = 0;
+    }
+    swap_review(s);
+    return (ssize_t)(flags & MSG_TRUNC ? full : n);
+}
+
+/* What is left of a connection that failed is still read; then its error stands. */
+static ssize_t recv_dead(struct sock *s, int fd, struct msghdr *msg, int flags) {
+    ssize_t r = real.recvmsg(fd, msg, flags | MSG_DONTWAIT);
+    return r >= 0 && s->error != ECONNRESET ? r : r > 0 ? r : -s->error;
+}
+
+static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags) {
+    const struct msghdr asked = *msg;
+    uint64_t deadline = 0;
+    for (;;) {
+        const int number = flow_number(s, fd);
+        ssize_t r = AGAIN;
+        *msg = asked;
+        if (number != fd)
+            return issue(s, number, real_recv, msg, flags, false);
+        const bool blocking = !nonblocking(s, fd, flags), waited = s->state != LIFE_LIVE;
+        if (s->state == LIFE_FRESH)
+            return -ENOTCONN;
+        if (s->unread.first && !(flags & (MSG_OOB | MSG_ERRQUEUE)))
+            return take_kept(s, msg, flags);
+        if (s->state == LIFE_DEAD)
+            return recv_dead(s, fd, msg, flags);
+        if (s->state == LIFE_LIVE) {
+            r = issue(s, fd, real_recv, msg, flags, blocking);
+            r = r < 0 && r != AGAIN ? judge(s, (int)-r) : r;
+        } else
+            r = blocking ? flow_wait(s, atomic_load(&s->labels), s->state == LIFE_WAITING, &deadline)
+                         : -EAGAIN;
+        if (s->state == LIFE_CLOSED && r <= 0)
+            return -ECANCELED;
+        if (r != AGAIN && !(r == 0 && waited))
+            return r;
+    }
+}
+
+ssize_t flow_recv(int fd, struct msghdr *msg, int flags, int failed, uint32_t swaps) {
+    ssize_t r = AGAIN;
+    lock_take();
+    struct sock *s = sock_find(fd);
+    if (!s) {
+        lock_drop();
+        return -EBADF;
+    }
+    sock_get(s);
+    if (failed && atomic_load(&s->swaps) == swaps)
+        r = judge(s, failed);
+    if (r == AGAIN)
+        r = recv_loop(s, fd, msg, flags);
+    sock_put(s);
+    lock_drop();
+    return r;
+}
+
+/* ---- connect ---- */
+
+/* The network went while the handshake was waited for: that is no failure, the connection is made when one
+ * comes. */
+static int await_connection(struct sock *s, uint64_t labels) {
+    uint64_t deadline = 0;
+    while (life_attempting(s->state)) {
+        int r = flow_wait(s, labels, false, &deadline);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int connect_locked(struct sock *s, int fd, const struct sockaddr *to, socklen_t tolen) {
+    const struct wire_network *n;
+    const uint64_t labels = atomic_load(&s->labels);
+    sock_turn(s, LIFE_CONNECT);
+    memcpy(&s->to, to, tolen);
+    s->tolen = tolen;
+    int r = reconnect_pick(s, labels, &n);
+    if (r < 0) {
+        sock_turn(s, LIFE_RESET);
+        s->tolen = 0;
+        return r;
+    }
+    const bool blocking = !nonblocking(s, fd, 0);
+    reconnect_consider(s);
+    if (blocking)
+        r = await_connection(s, labels);
+    if (r < 0)
+        return r;
+    if (s->state == LIFE_DEAD)
+        return -s->error;
+    return s->state == LIFE_LIVE ? 0 : FLOW_DEFERRED;
+}
+
+int flow_connect(int fd, const struct sockaddr *to, socklen_t tolen, uint64_t labels, sock_handler pre,
+                 sock_handler post, void *arg) {
+    int r;
+    lock_take();
+    struct sock *s = sock_find(fd);
+    if (!s || s->kind != SOCK_LABELED) {
+        lock_drop();
+        return -EBADF;
+    }
+    sock_get(s);
+    if (s->state != LIFE_FRESH) {
+        r = -EISCONN;
+    } else {
+        s->pre = pre;
+        s->post = post;
+        s->arg = arg;
+        atomic_store(&s->labels, labels);
+        r = connect_locked(s, fd, to, tolen);
+    }
+    sock_put(s);
+    lock_drop();
+    return r;
+}
+
+int flow_check(int fd, uint64_t labels, void (*handler)(void *), void *arg) {
+    const struct wire_network *n;
+    const struct flow_send c = {.handler = handler, .arg = arg};
+    int r = 0;
+    lock_take();
+    struct sock *s = sock_find(fd);
+    if (!s || s->kind != SOCK_LABELED) {
+        r = -EBADF;
+    } else if (s->state == LIFE_FRESH) {
+        r = -ENOTCONN;
+    } else if (run_must_queue(s, labels) || !reconnect_here(s, labels)) {
+        int pick = reconnect_pick(s, labels, &n);
+        if (pick < 0)
+            r = pick;
+        else if (pick == 0 || run_must_queue(s, labels))
+            r = handler ? defer(s, &c, labels) : FLOW_DEFERRED;
+    }
+    lock_drop();
+    return r;
+}

@@ -1,0 +1,68 @@
+/* flow - one I/O call on a managed socket: now, after a reconnect, wait, or deferred. The decision lives
+ * here. Without the lock. */
+#ifndef CMM_FLOW_H
+#define CMM_FLOW_H
+
+#include "shim.h"
+
+/* Outcomes that are neither a count nor -errno. */
+enum { FLOW_DEFERRED = -5000, FLOW_EXECUTED = -5001 };
+
+/* One send; everything is a message here. */
+struct flow_send {
+    const struct msghdr *msg;
+    int flags;
+    bool labeled; /* else: the socket's last labels */
+    uint64_t labels;
+    void (*handler)(void *);
+    void *arg;
+    int failed;     /* the direct way was tried: its errno ... */
+    uint32_t swaps; /* ... and what s->swaps was before */
+};
+
+/* A count, FLOW_DEFERRED, FLOW_EXECUTED or -errno. */
+ssize_t flow_send(int fd, const struct flow_send *call);
+
+/* As recvmsg(2): a count or -errno. failed, swaps: as above. */
+ssize_t flow_recv(int fd, struct msghdr *msg, int flags, int failed, uint32_t swaps);
+
+/* 0, FLOW_DEFERRED or -errno. */
+int flow_connect(int fd, const struct sockaddr *to, socklen_t tolen, uint64_t labels, sock_handler pre,
+                 sock_handler post, void *arg);
+int flow_check(int fd, uint64_t labels, void (*handler)(void *), void *arg);
+
+/* With the lock held (dropped meanwhile): waits until the socket changes, running its handlers if they fall
+ * to this thread. network: patience counts (*deadline, made on first need). 0: look again; else -errno. */
+int flow_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline);
+
+/* The descriptor this thread's call on s acts on: the new connection inside its reconnect handlers, else fd.
+ */
+static inline int flow_number(const struct sock *s, int fd) {
+    struct frame *f = self.frames ? self_frame(s) : NULL;
+    return f && f->hidden >= 0 ? f->hidden : fd;
+}
+
+/* The direct way, for the doors: enter, look, call, leave. No lock, no system call of ours. */
+static inline const void *flow_enter(struct sock *s) {
+    const void *before = self.in_call;
+    self.in_call = s;
+    atomic_signal_fence(memory_order_seq_cst);
+    return before;
+}
+
+static inline void flow_leave(const void *before) {
+    atomic_signal_fence(memory_order_seq_cst);
+    self.in_call = before;
+}
+
+static inline bool flow_clear(const struct sock *s, uint64_t labels) {
+    return atomic_load_explicit(&s->clear, memory_order_acquire) ==
+               atomic_load_explicit(&shim.generation, memory_order_relaxed) &&
+           atomic_load_explicit(&s->labels, memory_order_relaxed) == labels && self.registered;
+}
+
+static inline bool flow_direct(const struct sock *s) {
+    return atomic_load_explicit(&s->direct, memory_order_acquire) && self.registered;
+}
+
+#endif

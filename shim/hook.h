@@ -1,0 +1,33 @@
+/* hook - how a door takes a name of libc's: defined under a name of ours with libc's as its assembler label,
+ * so that no header's macro, renaming or attribute of the original gets in the way. Each body is one call. */
+#ifndef CMM_HOOK_H
+#define CMM_HOOK_H
+
+#include "flow.h"
+
+#include <errno.h>
+
+#define HOOK(result, name, parameters)                                                                       \
+    __attribute__((visibility("default"))) result hook_##name parameters __asm__(#name);                     \
+    result hook_##name parameters
+
+/* Also under libc's internal or checking names. */
+#define HOOK_ALIAS(result, alias, parameters)                                                                \
+    __attribute__((visibility("default"))) result hook_##alias parameters __asm__(#alias);                   \
+    result hook_##alias parameters
+
+/* A managed socket that a call of the program should see managed: not from inside the lock (a signal
+ * handler), and not in a process that only shares our memory. */
+static inline struct sock *hook_find(int fd) {
+    struct sock *s = sock_find(fd);
+    return __builtin_expect(s != NULL, 0) && !self.holding ? s : NULL;
+}
+
+static inline long hook_told(long r) {
+    if (r >= 0)
+        return r;
+    errno = r == FLOW_DEFERRED || r == FLOW_EXECUTED ? EAGAIN : (int)-r;
+    return -1;
+}
+
+#endif

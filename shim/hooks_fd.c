@@ -1,0 +1,170 @@
+/* hooks_fd - the doors of descriptors: socket, connect, close, dup, fcntl, options and names under libc's
+ * names. A descriptor that is not ours goes straight to libc. What closes or replaces a number, by whatever
+ * name, ends its record first. */
+#include "capture.h"
+#include "hook.h"
+#include "socket_calls.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+HOOK(int, socket, (int family, int type, int protocol)) {
+    int fd = real.socket(family, type, protocol);
+    if (fd >= 0 && shim.preloaded && (family == AF_INET || family == AF_INET6) && !self.holding)
+        capture_socket(fd, family, type, protocol);
+    return fd;
+}
+
+HOOK(int, connect, (int fd, const struct sockaddr *to, socklen_t len)) {
+    struct sock *s = hook_find(fd);
+    if (!s || !to)
+        return real.connect(fd, to, len);
+    int r = s->kind == SOCK_CAPTURED ? capture_connect(fd, to, len) : -EISCONN;
+    return r == CAPTURE_PASS ? real.connect(fd, to, len) : (int)hook_told(r);
+}
+
+HOOK_ALIAS(int, __connect, (int fd, const struct sockaddr *to, socklen_t len)) {
+    return hook_connect(fd, to, len);
+}
+
+HOOK(int, bind, (int fd, const struct sockaddr *to, socklen_t len)) {
+    int r = real.bind(fd, to, len);
+    if (r == 0 && hook_find(fd))
+        capture_bound(fd, to, len);
+    return r;
+}
+
+HOOK(int, listen, (int fd, int backlog)) {
+    if (hook_find(fd))
+        capture_release(fd);
+    return real.listen(fd, backlog);
+}
+
+HOOK(int, shutdown, (int fd, int how)) {
+    const struct sock *s = hook_find(fd);
+    if (!s || (s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH))
+        return real.shutdown(fd, how);
+    return (int)hook_told(socket_shutdown(fd, how));
+}
+
+/* ---- closing ---- */
+
+HOOK(int, close, (int fd)) {
+    if (hook_find(fd))
+        return (int)hook_told(socket_close(fd));
+    return real.close(fd);
+}
+
+HOOK_ALIAS(int, __close, (int fd)) {
+    return hook_close(fd);
+}
+
+static void close_ours(unsigned first, unsigned last) {
+    if (last >= SOCK_PAGE * (unsigned)SOCK_PAGES)
+        last = SOCK_PAGE * (unsigned)SOCK_PAGES - 1;
+    for (unsigned fd = first; fd <= last; fd++)
+        if (sock_find((int)fd))
+            socket_close((int)fd);
+}
+
+HOOK(int, close_range, (unsigned first, unsigned last, int flags)) {
+    if (!(flags & CLOSE_RANGE_CLOEXEC) && sock_first() && !self.holding)
+        close_ours(first, last);
+    return real.close_range(first, last, flags);
+}
+
+HOOK(void, closefrom, (int first)) {
+    if (sock_first() && !self.holding)
+        close_ours(first < 0 ? 0 : (unsigned)first, ~0U);
+    real.closefrom(first);
+}
+
+/* ---- copies ---- */
+
+static int copied(int fd, int copy) {
+    if (copy >= 0 && copy != fd && hook_find(fd))
+        socket_copied(fd, copy);
+    return copy;
+}
+
+HOOK(int, dup, (int fd)) {
+    return copied(fd, real.dup(fd));
+}
+
+static void replaced(int fd, int to) {
+    if (fd != to && hook_find(to) && real.fcntl(fd, F_GETFD, NULL) >= 0)
+        socket_gone(to);
+}
+
+HOOK(int, dup2, (int fd, int to)) {
+    replaced(fd, to);
+    return copied(fd, real.dup2(fd, to));
+}
+
+HOOK(int, dup3, (int fd, int to, int flags)) {
+    replaced(fd, to);
+    return copied(fd, real.dup3(fd, to, flags));
+}
+
+static int control(int (*libc)(int, int, void *), int fd, int command, void *arg) {
+    if (command == F_SETFL && hook_find(fd))
+        return (int)hook_told(socket_set_flags(fd, (long)arg));
+    int r = libc(fd, command, arg);
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? copied(fd, r) : r;
+}
+
+HOOK(int, fcntl, (int fd, int command, ...)) {
+    va_list args;
+    va_start(args, command);
+    void *arg = va_arg(args, void *);
+    va_end(args);
+    return control(real.fcntl, fd, command, arg);
+}
+
+HOOK(int, fcntl64, (int fd, int command, ...)) {
+    va_list args;
+    va_start(args, command);
+    void *arg = va_arg(args, void *);
+    va_end(args);
+    return control(real.fcntl64, fd, command, arg);
+}
+
+HOOK(int, ioctl, (int fd, unsigned long request, ...)) {
+    va_list args;
+    va_start(args, request);
+    void *arg = va_arg(args, void *);
+    va_end(args);
+    if ((request == FIONBIO || request == FIONREAD) && arg && hook_find(fd))
+        return (int)hook_told(request == FIONBIO ? socket_set_nonblocking(fd, *(int *)arg)
+                                                 : socket_unread(fd, arg));
+    return real.ioctl(fd, request, arg);
+}
+
+/* ---- options and names ---- */
+
+HOOK(int, setsockopt, (int fd, int level, int name, const void *val, socklen_t len)) {
+    if (!hook_find(fd))
+        return real.setsockopt(fd, level, name, val, len);
+    return (int)hook_told(socket_set_option(fd, level, name, val, len));
+}
+
+HOOK(int, getsockopt, (int fd, int level, int name, void *val, socklen_t *len)) {
+    if (!hook_find(fd) || !val || !len)
+        return real.getsockopt(fd, level, name, val, len);
+    return (int)hook_told(socket_get_option(fd, level, name, val, len));
+}
+
+HOOK(int, getsockname, (int fd, struct sockaddr *addr, socklen_t *len)) {
+    if (!hook_find(fd) || !addr || !len)
+        return real.getsockname(fd, addr, len);
+    return (int)hook_told(socket_own_name(fd, addr, len));
+}
+
+HOOK(int, getpeername, (int fd, struct sockaddr *addr, socklen_t *len)) {
+    if (!hook_find(fd) || !addr || !len)
+        return real.getpeername(fd, addr, len);
+    return (int)hook_told(socket_peer_name(fd, addr, len));
+}

@@ -1,0 +1,221 @@
+/* hooks_io - the doors of data: send, receive and their kin under libc's names.
+ * A descriptor that is not ours goes straight to libc; a steady connection too, marked so that a swap can
+ * wait for the call. All else is one call of flow. On a captured socket a broken pipe raises SIGPIPE as it
+ * would without us; on a cmm socket nothing does. */
+#include "capture.h"
+#include "hook.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- sending ---- */
+
+static ssize_t broken_pipe(const struct sock *s, int flags, ssize_t r) {
+    if (r == -EPIPE && s->kind == SOCK_CAPTURED && sock_stream(s) && !(flags & MSG_NOSIGNAL))
+        pthread_kill(pthread_self(), SIGPIPE);
+    return hook_told(r);
+}
+
+static ssize_t send_flow(struct sock *s, int fd, const struct msghdr *msg, int flags, int failed,
+                         uint32_t swaps) {
+    const struct flow_send c = {.msg = msg, .flags = flags, .failed = failed, .swaps = swaps};
+    return broken_pipe(s, flags, flow_send(fd, &c));
+}
+
+/* Captured sockets that are not connected, and datagrams with a destination, are libc's once they are
+ * steered. */
+static bool passes(struct sock *s, int fd, const struct sockaddr *to, int flags, int *ret_error) {
+    *ret_error = 0;
+    if (s->kind != SOCK_CAPTURED)
+        return false;
+    if (!sock_stream(s)) {
+        *ret_error = -capture_datagram(fd, to, flags);
+        return true;
+    }
+    return s->state == LIFE_FRESH;
+}
+
+static ssize_t send_message(struct sock *s, int fd, const struct msghdr *msg, int flags) {
+    int error;
+    if (passes(s, fd, msg->msg_name, flags, &error))
+        return error ? hook_told(-error) : real.sendmsg(fd, msg, flags);
+    return send_flow(s, fd, msg, flags, 0, 0);
+}
+
+static ssize_t send_bytes(struct sock *s, int fd, const void *buf, size_t len, int flags) {
+    uint32_t swaps = 0;
+    int failed = 0;
+    const void *before = flow_enter(s);
+    if (flow_clear(s, atomic_load_explicit(&s->labels, memory_order_relaxed))) {
+        swaps = atomic_load(&s->swaps);
+        ssize_t n = real.send(fd, buf, len, flags | MSG_NOSIGNAL);
+        flow_leave(before);
+        if (n >= 0)
+            return n;
+        failed = errno;
+    } else {
+        flow_leave(before);
+    }
+    struct iovec iov = {(void *)buf, len};
+    const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    return failed ? send_flow(s, fd, &msg, flags, failed, swaps) : send_message(s, fd, &msg, flags);
+}
+
+HOOK(ssize_t, send, (int fd, const void *buf, size_t len, int flags)) {
+    struct sock *s = hook_find(fd);
+    return s ? send_bytes(s, fd, buf, len, flags) : real.send(fd, buf, len, flags);
+}
+
+HOOK(ssize_t, write, (int fd, const void *buf, size_t len)) {
+    struct sock *s = hook_find(fd);
+    return s ? send_bytes(s, fd, buf, len, 0) : real.write(fd, buf, len);
+}
+
+HOOK(ssize_t, sendto,
+     (int fd, const void *buf, size_t len, int flags, const struct sockaddr *to, socklen_t tolen)) {
+    struct sock *s = hook_find(fd);
+    if (!s)
+        return real.sendto(fd, buf, len, flags, to, tolen);
+    if (!to)
+        return send_bytes(s, fd, buf, len, flags);
+    struct iovec iov = {(void *)buf, len};
+    const struct msghdr msg = {
+        .msg_name = (void *)to, .msg_namelen = tolen, .msg_iov = &iov, .msg_iovlen = 1};
+    return send_message(s, fd, &msg, flags);
+}
+
+HOOK(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags)) {
+    struct sock *s = hook_find(fd);
+    return s && msg ? send_message(s, fd, msg, flags) : real.sendmsg(fd, msg, flags);
+}
+
+HOOK(ssize_t, writev, (int fd, const struct iovec *iov, int count)) {
+    struct sock *s = hook_find(fd);
+    if (!s || count < 0 || count > 1024)
+        return real.writev(fd, iov, count);
+    const struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
+    return send_message(s, fd, &msg, 0);
+}
+
+HOOK(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags)) {
+    struct sock *s = hook_find(fd);
+    if (!s)
+        return real.sendmmsg(fd, msgs, count, flags);
+    for (unsigned i = 0; i < count; i++) {
+        ssize_t n = send_message(s, fd, &msgs[i].msg_hdr, flags);
+        if (n < 0)
+            return i ? (int)i : -1;
+        msgs[i].msg_len = (unsigned)n;
+    }
+    return (int)count;
+}
+
+/* ---- receiving ---- */
+
+static ssize_t recv_message(struct sock *s, int fd, struct msghdr *msg, int flags, int failed,
+                            uint32_t swaps) {
+    if (s->kind == SOCK_CAPTURED && (s->state == LIFE_FRESH || !sock_stream(s)))
+        return real.recvmsg(fd, msg, flags);
+    return hook_told(flow_recv(fd, msg, flags, failed, swaps));
+}
+
+static ssize_t recv_bytes(struct sock *s, int fd, void *buf, size_t len, int flags, struct sockaddr *from,
+                          socklen_t *fromlen) {
+    uint32_t swaps = 0;
+    int failed = 0;
+    const void *before = flow_enter(s);
+    if (flow_direct(s)) {
+        swaps = atomic_load(&s->swaps);
+        ssize_t n = real.recvfrom(fd, buf, len, flags, from, fromlen);
+        failed = n < 0 ? errno : 0;
+        flow_leave(before);
+        if (n > 0 || (n == 0 && atomic_load(&s->swaps) == swaps))
+            return n;
+    } else {
+        flow_leave(before);
+    }
+    struct iovec iov = {buf, len};
+    struct msghdr msg = {
+        .msg_name = from, .msg_namelen = from && fromlen ? *fromlen : 0, .msg_iov = &iov, .msg_iovlen = 1};
+    ssize_t n = recv_message(s, fd, &msg, flags, failed, swaps);
+    if (n >= 0 && from && fromlen)
+        *fromlen = msg.msg_namelen;
+    return n;
+}
+
+HOOK(ssize_t, recv, (int fd, void *buf, size_t len, int flags)) {
+    struct sock *s = hook_find(fd);
+    return s ? recv_bytes(s, fd, buf, len, flags, NULL, NULL) : real.recv(fd, buf, len, flags);
+}
+
+HOOK(ssize_t, read, (int fd, void *buf, size_t len)) {
+    struct sock *s = hook_find(fd);
+    return s ? recv_bytes(s, fd, buf, len, 0, NULL, NULL) : real.read(fd, buf, len);
+}
+
+HOOK(ssize_t, recvfrom,
+     (int fd, void *buf, size_t len, int flags, struct sockaddr *from, socklen_t *fromlen)) {
+    struct sock *s = hook_find(fd);
+    return s ? recv_bytes(s, fd, buf, len, flags, from, fromlen)
+             : real.recvfrom(fd, buf, len, flags, from, fromlen);
+}
+
+HOOK(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags)) {
+    struct sock *s = hook_find(fd);
+    return s && msg ? recv_message(s, fd, msg, flags, 0, 0) : real.recvmsg(fd, msg, flags);
+}
+
+HOOK(ssize_t, readv, (int fd, const struct iovec *iov, int count)) {
+    struct sock *s = hook_find(fd);
+    if (!s || count < 0 || count > 1024)
+        return real.readv(fd, iov, count);
+    struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
+    return recv_message(s, fd, &msg, 0, 0, 0);
+}
+
+HOOK(int, recvmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)) {
+    struct sock *s = hook_find(fd);
+    if (!s || !count || (s->kind == SOCK_CAPTURED && !sock_stream(s)))
+        return real.recvmmsg(fd, msgs, count, flags, timeout);
+    ssize_t n = recv_message(s, fd, &msgs[0].msg_hdr, flags & ~MSG_WAITFORONE, 0, 0);
+    if (n < 0)
+        return -1;
+    msgs[0].msg_len = (unsigned)n;
+    return 1;
+}
+
+/* ---- libc's own checks (FORTIFY) and internal names ---- */
+
+__attribute__((noreturn)) extern void __chk_fail(void);
+
+HOOK_ALIAS(ssize_t, __read_chk, (int fd, void *buf, size_t len, size_t room)) {
+    if (len > room)
+        __chk_fail();
+    return hook_read(fd, buf, len);
+}
+
+HOOK_ALIAS(ssize_t, __recv_chk, (int fd, void *buf, size_t len, size_t room, int flags)) {
+    if (len > room)
+        __chk_fail();
+    return hook_recv(fd, buf, len, flags);
+}
+
+HOOK_ALIAS(ssize_t, __recvfrom_chk,
+           (int fd, void *buf, size_t len, size_t room, int flags, struct sockaddr *from,
+            socklen_t *fromlen)) {
+    if (len > room)
+        __chk_fail();
+    return hook_recvfrom(fd, buf, len, flags, from, fromlen);
+}
+
+HOOK_ALIAS(ssize_t, __send, (int fd, const void *buf, size_t len, int flags)) {
+    return hook_send(fd, buf, len, flags);
+}
+
+HOOK_ALIAS(ssize_t, __read, (int fd, void *buf, size_t len)) {
+    return hook_read(fd, buf, len);
+}
+
+HOOK_ALIAS(ssize_t, __write, (int fd, const void *buf, size_t len)) {
+    return hook_write(fd, buf, len);
+}

@@ -1,0 +1,149 @@
+/* leave - ends a connection without losing what it held.
+ * What had arrived unread moves into the record, what the peer never acknowledged is counted (and kept, with
+ * replay on), and whoever is blocked on the old description is woken by its end. Runs with the lock held, on
+ * any thread. Deliberately absent: what comes next, which reconnect decides. */
+#include "leave.h"
+#include "swap.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+enum { DRAIN_MS = 2000 };
+
+static void leave_dead(struct sock *s, int error) {
+    if (sock_turn(s, LIFE_FAILED))
+        s->error = error;
+    s->attempt++;
+    atomic_store(&s->clear, 0);
+}
+
+/* What the lost connection still held. */
+static void settle_account(struct sock *s, int old, bool fin) {
+    s->unacked = sock_stream(s) ? (ssize_t)swap_unacked(old, fin) : 0;
+    if (s->replay)
+        stash_trim(&s->sent, (size_t)s->unacked + s->unsent);
+    s->unsent = 0;
+}
+
+static void drop_connection(struct sock *s, int old, bool fin) {
+    swap_collect(s, old);
+    settle_account(s, old, fin);
+    if (s->shared)
+        real.close(old);
+    else
+        swap_abort(old);
+}
+
+static int tcp_state(const struct sock *s, int fd) {
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    if (!sock_stream(s) || real.getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+        return TCP_ESTABLISHED;
+    return info.tcpi_state;
+}
+
+/* A peer's end of file or reset is its word, not the network's: such a connection is not made again. */
+static bool peer_has_ended(const struct sock *s) {
+    const int state = tcp_state(s, s->fds[0]);
+    return state == TCP_CLOSE_WAIT || state == TCP_CLOSE || state == TCP_LAST_ACK || state == TCP_CLOSING ||
+           state == TCP_TIME_WAIT;
+}
+
+/* No other connection may follow: what had arrived is read, then the reset. The description stays, so that
+ * every holder hears it. */
+static void end_in_place(struct sock *s) {
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    if (!s->nfds)
+        return;
+    atomic_fetch_add(&s->swaps, 1);
+    atomic_store(&s->direct, false);
+    swap_collect(s, s->fds[0]);
+    s->unacked = (ssize_t)swap_unacked(s->fds[0], s->sealed);
+    real.connect(s->fds[0], &none, sizeof none);
+    self_wake_all();
+    leave_dead(s, ECONNRESET);
+}
+
+static void drop_moving(struct sock *s) {
+    int old = s->hidden;
+    s->hidden = -1;
+    s->due = 0;
+    s->net = 0;
+    drop_connection(s, old, !s->shared);
+    sock_turn(s, LIFE_LOST);
+}
+
+void leave_lost(struct sock *s) {
+    if (s->state == LIFE_MOVING) {
+        drop_moving(s);
+        return;
+    }
+    if (s->state != LIFE_LIVE)
+        return;
+    if (peer_has_ended(s)) {
+        leave_dead(s, ECONNRESET);
+        return;
+    }
+    if (s->sealed) {
+        end_in_place(s);
+        return;
+    }
+    int old = swap_out(s);
+    if (old < 0) {
+        leave_dead(s, -old);
+        return;
+    }
+    sock_turn(s, LIFE_LOST);
+    if (!s->shared)
+        real.shutdown(old, SHUT_RDWR);
+    drop_connection(s, old, !s->shared);
+    s->net = 0;
+    s->attempt++;
+}
+
+void leave_for(struct sock *s, uint64_t labels) {
+    if (s->sealed)
+        return;
+    if (peer_has_ended(s)) {
+        leave_dead(s, ECONNRESET);
+        return;
+    }
+    int old = swap_out(s);
+    if (old < 0) {
+        leave_dead(s, -old);
+        return;
+    }
+    sock_turn(s, LIFE_LEAVE);
+    s->want = labels;
+    s->wanted = true;
+    s->hidden = old;
+    s->attempt++;
+    s->drain_until = wait_now_ms() + DRAIN_MS;
+    s->backoff_ms = 0;
+    if (sock_stream(s) && !s->shared)
+        real.shutdown(old, SHUT_WR);
+    s->due = wait_now_ms();
+}
+
+/* SIOCOUTQ has no event: it is looked at again and again, ever less often. */
+bool leave_drain(struct sock *s, uint64_t now_ms) {
+    const bool fin = sock_stream(s) && !s->shared;
+    int old = s->hidden;
+    if (sock_stream(s) && now_ms < s->drain_until && tcp_state(s, old) != TCP_CLOSE &&
+        swap_unacked(old, false) > 0) {
+        uint64_t spent = DRAIN_MS - (s->drain_until - now_ms);
+        s->due = now_ms + (spent < 10 ? 1 : spent < 100 ? 4 : 20);
+        return false;
+    }
+    s->hidden = -1;
+    s->due = 0;
+    swap_collect(s, old);
+    settle_account(s, old, fin);
+    if (s->unacked > 0 && !s->shared)
+        swap_abort(old);
+    else
+        real.close(old);
+    s->net = 0;
+    return sock_turn(s, LIFE_DRAINED);
+}

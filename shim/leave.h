@@ -1,0 +1,19 @@
+/* leave - ends a connection without losing what it held: drained if its network still works, accounted for if
+ * it is lost. With the lock held; nothing here blocks. */
+#ifndef CMM_LEAVE_H
+#define CMM_LEAVE_H
+
+#include "shim.h"
+
+/* The connection's network still works: what the kernel has accepted is delivered first (MOVING, driven by
+ * leave_drain). Another connection, for labels, follows when it is done. */
+void leave_for(struct sock *s, uint64_t labels);
+
+/* One look at a MOVING socket. True: it is left, and WAITING. */
+bool leave_drain(struct sock *s, uint64_t now_ms);
+
+/* The connection's network is gone: WAITING, or DEAD where no other may follow. Also gives up a MOVING one.
+ */
+void leave_lost(struct sock *s);
+
+#endif

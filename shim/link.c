@@ -1,0 +1,365 @@
+/* link - the listening thread.
+ * One epoll over the mailbox queue, the subscription, connecting sockets and a kick from the other threads;
+ * all timers are its timeout. All signals are blocked on it, the scout's SIGHUP included, which it takes back
+ * itself. The lock is held while it works and dropped while it waits or looks for a scout. Deliberately
+ * absent: user code, and waiting for anything else. */
+#include "link.h"
+#include "reconnect.h"
+#include "run.h"
+#include "scout_link.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum {
+    EVENTS = 64,
+    REPORT_MS = 50,
+    SEEK_MIN_MS = 50,
+    SEEK_MAX_MS = 2000,
+    ASK_AGAIN_MS = 1000,
+    JITTER_MS = 40,
+    FIRST_WORD_MS = 1500,
+};
+
+/* What an event is about; any other value is a socket's record. */
+enum { ABOUT_KICK = 1, ABOUT_QUEUE, ABOUT_SOCKET, ABOUT_BELL };
+
+static struct scout_link wire = SCOUT_LINK_NONE;
+static int epoll = -1, kick = -1, bell = -1;
+static bool running, asked, kicked;
+static pthread_t thread;
+static pthread_cond_t first_word = PTHREAD_COND_INITIALIZER;
+
+static uint64_t seek_at, sought_at; /* ms; seek_at 0: not by itself */
+static unsigned seek_ms;
+static bool rang; /* the bell was opened since: try once more */
+
+static bool report_due;
+static uint64_t reported_at;
+static bool reported_something;
+
+/* ---- what others ask of it ---- */
+
+void link_kick(void) {
+    const uint64_t one = 1;
+    if (!running || kicked || pthread_equal(thread, pthread_self()))
+        return;
+    kicked = true;
+    (void)!real.write(kick, &one, sizeof one);
+}
+
+void link_await(struct sock *s) {
+    struct epoll_event event = {.events = EPOLLOUT | EPOLLONESHOT, .data.ptr = s};
+    if (real.epoll_ctl(epoll, EPOLL_CTL_ADD, s->hidden, &event) < 0 && errno == EEXIST)
+        real.epoll_ctl(epoll, EPOLL_CTL_MOD, s->hidden, &event);
+}
+
+void link_report(void) {
+    if (report_due)
+        return;
+    report_due = true;
+    link_kick();
+}
+
+void link_seek_scout(void) {
+    const uint64_t now = wait_now_ms();
+    if (wire.sock >= 0 || seek_at || now - sought_at < ASK_AGAIN_MS)
+        return;
+    seek_at = now;
+    link_kick();
+}
+
+/* ---- the scout's word ---- */
+
+static void watch(int fd, uint64_t about) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = about};
+    real.epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+static void apply(const struct wire_snapshot *s) {
+    net_apply(&shim.nets, s);
+    atomic_fetch_add(&shim.generation, 1);
+    for (struct sock *at = sock_first(), *next; at; at = next) {
+        next = at->next;
+        if (at->state == LIFE_WAITING)
+            at->due = 0; /* every change is worth an attempt */
+        reconnect_consider(at);
+    }
+}
+
+/* Private signals come before shared ones: with one of our own pending, the program's cannot be taken by
+ * mistake. */
+static void take_back_signal(void) {
+    sigset_t hangup;
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    real_syscall(SYS_tgkill, getpid(), (long)real_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0), SIGHUP, 0, 0, 0);
+    sigtimedwait(&hangup, NULL, &(struct timespec){0, 0});
+}
+
+static void scout_gone(void) {
+    scout_link_close(&wire);
+    seek_ms = SEEK_MIN_MS;
+    seek_at = wait_now_ms() + (uint64_t)rand() % JITTER_MS;
+}
+
+/* The newest state is all that counts: older ones still in line are skipped. */
+static void hear(void) {
+    struct wire_snapshot last, newer;
+    bool heard = false;
+    int r;
+    while ((r = scout_link_receive(&wire, &newer)) > 0) {
+        if (!heard || newer.generation >= last.generation)
+            last = newer;
+        heard = true;
+    }
+    if (heard) {
+        take_back_signal();
+        apply(&last);
+    }
+    if (r < 0)
+        scout_gone();
+}
+
+static bool anything_waits(void) {
+    for (struct sock *s = sock_first(); s; s = s->next)
+        if (s->state == LIFE_WAITING || s->waiters.first || s->thunks.count)
+            return true;
+    return false;
+}
+
+static void listen_for_bell(void) {
+    if (bell < 0) {
+        bell = scout_link_bell(shim.scout);
+        if (bell >= 0) {
+            watch(bell, ABOUT_BELL);
+            rang = true;
+        }
+    }
+}
+
+/* Called and returns with the lock held; looks without it. */
+static void seek(void) {
+    struct wire_snapshot first;
+    const pid_t tid = (pid_t)real_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0);
+    lock_drop();
+    int r = scout_link_open(&wire, shim.scout, tid, &first);
+    lock_take();
+    sought_at = wait_now_ms();
+    seek_at = 0;
+    if (r == 0) {
+        seek_ms = SEEK_MIN_MS;
+        watch(wire.sock, ABOUT_SOCKET);
+        if (wire.queue >= 0)
+            watch(wire.queue, ABOUT_QUEUE);
+        if (bell >= 0)
+            real.close(bell);
+        bell = -1;
+        report_due = true;
+        apply(&first);
+        return;
+    }
+    listen_for_bell();
+    if (rang) {
+        rang = false;
+        seek_at = sought_at; /* a scout that came before the bell was open has rung in vain */
+    } else if (anything_waits()) {
+        seek_ms = seek_ms ? seek_ms : SEEK_MIN_MS;
+        seek_at = sought_at + seek_ms + (uint64_t)rand() % JITTER_MS;
+        seek_ms = seek_ms * 2 > SEEK_MAX_MS ? SEEK_MAX_MS : seek_ms * 2;
+    }
+}
+
+/* ---- the report ---- */
+
+static void want(struct wire_report *r, uint64_t labels, uint64_t since_ms, unsigned count) {
+    for (uint32_t i = 0; i < r->count; i++)
+        if (r->wants[i].labels == labels) {
+            r->wants[i].count += count;
+            if (since_ms < r->wants[i].since_ms)
+                r->wants[i].since_ms = since_ms;
+            return;
+        }
+    if (r->count < WIRE_WANTS)
+        r->wants[r->count++] = (struct wire_want){.labels = labels, .since_ms = since_ms, .count = count};
+}
+
+static void describe(struct wire_report *r, const struct sock *s) {
+    r->sockets++;
+    r->thunks += s->thunks.count;
+    for (const struct waiter *w = s->waiters.first; w; w = w->next)
+        if (w->network)
+            want(r, w->labels, w->since_ms, 1);
+    for (const struct thunk_set *set = s->thunks.sets; set; set = set->next)
+        if (set->count)
+            want(r, set->labels, s->waiting_since, set->count);
+    if (s->state == LIFE_WAITING && !s->waiters.first && !s->thunks.count)
+        want(r, atomic_load(&s->labels), s->waiting_since, 1);
+}
+
+static void send_report(uint64_t now) {
+    struct wire_report r = {0};
+    report_due = false;
+    if (wire.sock < 0)
+        return;
+    for (const struct sock *s = sock_first(); s; s = s->next)
+        describe(&r, s);
+    if (!r.sockets && !reported_something)
+        return;
+    reported_something = r.sockets != 0;
+    reported_at = now;
+    if (scout_link_report(&wire, &r) == -EAGAIN)
+        report_due = true;
+}
+
+/* ---- the thread ---- */
+
+static void sooner(uint64_t *earliest, uint64_t at) {
+    if (at && (!*earliest || at < *earliest))
+        *earliest = at;
+}
+
+/* Does what is due and says when to come back: ms, 0 for never. */
+static uint64_t work_timers(void) {
+    uint64_t now = wait_now_ms(), next = 0;
+    if (wire.sock < 0 && seek_at && seek_at <= now)
+        seek();
+    for (struct sock *s = sock_first(), *after; s; s = after) {
+        after = s->next;
+        reconnect_tick(s, now);
+    }
+    for (struct sock *s = sock_first(); s; s = s->next) {
+        sooner(&next, s->due);
+        sooner(&next, s->give_up_at);
+    }
+    if (report_due && now - reported_at >= REPORT_MS)
+        send_report(now);
+    if (report_due)
+        sooner(&next, (wire.sock < 0 ? 0 : now + REPORT_MS));
+    sooner(&next, wait_expire(now));
+    sooner(&next, run_overdue(now));
+    if (wire.sock < 0)
+        sooner(&next, seek_at);
+    return next;
+}
+
+static void handle(const struct epoll_event *event) {
+    uint64_t count;
+    switch (event->data.u64) {
+    case ABOUT_KICK:
+        (void)!real.read(kick, &count, sizeof count);
+        kicked = false;
+        break;
+    case ABOUT_QUEUE:
+    case ABOUT_SOCKET:
+        if (wire.sock >= 0)
+            hear();
+        break;
+    case ABOUT_BELL:
+        if (bell >= 0)
+            real.close(bell);
+        bell = -1;
+        seek_at = wait_now_ms() + (uint64_t)rand() % JITTER_MS;
+        break;
+    default:
+        reconnect_event(event->data.ptr);
+        break;
+    }
+}
+
+static int timeout_until(uint64_t at) {
+    uint64_t now = wait_now_ms();
+    if (!at)
+        return -1;
+    return at <= now ? 0 : at - now > 60000 ? 60000 : (int)(at - now);
+}
+
+static void *listen_to_scout(void *unused) {
+    struct epoll_event events[EVENTS];
+    const pid_t owner = shim.owner;
+    (void)unused;
+    self.ours = true;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    lock_take();
+    seek();
+    asked = true;
+    pthread_cond_broadcast(&first_word);
+    while (shim.owner == owner) {
+        uint64_t next = work_timers();
+        lock_drop();
+        int n = real.epoll_wait(epoll, events, EVENTS, timeout_until(next));
+        lock_take();
+        for (int i = 0; i < n; i++)
+            handle(&events[i]);
+    }
+    lock_drop();
+    return NULL;
+}
+
+static int start(void) {
+    pthread_attr_t attr;
+    sigset_t every, before;
+    epoll = scout_link_lift(epoll_create1(EPOLL_CLOEXEC));
+    kick = scout_link_lift(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (epoll < 0 || kick < 0)
+        return -EMFILE;
+    watch(kick, ABOUT_KICK);
+    sigfillset(&every);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_sigmask(SIG_SETMASK, &every, &before);
+    running = true;
+    int r = pthread_create(&thread, &attr, listen_to_scout, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    running = r == 0;
+    return -r;
+}
+
+int link_start(void) {
+    int r = 0;
+    lock_take();
+    if (!running)
+        r = start();
+    lock_drop();
+    return r;
+}
+
+int link_need(void) {
+    struct timespec until;
+    int r = 0;
+    if (__atomic_load_n(&asked, __ATOMIC_ACQUIRE))
+        return 0;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += FIRST_WORD_MS / 1000;
+    until.tv_nsec += FIRST_WORD_MS % 1000 * 1000000L;
+    if (until.tv_nsec >= 1000000000L) {
+        until.tv_nsec -= 1000000000L;
+        until.tv_sec++;
+    }
+    lock_take();
+    if (!running)
+        r = start();
+    while (r == 0 && !asked && lock_wait(&first_word, &until) == 0)
+        ;
+    lock_drop();
+    return r;
+}
+
+void link_forked(void) {
+    scout_link_close(&wire);
+    if (epoll >= 0)
+        real.close(epoll);
+    if (kick >= 0)
+        real.close(kick);
+    if (bell >= 0)
+        real.close(bell);
+    epoll = kick = bell = -1;
+    running = asked = kicked = report_due = false;
+    seek_at = 0;
+    pthread_cond_init(&first_word, NULL);
+}

@@ -1,0 +1,29 @@
+/* link - the listening thread: hears the scout, drives connects and timers, wakes waiters. It runs no user
+ * code. */
+#ifndef CMM_LINK_H
+#define CMM_LINK_H
+
+#include "shim.h"
+
+/* Starts the thread if it is not there. Without the lock. 0 or -errno. */
+int link_start(void);
+
+/* Starts the thread if it is not there, and waits (about a second at most) until the scout has been asked
+ * once. Without the lock. 0, or -errno: no thread can be had. */
+int link_need(void);
+
+/* With the lock: tell the thread that timers or waiters changed; look for a scout again if there is none (at
+ * most once a second). */
+void link_kick(void);
+void link_seek_scout(void);
+
+/* With the lock: call reconnect_event(s) when s->hidden is writable or failed. */
+void link_await(struct sock *s);
+
+/* With the lock: what waits has changed; the scout will be told soon. */
+void link_report(void);
+
+/* In a forked child: closes what was the parent's; a thread starts again when needed. */
+void link_forked(void);
+
+#endif

@@ -1,0 +1,24 @@
+/* lock - the one lock of the shim. It guards every noun; the verbs take it.
+ *
+ * While it is held only calls that cannot block are made (a non-blocking connect, dup3, ioctl: so that a
+ * socket changes in one step for everybody); never user code, a wait, a message to the scout or a log line.
+ * Cancellation is off meanwhile. A signal handler that interrupts a holder finds self.holding set and goes
+ * straight to libc. Order: lock, then the list lock inside self.c. Nothing else nests. */
+#ifndef CMM_LOCK_H
+#define CMM_LOCK_H
+
+#include "self.h"
+
+#include <time.h>
+
+void lock_take(void);
+void lock_drop(void);
+
+/* Waits on cond with the lock given up meanwhile, as pthread_cond_timedwait (CLOCK_REALTIME). 0 or ETIMEDOUT.
+ */
+int lock_wait(pthread_cond_t *cond, const struct timespec *until);
+
+/* Around fork: taken before, fresh in the child. */
+void lock_forked(void);
+
+#endif

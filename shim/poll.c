@@ -1,0 +1,200 @@
+/* poll - poll and select over managed sockets.
+ * A thread that polls sleeps on descriptions: after a swap it would sleep to its timeout. So a wake-up
+ * descriptor of its own is in its set; woken, it looks again with the time that is left. select is turned
+ * into poll: one mechanism, and no limit of 1024 for our descriptor. Takes the lock only to look at kept
+ * bytes. */
+#include "poll.h"
+#include "flow.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool poll_any(const struct pollfd *fds, nfds_t count) {
+    for (nfds_t i = 0; i < count; i++)
+        if (sock_find(fds[i].fd))
+            return true;
+    return false;
+}
+
+bool poll_any_selected(int nfds, const fd_set *rd, const fd_set *wr, const fd_set *ex) {
+    for (int fd = 0; fd < nfds; fd++)
+        if (sock_find(fd) &&
+            ((rd && FD_ISSET(fd, rd)) || (wr && FD_ISSET(fd, wr)) || (ex && FD_ISSET(fd, ex))))
+            return true;
+    return false;
+}
+
+static short kept_events(const struct pollfd *p) {
+    const struct sock *s = sock_find(p->fd);
+    if (!s || atomic_load(&s->direct) || !s->unread.first || flow_number(s, p->fd) != p->fd)
+        return 0;
+    return p->events & (POLLIN | POLLRDNORM);
+}
+
+/* Inside a reconnect handler its socket's number means the new connection. */
+static int look(struct pollfd *mine, const struct pollfd *fds, nfds_t count) {
+    int kept = 0;
+    memcpy(mine, fds, count * sizeof *fds);
+    lock_take();
+    for (nfds_t i = 0; i < count; i++) {
+        const struct sock *s = fds[i].fd >= 0 ? sock_find(fds[i].fd) : NULL;
+        if (s)
+            mine[i].fd = flow_number(s, fds[i].fd);
+        kept += kept_events(&fds[i]) != 0;
+    }
+    lock_drop();
+    return kept;
+}
+
+static int result(struct pollfd *fds, const struct pollfd *mine, nfds_t count) {
+    int ready = 0;
+    lock_take();
+    for (nfds_t i = 0; i < count; i++) {
+        fds[i].revents = mine[i].revents | kept_events(&fds[i]);
+        ready += fds[i].revents != 0;
+    }
+    lock_drop();
+    return ready;
+}
+
+static struct timespec clock_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t;
+}
+
+static struct timespec difference(struct timespec a, struct timespec b) {
+    struct timespec d = {a.tv_sec - b.tv_sec, a.tv_nsec - b.tv_nsec};
+    if (d.tv_nsec < 0) {
+        d.tv_sec--;
+        d.tv_nsec += 1000000000L;
+    }
+    return d.tv_sec < 0 ? (struct timespec){0, 0} : d;
+}
+
+static struct timespec sum(struct timespec a, struct timespec b) {
+    struct timespec t = {a.tv_sec + b.tv_sec, a.tv_nsec + b.tv_nsec};
+    if (t.tv_nsec >= 1000000000L) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000L;
+    }
+    return t;
+}
+
+static int poll_with(struct pollfd *mine, struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+                     const sigset_t *mask) {
+    const struct timespec end = timeout ? sum(clock_now(), *timeout) : (struct timespec){0};
+    for (;;) {
+        struct timespec left = timeout ? difference(end, clock_now()) : (struct timespec){0};
+        self_wake_drain();
+        if (look(mine, fds, count) > 0)
+            left = (struct timespec){0}, timeout = &left;
+        mine[count] = (struct pollfd){.fd = self.wake_fd, .events = POLLIN};
+        int n = real.ppoll(mine, count + 1, timeout ? &left : NULL, mask);
+        if (n < 0)
+            return -errno;
+        int ready = result(fds, mine, count);
+        if (ready || n == 0)
+            return ready;
+    }
+}
+
+int poll_wait(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask) {
+    struct pollfd few[64], *mine = few;
+    int r;
+    self_wake_fd();
+    if (count >= 64 && !(mine = malloc((count + 1) * sizeof *mine)))
+        return -ENOMEM;
+    pthread_cleanup_push(free, mine == few ? NULL : mine);
+    r = poll_with(mine, fds, count, timeout, mask);
+    pthread_cleanup_pop(1);
+    return r;
+}
+
+/* What select calls readable, writable and exceptional, as the kernel has it. */
+enum {
+    SELECT_IN = POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR,
+    SELECT_OUT = POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR,
+    SELECT_EX = POLLPRI,
+};
+
+static nfds_t selected(struct pollfd *fds, int nfds, const fd_set *rd, const fd_set *wr, const fd_set *ex) {
+    nfds_t count = 0;
+    for (int fd = 0; fd < nfds; fd++) {
+        short events = 0;
+        if (rd && FD_ISSET(fd, rd))
+            events |= POLLIN | POLLRDNORM | POLLRDBAND;
+        if (wr && FD_ISSET(fd, wr))
+            events |= POLLOUT | POLLWRNORM | POLLWRBAND;
+        if (ex && FD_ISSET(fd, ex))
+            events |= POLLPRI;
+        if (events)
+            fds[count++] = (struct pollfd){.fd = fd, .events = events};
+    }
+    return count;
+}
+
+static int tell(const struct pollfd *fds, nfds_t count, fd_set *rd, fd_set *wr, fd_set *ex) {
+    int bits = 0;
+    for (nfds_t i = 0; i < count; i++) {
+        const int fd = fds[i].fd;
+        const short asked = fds[i].events, got = fds[i].revents;
+        if (asked & POLLIN && !(got & SELECT_IN))
+            FD_CLR(fd, rd);
+        if (asked & POLLOUT && !(got & SELECT_OUT))
+            FD_CLR(fd, wr);
+        if (asked & POLLPRI && !(got & SELECT_EX))
+            FD_CLR(fd, ex);
+        bits += (asked & POLLIN && got & SELECT_IN) + (asked & POLLOUT && got & SELECT_OUT) +
+                (asked & POLLPRI && got & SELECT_EX);
+    }
+    return bits;
+}
+
+/* poll tells of ends nobody asked for (a hang-up where only writing was selected): select sleeps on. */
+static int select_with(struct pollfd *fds, nfds_t count, fd_set *rd, fd_set *wr, fd_set *ex,
+                       const struct timespec *timeout, const sigset_t *mask) {
+    const struct timespec end = timeout ? sum(clock_now(), *timeout) : (struct timespec){0};
+    for (;;) {
+        struct timespec left = timeout ? difference(end, clock_now()) : (struct timespec){0};
+        int r = poll_wait(fds, count, timeout ? &left : NULL, mask);
+        if (r < 0)
+            return r;
+        bool matters = r == 0;
+        for (nfds_t i = 0; i < count; i++) {
+            const short asked = fds[i].events, got = fds[i].revents;
+            if (got & POLLNVAL)
+                return -EBADF;
+            if ((asked & POLLIN && got & SELECT_IN) || (asked & POLLOUT && got & SELECT_OUT) ||
+                (asked & POLLPRI && got & SELECT_EX))
+                matters = true;
+            else if (got & POLLHUP)
+                fds[i].fd = -1 - fds[i].fd; /* says nothing more that was asked for */
+        }
+        if (matters)
+            break;
+    }
+    for (nfds_t i = 0; i < count; i++)
+        if (fds[i].fd < 0) {
+            fds[i].fd = -1 - fds[i].fd;
+            fds[i].revents = 0;
+        }
+    return tell(fds, count, rd, wr, ex);
+}
+
+int poll_select(int nfds, fd_set *rd, fd_set *wr, fd_set *ex, const struct timespec *timeout,
+                const sigset_t *mask, struct timespec *left) {
+    const struct timespec began = clock_now();
+    struct pollfd *fds = malloc(((size_t)nfds + 1) * sizeof *fds);
+    int r;
+    if (!fds)
+        return -ENOMEM;
+    pthread_cleanup_push(free, fds);
+    nfds_t count = selected(fds, nfds, rd, wr, ex);
+    r = select_with(fds, count, rd, wr, ex, timeout, mask);
+    pthread_cleanup_pop(1);
+    if (left && timeout)
+        *left = difference(sum(began, *timeout), clock_now());
+    return r;
+}

@@ -1,0 +1,491 @@
+/* reconnect - brings a socket from one connection to the next.
+ * Each step is one transition of life, made in one piece with the lock held: nothing here blocks. Threads
+ * that wait, the working threads and the listening thread all come in here; who comes next finds the state
+ * the last one left. Deliberately absent: user code (run) and descriptors (swap). */
+#include "reconnect.h"
+#include "leave.h"
+#include "link.h"
+#include "run.h"
+#include "swap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+
+enum {
+    YOUNG_MS = 10000, /* a network is so young: unreachable there means not yet */
+    BACKOFF_MIN_MS = 50,
+    BACKOFF_MAX_MS = 1000,
+};
+
+static int net_family(const struct sock *s) {
+    const struct sockaddr_in6 *to = (const struct sockaddr_in6 *)&s->to;
+    if (s->to.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&to->sin6_addr))
+        return AF_INET;
+    return s->to.ss_family ? s->to.ss_family : s->family;
+}
+
+/* The network that has just failed to reach the peer stands back until its time is over. */
+static const struct wire_network *pick_but(uint64_t labels, int family, uint64_t avoid) {
+    struct net_table table = shim.nets;
+    for (uint32_t i = 0; i < table.now.count; i++)
+        if (table.now.networks[i].id == avoid)
+            table.now.networks[i].state = WIRE_NET_DOWN;
+    const struct wire_network *n = net_pick(&table, labels, family);
+    return n ? net_find(&shim.nets, n->id) : NULL;
+}
+
+int reconnect_pick(const struct sock *s, uint64_t labels, const struct wire_network **ret) {
+    const bool avoiding = s->backoff_ms && s->due > wait_now_ms();
+    *ret = NULL;
+    if (!labels)
+        return !avoiding;
+    *ret = avoiding ? pick_but(labels, net_family(s), s->avoid) : net_pick(&shim.nets, labels, net_family(s));
+    if (*ret)
+        return 1;
+    return net_never(&shim.nets, net_family(s)) ? -ENETUNREACH : 0;
+}
+
+bool reconnect_here(const struct sock *s, uint64_t labels) {
+    const struct wire_network *n;
+    if (s->state != LIFE_LIVE)
+        return false;
+    if (!labels || s->sealed)
+        return true;
+    n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    return n && (n->state == WIRE_NET_UP || n->state == WIRE_NET_GRACE) && net_matches(n, labels);
+}
+
+static bool can_run(void *context, uint64_t labels) {
+    const struct wire_network *n;
+    const struct sock *s = context;
+    return s->state == LIFE_DEAD || reconnect_here(s, labels) || reconnect_pick(s, labels, &n) > 0;
+}
+
+struct thunk_set *reconnect_next_set(struct sock *s) {
+    struct thunk_set *set = s->in_round ? thunk_find(&s->thunks, s->round) : NULL;
+    if (set && (s->state == LIFE_DEAD || reconnect_here(s, set->labels)))
+        return set;
+    return thunk_oldest(&s->thunks, can_run, s);
+}
+
+/* Everybody who waits for this socket looks again, and what has become ready is run. */
+static void announce(struct sock *s) {
+    swap_review(s);
+    wait_wake(&s->waiters);
+    run_schedule(s);
+    link_report();
+}
+
+void reconnect_dead(struct sock *s, int error) {
+    if (!sock_turn(s, LIFE_FAILED))
+        return;
+    s->error = error;
+    s->attempt++;
+    s->due = 0;
+    s->wanted = false;
+    atomic_store(&s->clear, 0);
+    announce(s);
+}
+
+/* The failed connection itself goes under the number: it polls as a failed one does. */
+static void failed(struct sock *s, int error) {
+    int hidden = s->hidden;
+    s->hidden = -1;
+    if (hidden >= 0)
+        swap_in(s, hidden);
+    reconnect_dead(s, error);
+}
+
+static void back_off(struct sock *s) {
+    s->backoff_ms = s->backoff_ms ? s->backoff_ms * 2 : BACKOFF_MIN_MS;
+    if (s->backoff_ms > BACKOFF_MAX_MS)
+        s->backoff_ms = BACKOFF_MAX_MS;
+    s->avoid = s->net;
+    s->due = wait_now_ms() + s->backoff_ms;
+    link_kick();
+}
+
+static void absent(struct sock *s) {
+    if (!sock_turn(s, LIFE_ABSENT))
+        return;
+    if (s->hidden >= 0)
+        real.close(s->hidden);
+    s->hidden = -1;
+    s->attempt++;
+    s->net = 0;
+    reconnect_consider(s);
+}
+
+static bool means_unreachable(int error) {
+    return error == ENETUNREACH || error == EHOSTUNREACH || error == ETIMEDOUT || error == ENETDOWN ||
+           error == EADDRNOTAVAIL || error == ENODEV || error == EHOSTDOWN;
+}
+
+static bool usable_still(const struct sock *s) {
+    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    return !s->net || (n && (n->state == WIRE_NET_UP || n->state == WIRE_NET_GRACE));
+}
+
+/* Unreachable by a network that is young or going is no answer of the peer's. */
+static bool not_yet(const struct sock *s, int error) {
+    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    if (!means_unreachable(error))
+        return false;
+    if (!s->on_labels)
+        return shim.nets.spoken && error != ETIMEDOUT;
+    if (!n || n->state != WIRE_NET_UP)
+        return true;
+    return (uint32_t)((uint32_t)s->attempt_at - n->since_ms) < YOUNG_MS;
+}
+
+static void attempt_error(struct sock *s, int error) {
+    if (!not_yet(s, error)) {
+        failed(s, error);
+        return;
+    }
+    back_off(s);
+    absent(s);
+}
+
+/* With the kernel's choice the source address tells which network it is. */
+static uint64_t carrier(const struct sock *s, int fd) {
+    struct sockaddr_storage at;
+    socklen_t len = sizeof at;
+    const bool four = s->family == AF_INET;
+    if (real.getsockname(fd, (struct sockaddr *)&at, &len) < 0)
+        return 0;
+    const void *address = four ? (const void *)&((struct sockaddr_in *)&at)->sin_addr
+                               : (const void *)&((struct sockaddr_in6 *)&at)->sin6_addr;
+    for (uint32_t i = 0; i < shim.nets.now.count; i++) {
+        const struct wire_network *n = &shim.nets.now.networks[i];
+        if (n->family == s->family && memcmp(n->address, address, four ? 4 : 16) == 0)
+            return n->id;
+    }
+    return 0;
+}
+
+static void live(struct sock *s) {
+    int hidden = s->hidden;
+    if (!sock_turn(s, LIFE_RESENT))
+        return;
+    if (!s->net)
+        s->net = carrier(s, hidden);
+    s->hidden = -1;
+    s->attempt++;
+    s->backoff_ms = 0;
+    s->due = 0;
+    s->give_up_at = 0;
+    s->avoid = 0;
+    s->wanted = false;
+    s->resent = 0;
+    s->shared = false;
+    swap_in(s, hidden);
+    reconnect_consider(s);
+}
+
+static void resend(struct sock *s) {
+    size_t at = 0;
+    for (struct stash_chunk *c = s->replay ? s->sent.first : NULL; c; at += c->len, c = c->next) {
+        while (s->resent < at + c->len) {
+            size_t from = s->resent > at ? s->resent - at : 0;
+            ssize_t n = real.send(s->hidden, c->bytes + from, c->len - from, MSG_DONTWAIT | MSG_NOSIGNAL);
+            if (n < 0 && errno == EAGAIN) {
+                link_await(s);
+                return;
+            }
+            if (n < 0) {
+                attempt_error(s, errno);
+                return;
+            }
+            s->resent += (size_t)n;
+        }
+    }
+    live(s);
+}
+
+static void greeted(struct sock *s) {
+    s->resent = 0;
+    if (sock_turn(s, LIFE_GREETED))
+        resend(s);
+}
+
+/* The handler uses the connection as its program would: with its flags. */
+static void connected(struct sock *s) {
+    long flags = s->nfds ? real.fcntl(s->fds[0], F_GETFL, NULL) : -1;
+    if (!sock_turn(s, LIFE_CONNECTED))
+        return;
+    if (!s->post) {
+        greeted(s);
+        return;
+    }
+    if (flags >= 0)
+        real.fcntl(s->hidden, F_SETFL, (void *)flags);
+    announce(s);
+}
+
+static void prepared(struct sock *s) {
+    if (!sock_turn(s, LIFE_PREPARED))
+        return;
+    if (real.connect(s->hidden, (struct sockaddr *)&s->to, s->tolen) == 0)
+        connected(s);
+    else if (errno == EINPROGRESS)
+        link_await(s);
+    else
+        attempt_error(s, errno);
+}
+
+static void begin(struct sock *s, uint64_t labels, const struct wire_network *n) {
+    if (!sock_turn(s, LIFE_BEGIN))
+        return;
+    s->net = n ? n->id : 0;
+    s->on_labels = labels;
+    s->broken = false;
+    s->attempt++;
+    s->attempt_at = wait_now_ms();
+    s->hidden = swap_fresh(s, n);
+    if (s->hidden < 0) {
+        int error = -s->hidden;
+        s->hidden = -1;
+        attempt_error(s, error);
+    } else if (s->pre) {
+        announce(s);
+    } else {
+        prepared(s);
+    }
+}
+
+static bool begin_for(struct sock *s, uint64_t labels) {
+    const struct wire_network *n;
+    if (reconnect_pick(s, labels, &n) <= 0)
+        return false;
+    begin(s, labels, n);
+    return true;
+}
+
+/* First what was asked for, then the oldest thunk that can run, then who waits, then what it had. */
+static bool seek(struct sock *s) {
+    if (s->wanted && begin_for(s, s->want))
+        return true;
+    struct thunk_set *set = reconnect_next_set(s);
+    if (set && begin_for(s, set->labels))
+        return true;
+    for (struct waiter *w = s->waiters.first; w; w = w->next)
+        if (w->network && begin_for(s, w->labels))
+            return true;
+    return begin_for(s, atomic_load(&s->labels));
+}
+
+/* Leaving begins with a look: often everything is acknowledged already. */
+static void drain(struct sock *s, uint64_t now_ms) {
+    if (leave_drain(s, now_ms))
+        reconnect_consider(s);
+    else
+        link_kick();
+}
+
+static void leave(struct sock *s, uint64_t labels) {
+    s->backoff_ms = 0;
+    leave_for(s, labels);
+    if (s->state == LIFE_MOVING)
+        drain(s, wait_now_ms());
+    else
+        announce(s);
+}
+
+static void lost(struct sock *s) {
+    s->backoff_ms = 0;
+    leave_lost(s);
+    if (s->state == LIFE_WAITING)
+        reconnect_consider(s);
+    else
+        announce(s);
+}
+
+/* A stream waits out what its network suffers; for a datagram the kernel's "no way" is the first to tell. */
+bool reconnect_unreachable(struct sock *s, int error) {
+    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    const bool up = n && n->state == WIRE_NET_UP;
+    const uint64_t net = s->net;
+    if (!means_unreachable(error) || !s->on_labels || (up && (sock_stream(s) || error == EHOSTUNREACH)))
+        return false;
+    leave_lost(s);
+    if (s->state == LIFE_WAITING) {
+        s->net = net;
+        back_off(s);
+        s->net = 0;
+    }
+    reconnect_consider(s);
+    return true;
+}
+
+void reconnect_for(struct sock *s, uint64_t labels) {
+    if (s->state == LIFE_LIVE)
+        leave(s, labels);
+    else if (s->state == LIFE_WAITING)
+        begin_for(s, labels);
+}
+
+void reconnect_tick(struct sock *s, uint64_t now_ms) {
+    if (s->give_up_at && s->give_up_at <= now_ms) {
+        s->give_up_at = 0;
+        reconnect_give_up(s, ETIMEDOUT);
+    }
+    if (!s->due || s->due > now_ms)
+        return;
+    s->due = 0;
+    if (s->state == LIFE_MOVING)
+        drain(s, now_ms);
+    else
+        reconnect_consider(s);
+}
+
+/* A live connection whose network went, was withdrawn or no longer offers its labels goes too; one whose
+ * oldest thunk needs another network leaves for it, unless user code is running, which may yet send. */
+static void review_live(struct sock *s) {
+    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    const uint64_t labels = atomic_load(&s->labels);
+    if (s->net && (!n || n->state == WIRE_NET_DOWN)) {
+        lost(s);
+        return;
+    }
+    if (n && labels && (n->state == WIRE_NET_WITHDRAWN || !net_matches(n, labels)) &&
+        !reconnect_here(s, s->on_labels)) {
+        leave(s, labels);
+        return;
+    }
+    struct thunk_set *set = s->user_depth ? NULL : reconnect_next_set(s);
+    if (set && !reconnect_here(s, set->labels))
+        leave(s, set->labels);
+    else
+        announce(s);
+}
+
+void reconnect_consider(struct sock *s) {
+    switch (s->state) {
+    case LIFE_WAITING:
+        if (!seek(s))
+            announce(s);
+        break;
+    case LIFE_PREPARING:
+    case LIFE_CONNECTING:
+    case LIFE_GREETING:
+    case LIFE_RESENDING:
+        if (usable_still(s))
+            announce(s);
+        else if (s->in_handler)
+            s->broken = true;
+        else
+            absent(s);
+        break;
+    case LIFE_MOVING:
+        if (s->net) {
+            const struct wire_network *n = net_find(&shim.nets, s->net);
+            if (!n || n->state == WIRE_NET_DOWN)
+                lost(s);
+        }
+        break;
+    case LIFE_LIVE:
+        review_live(s);
+        break;
+    case LIFE_FRESH:
+    case LIFE_DEAD:
+        announce(s);
+        break;
+    case LIFE_CLOSED:
+    case LIFE_STATES:
+        break;
+    }
+}
+
+void reconnect_handler_done(struct sock *s, unsigned attempt, int hidden, int rc) {
+    if (s->attempt != attempt || !life_attempting(s->state)) {
+        real.close(hidden); /* closed or reset meanwhile: the attempt is nobody's */
+        return;
+    }
+    s->hidden = hidden;
+    if (s->broken || !usable_still(s))
+        absent(s);
+    else if (rc)
+        failed(s, ECONNABORTED);
+    else if (s->state == LIFE_PREPARING)
+        prepared(s);
+    else
+        greeted(s);
+}
+
+void reconnect_event(struct sock *s) {
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (s->hidden < 0 || (s->state != LIFE_CONNECTING && s->state != LIFE_RESENDING))
+        return;
+    if (s->state == LIFE_RESENDING) {
+        resend(s);
+        return;
+    }
+    if (real.getsockopt(s->hidden, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+        error = errno;
+    if (error)
+        attempt_error(s, error);
+    else
+        connected(s);
+}
+
+/* What polls must see an end: a socket that was never connected polls as one that failed. */
+void reconnect_give_up(struct sock *s, int error) {
+    if (s->state != LIFE_WAITING && !life_attempting(s->state))
+        return;
+    if (s->hidden < 0)
+        s->hidden = real.socket(s->family, s->type | SOCK_NONBLOCK | SOCK_CLOEXEC, s->protocol);
+    failed(s, error);
+}
+
+static void forget_attempt(struct sock *s) {
+    if (s->hidden >= 0 && s->state == LIFE_MOVING && s->shared)
+        real.close(s->hidden);
+    else if (s->hidden >= 0)
+        swap_abort(s->hidden);
+    s->hidden = -1;
+    s->attempt++;
+    s->due = 0;
+    s->wanted = s->in_round = false;
+    atomic_store(&s->clear, 0);
+    atomic_store(&s->direct, false);
+}
+
+void reconnect_reset(struct sock *s) {
+    int old = s->state == LIFE_FRESH || s->state == LIFE_WAITING || life_attempting(s->state) ||
+                      s->state == LIFE_MOVING
+                  ? -1
+                  : swap_out(s);
+    forget_attempt(s);
+    if (old >= 0) {
+        if (!s->shared)
+            real.shutdown(old, SHUT_RDWR);
+        real.close(old);
+    }
+    s->backoff_ms = 0;
+    s->net = s->avoid = 0;
+    s->error = 0;
+    s->sealed = false;
+    s->shared = false;
+    s->tolen = 0;
+    stash_finish(&s->unread);
+    stash_finish(&s->sent);
+    sock_turn(s, LIFE_RESET);
+    announce(s);
+}
+
+void reconnect_close(struct sock *s) {
+    forget_attempt(s);
+    if (s->ready_fd >= 0)
+        real.close(s->ready_fd);
+    s->ready_fd = -1;
+    sock_turn(s, LIFE_CLOSE);
+    atomic_fetch_add(&s->swaps, 1);
+    thunk_finish(&s->thunks);
+    wait_wake(&s->waiters);
+    link_report();
+}

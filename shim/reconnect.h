@@ -1,0 +1,47 @@
+/* reconnect - brings a socket from one connection to the next. Every function is called with the lock held,
+ * never blocks and never runs user code: where a handler is due it is left to run.h. */
+#ifndef CMM_RECONNECT_H
+#define CMM_RECONNECT_H
+
+#include "shim.h"
+
+/* Which network a connection for labels would go by. 1 with it (NULL with labels 0: the kernel's choice), 0:
+ * none now, or -ENETUNREACH: none can ever. */
+int reconnect_pick(const struct sock *s, uint64_t labels, const struct wire_network **ret);
+
+/* It is live, and on a network that matches. */
+bool reconnect_here(const struct sock *s, uint64_t labels);
+
+/* Whose thunks are next: those of the round under way, else the oldest that can run or be moved for. NULL:
+ * none. */
+struct thunk_set *reconnect_next_set(struct sock *s);
+
+/* Looks at the socket after anything has changed and does what is due: begin an attempt, leave, count as
+ * lost, wake, schedule. */
+void reconnect_consider(struct sock *s);
+
+/* A live socket leaves for a network that matches labels; a waiting one begins an attempt for them. */
+void reconnect_for(struct sock *s, uint64_t labels);
+
+/* A handler has come back: attempt is what s->attempt was, hidden the connection it was for, rc its word. */
+void reconnect_handler_done(struct sock *s, unsigned attempt, int hidden, int rc);
+
+/* The listening thread's word: the connecting (or resending) descriptor is ready, or the socket's due time
+ * has come. */
+void reconnect_event(struct sock *s);
+void reconnect_tick(struct sock *s, uint64_t now_ms);
+
+/* The connection is over, said a call: error is positive. */
+void reconnect_dead(struct sock *s, int error);
+
+/* A call on it ended with error: is that the network's doing? True: it is, and the socket has left it. */
+bool reconnect_unreachable(struct sock *s, int error);
+
+/* Patience is over: the attempt, or the wait for one, ends with error. */
+void reconnect_give_up(struct sock *s, int error);
+
+/* reset: back to FRESH. close: the last number goes; hidden descriptors are closed, waiters end. */
+void reconnect_reset(struct sock *s);
+void reconnect_close(struct sock *s);
+
+#endif

@@ -1,0 +1,314 @@
+/* run - runs reconnect handlers and thunks.
+ * Sockets with something ready stand in one list; working threads take them one by one, each with its
+ * socket's signal mask. A thread in user code may stay there for ever: when the list has waited a moment and
+ * nobody is free, another thread is started. The lock is held but around user code. Deliberately absent: the
+ * listening thread, which never runs any. */
+#include "run.h"
+#include "link.h"
+#include "reconnect.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { IDLE_SECONDS = 10, OVERDUE_MS = 5, DISPATCH_LIMIT = 100000 };
+
+static struct sock *ready_first, **ready_end = &ready_first;
+static unsigned workers, idle;
+static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
+static uint64_t overdue_at; /* ms; 0: nobody is waited for */
+static int dispatch_fd = -1;
+
+/* ---- what is ready ---- */
+
+enum ready { READY_NOTHING, READY_HANDLER, READY_THUNK };
+
+static enum ready ready(struct sock *s) {
+    const bool before = s->state == LIFE_PREPARING && s->pre;
+    const bool after = s->state == LIFE_GREETING && s->post;
+    if (before || after)
+        return s->in_handler ? READY_NOTHING : READY_HANDLER;
+    if (s->user_depth || !s->thunks.count || (s->state != LIFE_LIVE && s->state != LIFE_DEAD))
+        return READY_NOTHING;
+    struct thunk_set *set = reconnect_next_set(s);
+    return set && (s->state == LIFE_DEAD || reconnect_here(s, set->labels)) ? READY_THUNK : READY_NOTHING;
+}
+
+static bool mine(const struct sock *s) {
+    return !s->user_depth || pthread_equal(s->user, pthread_self());
+}
+
+bool run_inside(const struct sock *s) {
+    struct frame *f = self_frame(s);
+    return f && f->hidden < 0;
+}
+
+bool run_must_queue(struct sock *s, uint64_t labels) {
+    if (run_inside(s))
+        return false;
+    return (s->in_thunk && s->thunk_labels == labels) || thunk_find(&s->thunks, labels);
+}
+
+/* ---- user code ---- */
+
+/* One stretch of user code: also how it is left when the thread ends in it. */
+struct stretch {
+    struct frame frame;
+    struct sock *sock;
+    unsigned attempt;
+    int rc;
+    sigset_t mask; /* to restore */
+};
+
+static void enter(struct stretch *t, struct sock *s, int hidden) {
+    t->sock = s;
+    t->frame.up = self.frames;
+    t->frame.sock = s;
+    t->frame.hidden = hidden;
+    t->frame.owner = shim.owner;
+    self.frames = &t->frame;
+    sock_get(s);
+    s->user = pthread_self();
+    s->user_depth++;
+    lock_drop();
+    if (self.ours)
+        pthread_sigmask(SIG_SETMASK, &s->mask, &t->mask);
+}
+
+static void leave(struct stretch *t) {
+    struct sock *s = t->sock;
+    if (self.ours)
+        pthread_sigmask(SIG_SETMASK, &t->mask, NULL);
+    lock_take();
+    self.frames = t->frame.up;
+    if (s->user_depth)
+        s->user_depth--;
+}
+
+static void handler_left(void *stretch) {
+    struct stretch *t = stretch;
+    struct sock *s = t->sock;
+    leave(t);
+    s->in_handler = false;
+    reconnect_handler_done(s, t->attempt, t->frame.hidden, t->rc);
+    wait_wake(&s->waiters);
+    sock_put(s);
+}
+
+bool run_handler(struct sock *s) {
+    if (ready(s) != READY_HANDLER || !mine(s))
+        return false;
+    struct stretch t = {.attempt = s->attempt, .rc = ECANCELED};
+    const sock_handler handler = s->state == LIFE_PREPARING ? s->pre : s->post;
+    const unsigned long labels = s->on_labels;
+    const int fd = s->fds[0], hidden = s->hidden;
+    void *arg = s->arg;
+    s->in_handler = true;
+    s->hidden = -1;
+    pthread_cleanup_push(handler_left, &t);
+    enter(&t, s, hidden);
+    t.rc = handler(fd, labels, arg);
+    pthread_cleanup_pop(1);
+    return true;
+}
+
+static void thunk_left(void *stretch) {
+    struct stretch *t = stretch;
+    struct sock *s = t->sock;
+    leave(t);
+    if (!s->user_depth)
+        s->in_thunk = false;
+    reconnect_consider(s);
+    sock_put(s);
+}
+
+void run_now(struct sock *s, uint64_t labels, void (*handler)(void *), void *arg) {
+    struct stretch t = {.frame.labels = labels, .frame.front = thunk_run_begins(&s->thunks).turn};
+    s->in_thunk = true;
+    s->thunk_labels = labels;
+    pthread_cleanup_push(thunk_left, &t);
+    enter(&t, s, -1);
+    handler(arg);
+    pthread_cleanup_pop(1);
+}
+
+bool run_thunk(struct sock *s) {
+    if (ready(s) != READY_THUNK)
+        return false;
+    struct thunk_set *set = reconnect_next_set(s);
+    const uint64_t labels = set->labels;
+    struct thunk *t = thunk_take(&s->thunks, set);
+    void (*handler)(void *) = t->handler;
+    void *arg = t->arg;
+    free(t);
+    s->round = labels;
+    s->in_round = true;
+    run_now(s, labels, handler, arg);
+    return true;
+}
+
+/* ---- who runs it ---- */
+
+static struct sock *take_ready(void) {
+    struct sock *s = ready_first;
+    if (!s)
+        return NULL;
+    ready_first = s->next_ready;
+    if (!ready_first)
+        ready_end = &ready_first;
+    s->next_ready = NULL;
+    s->queued = false;
+    return s;
+}
+
+static void push_ready(struct sock *s) {
+    if (s->queued)
+        return;
+    sock_get(s);
+    s->queued = true;
+    s->next_ready = NULL;
+    *ready_end = s;
+    ready_end = &s->next_ready;
+}
+
+static int serve(struct sock *s) {
+    int count = run_handler(s) || run_thunk(s);
+    if (ready(s) != READY_NOTHING && mine(s))
+        push_ready(s);
+    sock_put(s);
+    return count;
+}
+
+static void *worker(void *unused) {
+    const pid_t owner = shim.owner;
+    (void)unused;
+    self.ours = true;
+    lock_take();
+    while (shim.owner == owner) {
+        struct sock *s = take_ready();
+        struct timespec until;
+        overdue_at = 0;
+        if (s) {
+            if (ready_first && !idle)
+                overdue_at = wait_now_ms() + OVERDUE_MS;
+            serve(s);
+            continue;
+        }
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += IDLE_SECONDS;
+        idle++;
+        int r = lock_wait(&work, &until);
+        idle--;
+        if (r == ETIMEDOUT && !ready_first)
+            break;
+    }
+    /* In a child forked inside a thunk there are no working threads to count, and nothing more of ours to
+     * run. */
+    if (shim.owner == owner)
+        workers--;
+    lock_drop();
+    return NULL;
+}
+
+static int start_worker(void) {
+    pthread_t thread;
+    pthread_attr_t attr;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int r = pthread_create(&thread, &attr, worker, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    if (r == 0)
+        workers++;
+    return -r;
+}
+
+static void call_worker(void) {
+    if (idle) {
+        pthread_cond_signal(&work);
+    } else if (!workers) {
+        start_worker();
+    } else if (!overdue_at) {
+        overdue_at = wait_now_ms() + OVERDUE_MS;
+        link_kick();
+    }
+}
+
+uint64_t run_overdue(uint64_t now_ms) {
+    if (!overdue_at || overdue_at > now_ms)
+        return overdue_at;
+    overdue_at = 0;
+    if (!ready_first)
+        return 0;
+    if (idle)
+        pthread_cond_signal(&work);
+    else if (start_worker() < 0 || ready_first->next_ready)
+        overdue_at = now_ms + OVERDUE_MS;
+    return overdue_at;
+}
+
+static bool someone_helps(const struct sock *s) {
+    for (const struct waiter *w = s->waiters.first; w; w = w->next)
+        if (w->helps)
+            return true;
+    return false;
+}
+
+void run_schedule(struct sock *s) {
+    const enum ready what = ready(s);
+    /* With user code running on it, it comes here again when that is done; a waiting thunk helps itself. */
+    if (what == READY_NOTHING || s->user_depth || s->queued)
+        return;
+    if (what == READY_HANDLER && someone_helps(s))
+        return;
+    push_ready(s);
+    if (!shim.manual) {
+        call_worker();
+    } else if (dispatch_fd >= 0) {
+        const uint64_t one = 1;
+        (void)!real.write(dispatch_fd, &one, sizeof one);
+    }
+}
+
+int run_dispatch(void) {
+    int count = 0;
+    if (self.frames)
+        return 0;
+    lock_take();
+    for (struct sock *s; count < DISPATCH_LIMIT && (s = take_ready());)
+        count += serve(s);
+    if (!ready_first && dispatch_fd >= 0) {
+        uint64_t counted;
+        (void)!real.read(dispatch_fd, &counted, sizeof counted);
+    }
+    lock_drop();
+    return count;
+}
+
+int run_dispatch_fd(void) {
+    lock_take();
+    if (dispatch_fd < 0)
+        dispatch_fd = eventfd(ready_first ? 1 : 0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int fd = dispatch_fd < 0 ? -errno : dispatch_fd;
+    lock_drop();
+    return fd;
+}
+
+/* The eventfd is shared with the parent: another one takes its number. */
+void run_forked(void) {
+    int fresh = dispatch_fd < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (fresh >= 0) {
+        real.dup3(fresh, dispatch_fd, O_CLOEXEC);
+        real.close(fresh);
+    }
+    while (take_ready())
+        ;
+    workers = idle = 0;
+    overdue_at = 0;
+    pthread_cond_init(&work, NULL);
+}

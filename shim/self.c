@@ -1,0 +1,144 @@
+/* self - what the shim knows of each thread.
+ * The list is guarded by a lock of its own that nests inside all others and is held for list work only.
+ * in_call is written by its thread with plain stores and read by others behind membarrier(2): the hot path
+ * pays two stores, the rare reader pays for all. A thread enters at its first managed call and leaves by a
+ * pthread key's destructor. */
+#include "self.h"
+#include "real.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+__thread struct self self __attribute__((tls_model("initial-exec")));
+
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct self *list;
+static pthread_key_t leave_key;
+static pthread_once_t leave_once = PTHREAD_ONCE_INIT;
+static bool barrier_ready;
+
+static void leave(void *unused) {
+    (void)unused;
+    pthread_mutex_lock(&list_lock);
+    if (self.prev)
+        self.prev->next = self.next;
+    else
+        list = self.next;
+    if (self.next)
+        self.next->prev = self.prev;
+    self.registered = false;
+    pthread_mutex_unlock(&list_lock);
+    if (self.wake_fd >= 0)
+        real.close(self.wake_fd);
+    self.wake_fd = -1;
+}
+
+static void prepare(void) {
+    pthread_key_create(&leave_key, leave);
+    barrier_ready =
+        real_syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0) == 0;
+}
+
+void self_prepare(void) {
+    const int saved = errno;
+    pthread_once(&leave_once, prepare);
+    errno = saved;
+}
+
+void self_register(void) {
+    int saved = errno;
+    if (self.registered)
+        return;
+    self_prepare();
+    self.wake_fd = -1;
+    pthread_setspecific(leave_key, &self);
+    pthread_mutex_lock(&list_lock);
+    self.prev = NULL;
+    self.next = list;
+    if (list)
+        list->prev = &self;
+    list = &self;
+    self.registered = true;
+    pthread_mutex_unlock(&list_lock);
+    errno = saved;
+}
+
+struct frame *self_frame(const void *sock) {
+    struct frame *f = self.frames;
+    while (f && f->sock != sock)
+        f = f->up;
+    return f;
+}
+
+static bool anyone_in(const void *sock) {
+    bool found = false;
+    pthread_mutex_lock(&list_lock);
+    for (struct self *t = list; t && !found; t = t->next)
+        found = t != &self && t->in_call == sock;
+    pthread_mutex_unlock(&list_lock);
+    return found;
+}
+
+bool self_quiesce(const void *sock, int limit_ms) {
+    if (barrier_ready)
+        real_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0);
+    for (int spins = 0; anyone_in(sock); spins++) {
+        if (spins < 100) {
+            sched_yield();
+            continue;
+        }
+        if (spins - 100 >= limit_ms * 10)
+            return false;
+        nanosleep(&(struct timespec){0, 100000}, NULL);
+    }
+    return true;
+}
+
+/* High numbers, so that programs keep theirs; below FD_SETSIZE where it can be, so that select can wait for
+ * it too. */
+static int lift_for_select(int fd) {
+    int high = fd < 0 ? -1 : real.fcntl(fd, F_DUPFD_CLOEXEC, (void *)960);
+    if (high < 0)
+        return fd;
+    real.close(fd);
+    return high;
+}
+
+int self_wake_fd(void) {
+    self_register();
+    if (self.wake_fd < 0)
+        self.wake_fd = lift_for_select(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    return self.wake_fd;
+}
+
+void self_wake_drain(void) {
+    uint64_t count;
+    (void)!real.read(self.wake_fd, &count, sizeof count);
+}
+
+void self_wake_all(void) {
+    const uint64_t one = 1;
+    pthread_mutex_lock(&list_lock);
+    for (struct self *t = list; t; t = t->next)
+        if (t->wake_fd >= 0)
+            (void)!real.write(t->wake_fd, &one, sizeof one);
+    pthread_mutex_unlock(&list_lock);
+}
+
+void self_forked(void) {
+    pthread_mutex_init(&list_lock, NULL);
+    list = NULL;
+    if (!self.registered)
+        return;
+    if (self.wake_fd >= 0)
+        real.close(self.wake_fd);
+    self.wake_fd = -1;
+    self.next = self.prev = NULL;
+    list = &self;
+}

@@ -1,0 +1,59 @@
+/* self - what the shim knows of each thread: the lock it holds, the real call it is in, the user code it is
+ * running. */
+#ifndef CMM_SELF_H
+#define CMM_SELF_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* User code of ours on this thread's stack: a reconnect handler or a thunk of that socket. */
+struct frame {
+    struct frame *up;
+    const void *sock;
+    int hidden;      /* handler: the new connection its I/O acts on; -1: a thunk */
+    uint64_t labels; /* thunk: of its set */
+    int64_t front;   /* thunk: the turn of what it defers */
+    pid_t owner;     /* process it began in: a child forked inside runs nothing more */
+};
+
+struct self {
+    bool registered;
+    bool holding; /* the lock: a signal handler's call must not take it again */
+    bool ours;    /* a thread of the library */
+    int cancel_state;
+    int wake_fd; /* -1 until it polls; registered threads only */
+    struct frame *frames;
+    const void *volatile in_call; /* the socket whose descriptor a real call is using now */
+    struct self *next, *prev;
+};
+
+/* initial-exec: one instruction, no call, usable from the first instruction of a thread on. */
+extern __thread struct self self __attribute__((tls_model("initial-exec")));
+
+/* Once a process, best while it has one thread: with more the kernel takes some 10 ms to get ready for
+ * self_quiesce. */
+void self_prepare(void);
+
+/* Enters this thread in the list quiesce and wake look at; leaves it by itself when the thread ends. */
+void self_register(void);
+
+/* The innermost frame of that socket, or NULL. */
+struct frame *self_frame(const void *sock);
+
+/* Waits until no other thread is inside a real call on that socket, at most so long; calls that begin later
+ * must see what the caller published before. False: some still are. */
+bool self_quiesce(const void *sock, int limit_ms);
+
+/* This thread's wake-up descriptor (made on first need, readable once woken), or -1. */
+int self_wake_fd(void);
+void self_wake_drain(void);
+
+/* Wakes every thread that polls. */
+void self_wake_all(void);
+
+/* In a forked child: only this thread is left. */
+void self_forked(void);
+
+#endif

@@ -1,0 +1,199 @@
+/* shim - the one struct, and how a process begins, forks and ends with us.
+ * The constructor runs before main: it learns whether the program was preloaded or linked, reads the
+ * environment and, in linked programs, starts listening. In preloaded ones nothing of ours happens before the
+ * first socket that needs it. Under AT_SECURE the CMM_* variables are not looked at. Deliberately absent:
+ * exits, aborts and uninvited output, whatever fails. */
+#include "shim.h"
+#include "link.h"
+#include "log.h"
+#include "reconnect.h"
+#include "run.h"
+#include "scout_link.h"
+#include "swap.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#ifndef SHIM_SONAME
+#define SHIM_SONAME "libcmm_preload.so.1"
+#endif
+
+struct shim shim = {.generation = 1, .patient = true};
+
+/* ---- preloaded, linked or loaded later ---- */
+
+static bool needs_us(const struct link_map *map) {
+    const char *strings = NULL;
+    for (const ElfW(Dyn) *d = map->l_ld; d && d->d_tag != DT_NULL; d++)
+        if (d->d_tag == DT_STRTAB)
+            strings = (const char *)d->d_un.d_ptr;
+    for (const ElfW(Dyn) *d = map->l_ld; strings && d && d->d_tag != DT_NULL; d++)
+        if (d->d_tag == DT_NEEDED && strcmp(strings + d->d_un.d_val, SHIM_SONAME) == 0)
+            return true;
+    return false;
+}
+
+static bool named_in(const char *list, const char *path) {
+    const size_t len = strlen(path);
+    for (const char *at = list; *at; at += strcspn(at, ": ")) {
+        at += strspn(at, ": ");
+        if (strcspn(at, ": ") == len && memcmp(at, path, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Its symbols come first, yet nothing needs it: it was preloaded. If something needs it too, the loader's own
+ * list says whether it was preloaded as well, by the very name it was loaded by: a variable alone proves
+ * nothing. */
+static bool was_preloaded(void) {
+    Dl_info info;
+    struct link_map *us = NULL;
+    const char *list = getenv("LD_PRELOAD");
+    if (dlsym(RTLD_DEFAULT, "connect") != (void *)connect)
+        return false; /* loaded by dlopen: libc's names are libc's */
+    if (!dladdr1((void *)&shim, &info, (void **)&us, RTLD_DL_LINKMAP) || !us)
+        return false;
+    for (struct link_map *map = us; map; map = map->l_prev)
+        if (needs_us(map))
+            return list && named_in(list, us->l_name);
+    for (struct link_map *map = us->l_next; map; map = map->l_next)
+        if (needs_us(map))
+            return list && named_in(list, us->l_name);
+    return true;
+}
+
+/* ---- the environment ---- */
+
+static void read_labels(const char *text) {
+    char bad[LABEL_NAME];
+    uint64_t labels = 0;
+    int r = label_parse(text, NULL, &labels, bad);
+    if (r < 0 && scout_link_labels(shim.scout, &shim.names) == 0) {
+        shim.names_known = true;
+        r = label_parse(text, &shim.names, &labels, bad);
+    }
+    if (r < 0) {
+        shim.labels_bad = true;
+        log_say(LOG_ERROR, "unknown label '%s' in CMM_LABELS", bad);
+    }
+    atomic_store(&shim.default_labels, labels);
+}
+
+static void read_rules(const char *text) {
+    char why[128];
+    if (rules_add_all(&shim.rules, text, shim.names_known ? &shim.names : NULL, why, sizeof why) < 0)
+        log_say(LOG_ERROR, "CMM_RULES: %s", why);
+}
+
+/* 90, 5m, 2h, forever. */
+static void read_patience(const char *text) {
+    char *end;
+    double seconds = strtod(text, &end);
+    if (strcmp(text, "forever") == 0)
+        return;
+    if (*end == 'm')
+        seconds *= 60, end++;
+    else if (*end == 'h')
+        seconds *= 3600, end++;
+    else if (*end == 's')
+        end++;
+    if (end == text || *end || seconds < 0 || seconds > 1e9) {
+        log_say(LOG_ERROR, "CMM_PATIENCE: '%s' is no duration (90, 5m, 2h, forever)", text);
+        return;
+    }
+    shim.patient = false;
+    shim.patience.tv_sec = (time_t)seconds;
+    shim.patience.tv_nsec = (long)((seconds - (double)shim.patience.tv_sec) * 1e9);
+}
+
+static void read_on_loss(const char *text) {
+    int policy = rules_policy(text);
+    if (policy < 0)
+        log_say(LOG_ERROR, "CMM_ON_LOSS: '%s' is none of fail, reconnect, mptcp", text);
+    else
+        shim.on_loss = (enum rules_policy)policy;
+}
+
+static void read_environment(void) {
+    const char *value;
+    log_configure(getenv("CMM_LOG"));
+    shim.scout = getenv("CMM_SCOUT");
+    if (!shim.preloaded)
+        return;
+    if ((value = getenv("CMM_LABELS")) && *value)
+        read_labels(value);
+    if ((value = getenv("CMM_RULES")) && *value)
+        read_rules(value);
+    if ((value = getenv("CMM_PATIENCE")) && *value)
+        read_patience(value);
+    if ((value = getenv("CMM_ON_LOSS")) && *value)
+        read_on_loss(value);
+}
+
+/* ---- fork ---- */
+
+static void before_fork(void) {
+    lock_take();
+}
+
+static void in_parent(void) {
+    for (struct sock *s = sock_first(); s; s = s->next) {
+        s->shared = true;
+        atomic_store(&s->clear, 0);
+        atomic_store(&s->direct, false);
+    }
+    lock_drop();
+}
+
+/* The child's copy remains a socket of ours, without thunks; what was under way goes on in the parent. */
+static void inherit(struct sock *s) {
+    s->shared = true;
+    s->waiters.first = NULL;
+    s->user_depth = 0;
+    s->in_handler = s->in_thunk = s->in_round = s->queued = false;
+    s->unsent = 0;
+    s->attempt++;
+    thunk_free_list(thunk_take_all(&s->thunks, NULL));
+    atomic_store(&s->clear, 0);
+    atomic_store(&s->direct, false);
+    if (s->hidden >= 0)
+        real.close(s->hidden);
+    s->hidden = -1;
+    if (life_attempting(s->state))
+        sock_turn(s, LIFE_ABSENT);
+    else if (s->state == LIFE_MOVING)
+        sock_turn(s, LIFE_DRAINED);
+}
+
+static void in_child(void) {
+    int before = self.cancel_state;
+    shim.owner = getpid();
+    lock_forked();
+    self_forked();
+    wait_forked();
+    link_forked();
+    run_forked();
+    for (struct sock *s = sock_first(); s; s = s->next)
+        inherit(s);
+    self.holding = false;
+    pthread_setcancelstate(before, NULL);
+}
+
+__attribute__((constructor)) static void begin(void) {
+    real_init();
+    shim.owner = getpid();
+    shim.preloaded = was_preloaded();
+    if (!getauxval(AT_SECURE))
+        read_environment();
+    pthread_atfork(before_fork, in_parent, in_child);
+    if (!shim.preloaded) {
+        self_prepare();
+        link_start();
+    }
+}

@@ -1,0 +1,36 @@
+/* shim - what all verbs share: one struct, guarded by the lock but for the atomic fields and what is set once
+ * at the start. */
+#ifndef CMM_SHIM_H
+#define CMM_SHIM_H
+
+#include "label.h"
+#include "lock.h"
+#include "net.h"
+#include "real.h"
+#include "rules.h"
+#include "self.h"
+#include "sock.h"
+
+struct shim {
+    _Atomic uint64_t generation; /* rises whenever the networks change; never 0 */
+    struct net_table nets;
+
+    _Atomic uint64_t default_labels;
+    bool labels_bad; /* CMM_LABELS made no sense: labeled connects fail */
+    struct rules rules;
+    struct label_names names; /* of user bits, as last asked of the scout */
+    bool names_known;
+    const char *scout;        /* CMM_SCOUT, or NULL */
+    bool patient;             /* captured sockets wait for ever */
+    struct timespec patience; /* else so long */
+    enum rules_policy on_loss;
+
+    bool preloaded; /* the program's plain sockets get the default labels */
+    bool manual;    /* CMM_DISPATCH_MANUAL */
+    bool used;      /* a cmm socket has been made: the mode is fixed */
+    pid_t owner;    /* a vfork child or raw clone is not us */
+};
+
+extern struct shim shim;
+
+#endif

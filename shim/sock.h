@@ -1,0 +1,140 @@
+/* sock - the managed sockets: a record each, found by descriptor number.
+ *
+ * The caller holds the lock, but for sock_find and the atomic fields, which anybody may read at any time:
+ * records are never given back to the allocator, only used again. Several numbers (dups) may lead to one
+ * record.
+ */
+#ifndef CMM_SOCK_H
+#define CMM_SOCK_H
+
+#include "life.h"
+#include "options.h"
+#include "stash.h"
+#include "thunk.h"
+#include "wait.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+
+enum sock_kind { SOCK_LABELED, SOCK_CAPTURED };
+
+typedef int (*sock_handler)(int sock, unsigned long labels, void *arg);
+
+/* One registration in an epoll set. */
+struct watch {
+    int epfd, fd;
+    struct epoll_event event;
+    bool disarmed; /* EPOLLONESHOT has fired */
+};
+
+struct sock {
+    /* The hot path's words. */
+    _Atomic uint64_t
+        clear; /* sends with `labels' go straight out while this equals shim.generation; 0: never */
+    _Atomic uint64_t labels; /* of the last send that was not deferred; before any, of connect */
+    _Atomic uint32_t swaps;  /* rises whenever the description under the numbers changes */
+    _Atomic bool direct;     /* receives go straight in: live, nothing kept here */
+
+    enum sock_kind kind;
+    enum life state;
+    int family, type, protocol;
+    int *fds; /* the numbers, oldest first */
+    unsigned nfds, refs;
+    bool shared;         /* a fork has copied the description */
+    int policy;          /* captured: enum rules_policy */
+    uint64_t give_up_at; /* captured and waiting: ms when patience ends; 0: never */
+    bool sealed;         /* SHUT_WR was asked: not moved any more */
+    bool queued;         /* on run's list */
+    bool broken;         /* the attempt's network went while a handler ran */
+    int error;           /* positive errno of DEAD */
+
+    struct sockaddr_storage to;
+    socklen_t tolen;
+    sock_handler pre, post;
+    void *arg;
+    sigset_t mask; /* of the thread that made it: its handlers run with it */
+    struct timespec patience;
+    bool patient; /* for ever */
+
+    uint64_t net;       /* identity it is connected on, or connecting by; 0: the kernel's choice */
+    uint64_t on_labels; /* what this connection was made for */
+    uint64_t want;      /* with wanted: labels the next attempt is for */
+    bool wanted;
+    int hidden;           /* PREPARING..RESENDING: the new connection; MOVING: the old one; else -1 */
+    unsigned attempt;     /* rises with every attempt and every end of one */
+    uint64_t attempt_at;  /* ms */
+    uint64_t due;         /* ms: the next tick for this socket (drain, retry, settling); 0: none */
+    uint64_t drain_until; /* ms */
+    uint64_t avoid;       /* network that just failed to reach, until due */
+    unsigned backoff_ms;
+    uint64_t waiting_since; /* CLOCK_REALTIME ms: the latest time it began to wait */
+
+    struct thunk_queue thunks;
+    uint64_t round; /* with in_round: the label set whose thunks go on before the socket moves */
+    bool in_round;
+    pthread_t user;      /* the thread running this socket's user code, if user_depth */
+    unsigned user_depth; /* a handler inside a waiting thunk: 2 */
+    bool in_handler;
+    bool in_thunk;
+    uint64_t thunk_labels; /* while in_thunk */
+
+    struct options options;
+    struct stash unread; /* arrived on connections that are gone */
+    struct stash sent;   /* replay: not yet acknowledged */
+    size_t unsent;       /* replay: of the last one, not yet taken by the kernel; its sender is at work */
+    size_t resent;       /* of sent, already on the new connection */
+    bool replay;
+    ssize_t unacked;
+
+    struct watch *watches;
+    unsigned nwatches;
+    int ready_fd; /* readable while unread holds bytes; in the epoll sets; -1: none */
+
+    struct wait_list waiters;
+    struct sock *next_ready;  /* run's list */
+    struct sock *next, *prev; /* all open ones */
+};
+
+enum { SOCK_LOW = 1024, SOCK_PAGE = 4096, SOCK_PAGES = 1024 };
+extern _Atomic(struct sock *) sock_low[SOCK_LOW];
+
+struct sock *sock_find_high(int fd);
+
+/* The record of a number, or NULL: not ours. Any thread, no lock. */
+static inline struct sock *sock_find(int fd) {
+    if (__builtin_expect((unsigned)fd < SOCK_LOW, 1))
+        return atomic_load_explicit(&sock_low[fd], memory_order_acquire);
+    return sock_find_high(fd);
+}
+
+/* A record for fd, FRESH. NULL: no memory. */
+struct sock *sock_new(int fd, enum sock_kind kind, int family, int type, int protocol);
+
+/* Another number for the same record. 0 or -ENOMEM. */
+int sock_alias(struct sock *s, int fd);
+
+/* Takes a number away; true if it was the last. */
+bool sock_forget(struct sock *s, int fd);
+
+void sock_get(struct sock *s);
+/* Gives a reference back; the last one empties the record for its next use. */
+void sock_put(struct sock *s);
+
+/* All open sockets, in no order. */
+struct sock *sock_first(void);
+
+/* The state after event; what the machine has no way for is refused: false. */
+bool sock_turn(struct sock *s, enum life_event event);
+
+static inline bool sock_stream(const struct sock *s) {
+    return s->type == SOCK_STREAM;
+}
+
+/* Epoll sets: as the program asked. */
+int sock_watch(struct sock *s, int epfd, int op, int fd, const struct epoll_event *event);
+void sock_unwatch_epoll(int epfd);
+
+#endif

@@ -1,0 +1,376 @@
+/* socket_calls - the calls on a managed socket that are no I/O.
+ * Each takes the lock for the whole of its short work. Options and flags reach both what is under the number
+ * and the connection being made; what a program can ask about its socket is answered as if that connection
+ * were there already. */
+#include "socket_calls.h"
+#include "flow.h"
+#include "link.h"
+#include "reconnect.h"
+#include "run.h"
+#include "swap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+/* The record with the lock taken, or NULL without it. */
+static struct sock *enter(int fd) {
+    lock_take();
+    struct sock *s = sock_find(fd);
+    if (!s)
+        lock_drop();
+    return s;
+}
+
+static struct sock *enter_labeled(int fd) {
+    struct sock *s = enter(fd);
+    if (!s || s->kind == SOCK_LABELED)
+        return s;
+    lock_drop();
+    return NULL;
+}
+
+int socket_new(int family, int type, int protocol) {
+    const int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (family != AF_INET && family != AF_INET6)
+        return -EAFNOSUPPORT;
+    int fd = real.socket(family, type, protocol);
+    if (fd < 0)
+        return -errno;
+    lock_take();
+    struct sock *s = sock_new(fd, SOCK_LABELED, family, kind, protocol);
+    if (s) {
+        shim.used = true;
+        pthread_sigmask(SIG_SETMASK, NULL, &s->mask);
+        int old = swap_out(s); /* silent from the beginning */
+        if (old >= 0)
+            real.close(old);
+    }
+    lock_drop();
+    if (!s)
+        real.close(fd);
+    return s ? fd : -ENOMEM;
+}
+
+/* ---- options and flags ---- */
+
+/* A placeholder knows only what a stream knows: others ask and try on a socket of their own kind. */
+static int scratch(const struct sock *s) {
+    return sock_stream(s) || s->state == LIFE_LIVE || s->state == LIFE_DEAD ? -1 : swap_fresh(s, NULL);
+}
+
+int socket_set_option(int fd, int level, int name, const void *val, socklen_t len) {
+    struct sock *s = enter(fd);
+    if (!s)
+        return -EBADF;
+    const int number = flow_number(s, fd);
+    const int trial = number == fd ? scratch(s) : -1;
+    int r = real.setsockopt(trial >= 0 ? trial : number, level, name, val, len) < 0 ? -errno : 0;
+    if (trial >= 0)
+        real.close(trial);
+    if (r == 0 && number == fd && s->hidden >= 0 && s->state != LIFE_MOVING)
+        real.setsockopt(s->hidden, level, name, val, len);
+    if (r == 0)
+        r = options_put(&s->options, level, name, val, len);
+    lock_drop();
+    return r;
+}
+
+/* What a placeholder would answer about itself. */
+static bool answer(const struct sock *s, int level, int name, int *ret) {
+    if (level != SOL_SOCKET)
+        return false;
+    if (name == SO_TYPE)
+        *ret = s->type;
+    else if (name == SO_DOMAIN)
+        *ret = s->family;
+    else if (name == SO_PROTOCOL)
+        *ret = s->protocol ? s->protocol : sock_stream(s) ? IPPROTO_TCP : IPPROTO_UDP;
+    else if (name == SO_ACCEPTCONN)
+        *ret = 0;
+    else
+        return false;
+    return true;
+}
+
+int socket_get_option(int fd, int level, int name, void *val, socklen_t *len) {
+    int value, r = 0;
+    struct sock *s = enter(fd);
+    if (!s)
+        return -EBADF;
+    const int number = flow_number(s, fd);
+    if (number == fd && answer(s, level, name, &value)) {
+        if (*len > sizeof value)
+            *len = sizeof value;
+        memcpy(val, &value, *len);
+    } else if (s->kind == SOCK_LABELED && s->state == LIFE_DEAD && level == SOL_SOCKET && name == SO_ERROR) {
+        if (*len > sizeof value)
+            *len = sizeof value;
+        memcpy(val, &s->error, *len);
+    } else {
+        const int trial = number == fd ? scratch(s) : -1;
+        r = real.getsockopt(trial >= 0 ? trial : number, level, name, val, len) < 0 ? -errno : 0;
+        if (trial >= 0)
+            real.close(trial);
+    }
+    lock_drop();
+    return r;
+}
+
+int socket_set_flags(int fd, long flags) {
+    struct sock *s = enter(fd);
+    if (!s)
+        return -EBADF;
+    int r = real.fcntl(fd, F_SETFL, (void *)flags) < 0 ? -errno : 0;
+    const int number = flow_number(s, fd);
+    if (r == 0 && number != fd)
+        real.fcntl(number, F_SETFL, (void *)flags);
+    lock_drop();
+    return r;
+}
+
+int socket_set_nonblocking(int fd, int on) {
+    struct sock *s = enter(fd);
+    if (!s)
+        return -EBADF;
+    int r = real.ioctl(fd, FIONBIO, &on) < 0 ? -errno : 0;
+    const int number = flow_number(s, fd);
+    if (r == 0 && number != fd)
+        real.ioctl(number, FIONBIO, &on);
+    lock_drop();
+    return r;
+}
+
+int socket_unread(int fd, int *ret_bytes) {
+    struct sock *s = enter(fd);
+    if (!s)
+        return -EBADF;
+    const int number = flow_number(s, fd);
+    int there = 0;
+    if (s->state == LIFE_LIVE || s->state == LIFE_DEAD || number != fd)
+        real.ioctl(number, FIONREAD, &there);
+    if (number == fd && s->unread.first)
+        there = sock_stream(s) ? there + (int)s->unread.bytes : (int)s->unread.first->len;
+    *ret_bytes = there;
+    lock_drop();
+    return 0;
+}
+
+/* ---- names ---- */
+
+static int hand_out(const void *from, socklen_t size, struct sockaddr *addr, socklen_t *len) {
+    memcpy(addr, from, *len < size ? *len : size);
+    *len = size;
+    return 0;
+}
+
+int socket_peer_name(int fd, struct sockaddr *addr, socklen_t *len) {
+    int r;
+    struct sock *s = enter(fd);
+    if (!s)
+        return -EBADF;
+    if (!s->tolen)
+        r = -ENOTCONN;
+    else if (s->kind == SOCK_LABELED)
+        r = hand_out(&s->to, s->tolen, addr, len);
+    else
+        r = real.getpeername(flow_number(s, fd), addr, len) < 0 ? -errno : 0;
+    lock_drop();
+    return r;
+}
+
+/* A placeholder's own port is nobody's business. */
+int socket_own_name(int fd, struct sockaddr *addr, socklen_t *len) {
+    const struct sockaddr_storage none = {0};
+    struct sock *s = enter(fd);
+    int r;
+    if (!s)
+        return -EBADF;
+    const int number = flow_number(s, fd);
+    if (number != fd || s->state == LIFE_LIVE || s->state == LIFE_DEAD ||
+        (s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH)) {
+        r = real.getsockname(number, addr, len) < 0 ? -errno : 0;
+    } else if (s->hidden >= 0 && s->state != LIFE_MOVING) {
+        r = real.getsockname(s->hidden, addr, len) < 0 ? -errno : 0;
+    } else {
+        struct sockaddr_storage own = none;
+        own.ss_family = (sa_family_t)s->family;
+        r = hand_out(&own, s->family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6),
+                     addr, len);
+    }
+    lock_drop();
+    return r;
+}
+
+int socket_network(int fd, struct wire_network *ret) {
+    struct sock *s = enter_labeled(fd);
+    if (!s)
+        return -EBADF;
+    const struct wire_network *n = NULL;
+    if (s->state == LIFE_LIVE || self_frame(s))
+        n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    if (n)
+        *ret = *n;
+    lock_drop();
+    return n ? 0 : -ENOTCONN;
+}
+
+/* ---- ends ---- */
+
+int socket_shutdown(int fd, int how) {
+    struct sock *s = enter(fd);
+    if (!s)
+        return -EBADF;
+    const int number = flow_number(s, fd);
+    int r;
+    if (number == fd && s->kind == SOCK_LABELED && s->state != LIFE_LIVE && s->state != LIFE_DEAD)
+        r = -ENOTCONN;
+    else
+        r = real.shutdown(number, how) < 0 ? -errno : 0;
+    if (r == 0 && how != SHUT_RD) {
+        s->sealed = true;
+        atomic_store(&s->clear, 0);
+        reconnect_consider(s);
+    }
+    lock_drop();
+    return r;
+}
+
+int socket_reset(int fd) {
+    struct sock *s = enter_labeled(fd);
+    if (!s)
+        return -EBADF;
+    reconnect_reset(s);
+    lock_drop();
+    return 0;
+}
+
+static void take_away(struct sock *s, int fd) {
+    const bool last = sock_forget(s, fd);
+    if (last)
+        reconnect_close(s);
+    sock_put(s);
+}
+
+int socket_close(int fd) {
+    struct sock *s = enter(fd);
+    if (!s)
+        return -EBADF;
+    sock_get(s);
+    take_away(s, fd);
+    const bool last = s->state == LIFE_CLOSED;
+    /* A last duplicate wakes who is blocked on the description; others still hold it otherwise. */
+    if (last && !s->shared && sock_stream(s) && s->kind == SOCK_LABELED)
+        real.shutdown(fd, SHUT_RD);
+    lock_drop();
+    int r = real.close(fd) < 0 ? -errno : 0;
+    lock_take();
+    sock_put(s);
+    lock_drop();
+    return r;
+}
+
+void socket_gone(int fd) {
+    struct sock *s = enter(fd);
+    if (!s)
+        return;
+    take_away(s, fd);
+    lock_drop();
+}
+
+void socket_copied(int fd, int copy) {
+    struct sock *s = enter(fd);
+    if (!s)
+        return;
+    sock_alias(s, copy);
+    lock_drop();
+}
+
+/* ---- thunks and settings ---- */
+
+int socket_cancel(int fd, void (*handler)(void *), struct thunk **ret_list) {
+    struct sock *s = enter_labeled(fd);
+    if (!s)
+        return -EBADF;
+    *ret_list = thunk_take_all(&s->thunks, handler);
+    wait_wake(&s->waiters);
+    link_report();
+    lock_drop();
+    return 0;
+}
+
+int socket_thunk_count(int fd) {
+    struct sock *s = enter_labeled(fd);
+    if (!s)
+        return -EBADF;
+    int count = (int)s->thunks.count;
+    lock_drop();
+    return count;
+}
+
+ssize_t socket_unacked(int fd) {
+    struct sock *s = enter_labeled(fd);
+    if (!s)
+        return -EBADF;
+    ssize_t bytes = s->unacked;
+    lock_drop();
+    return bytes;
+}
+
+int socket_set_replay(int fd, bool on) {
+    struct sock *s = enter_labeled(fd);
+    if (!s)
+        return -EBADF;
+    s->replay = on;
+    atomic_store(&s->clear, 0);
+    if (!on)
+        stash_finish(&s->sent);
+    lock_drop();
+    return 0;
+}
+
+int socket_set_patience(int fd, const struct timespec *patience) {
+    struct sock *s = enter_labeled(fd);
+    if (!s)
+        return -EBADF;
+    s->patient = !patience;
+    if (patience)
+        s->patience = *patience;
+    lock_drop();
+    return 0;
+}
+
+int socket_watch(int epfd, int op, int fd, struct epoll_event *event) {
+    struct sock *s = enter(fd);
+    if (!s)
+        return -EBADF;
+    int r = real.epoll_ctl(epfd, op, fd, event) < 0 ? -errno : 0;
+    if (r == 0) {
+        if (s->ready_fd >= 0 && op == EPOLL_CTL_DEL)
+            real.epoll_ctl(epfd, EPOLL_CTL_DEL, s->ready_fd, event);
+        sock_watch(s, epfd, op, fd, event);
+        swap_review(s);
+    }
+    lock_drop();
+    return r;
+}
+
+/* The kernel tells the user data, not the descriptor; a socket's registration and its stand-in have the same.
+ */
+void socket_fired(int epfd, const struct epoll_event *events, int count) {
+    if (!sock_first() || self.holding)
+        return;
+    lock_take();
+    for (struct sock *s = sock_first(); s; s = s->next)
+        for (unsigned i = 0; i < s->nwatches; i++) {
+            struct watch *w = &s->watches[i];
+            for (int k = 0; w->epfd == epfd && (w->event.events & EPOLLONESHOT) && k < count; k++)
+                if (events[k].data.u64 == w->event.data.u64)
+                    w->disarmed = true;
+        }
+    lock_drop();
+}

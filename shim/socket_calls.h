@@ -1,0 +1,43 @@
+/* socket_calls - the calls on a managed socket that are no I/O: made, named, set, closed. Without the lock;
+ * -errno. A descriptor that is not of the kind asked for: -EBADF. */
+#ifndef CMM_SOCKET_CALLS_H
+#define CMM_SOCKET_CALLS_H
+
+#include "shim.h"
+
+int socket_new(int family, int type, int protocol); /* labeled */
+int socket_set_option(int fd, int level, int name, const void *val, socklen_t len);
+int socket_get_option(int fd, int level, int name, void *val, socklen_t *len);
+int socket_peer_name(int fd, struct sockaddr *addr, socklen_t *len);
+int socket_own_name(int fd, struct sockaddr *addr, socklen_t *len);
+int socket_shutdown(int fd, int how);
+int socket_reset(int fd);
+
+/* Takes the number away and closes it; with the last one the socket ends. */
+int socket_close(int fd);
+
+/* fd has been closed or replaced by other means: the record follows. */
+void socket_gone(int fd);
+
+/* copy is another number for fd's description. */
+void socket_copied(int fd, int copy);
+
+int socket_cancel(int fd, void (*handler)(void *), struct thunk **ret_list);
+int socket_thunk_count(int fd);
+ssize_t socket_unacked(int fd);
+int socket_set_replay(int fd, bool on);
+int socket_set_patience(int fd, const struct timespec *patience);
+int socket_network(int fd, struct wire_network *ret);
+
+/* fcntl F_SETFL and ioctl FIONBIO reach the connection being made too. */
+int socket_set_flags(int fd, long flags);
+int socket_set_nonblocking(int fd, int on);
+int socket_unread(int fd, int *ret_bytes); /* FIONREAD */
+
+/* epoll_ctl on it. */
+int socket_watch(int epfd, int op, int fd, struct epoll_event *event);
+
+/* What an epoll_wait has returned: one-shot registrations among it have fired. */
+void socket_fired(int epfd, const struct epoll_event *events, int count);
+
+#endif

@@ -1,0 +1,250 @@
+/* swap - another description under the same descriptor numbers.
+ * dup3 is the only way that leaves no moment in which the number is free. An epoll set keeps descriptions,
+ * not numbers: so registrations are taken out, and put in again with their user data. Runs with the lock
+ * held, on any thread. */
+#include "swap.h"
+#include "route.h"
+#include "scout_link.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+
+#ifndef SO_BINDTOIFINDEX
+#define SO_BINDTOIFINDEX 62
+#endif
+
+enum { QUIESCE_MS = 50, RECEIVE_LIMIT = 8 << 20 };
+
+static int bind_address(int fd, int family, const struct wire_network *n) {
+    struct sockaddr_in in = {.sin_family = AF_INET};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+    const int one = 1;
+    /* The port is chosen at connect(), so that many sockets can share one. */
+    real.setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    if (family == AF_INET && n->family == AF_INET) {
+        memcpy(&in.sin_addr, n->address, 4);
+        return real.bind(fd, (struct sockaddr *)&in, sizeof in) < 0 ? -errno : 0;
+    }
+    if (family != AF_INET6 || !n->family)
+        return -EADDRNOTAVAIL;
+    if (n->family == AF_INET) {
+        in6.sin6_addr.s6_addr[10] = in6.sin6_addr.s6_addr[11] = 0xff;
+        memcpy(&in6.sin6_addr.s6_addr[12], n->address, 4);
+    } else {
+        memcpy(&in6.sin6_addr, n->address, 16);
+    }
+    return real.bind(fd, (struct sockaddr *)&in6, sizeof in6) < 0 ? -errno : 0;
+}
+
+/* A device overrides routing: what never leaves the machine must not be bound to one. Kernels before 5.7 let
+ * only root bind to a device: the source address is the next best. */
+static int steer(const struct sock *s, int fd, const struct wire_network *n) {
+    const int index = (int)n->ifindex;
+    if (n->flags & WIRE_ADDRESS)
+        return bind_address(fd, s->family, n);
+    if (!index || route_special((const struct sockaddr *)&s->to))
+        return 0;
+    if (real.setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &index, sizeof index) == 0)
+        return 0;
+    if (errno == ENODEV)
+        return -ENODEV;
+    return bind_address(fd, s->family, n);
+}
+
+int swap_fresh(const struct sock *s, const struct wire_network *n) {
+    int fd = real.socket(s->family, s->type | SOCK_NONBLOCK | SOCK_CLOEXEC, s->protocol);
+    if (fd < 0)
+        return -errno;
+    fd = scout_link_lift(fd);
+    options_replay(&s->options, fd);
+    int r = n ? steer(s, fd, n) : 0;
+    if (r < 0) {
+        real.close(fd);
+        return r;
+    }
+    return fd;
+}
+
+/* A listening socket without connections polls silent, and every TCP option on it is real; the filter keeps
+ * strangers out. */
+static int placeholder(const struct sock *s) {
+    struct sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+    struct sock_fprog program = {1, &drop};
+    int fd = real.socket(s->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    fd = scout_link_lift(fd);
+    real.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+    if (sock_stream(s))
+        options_replay(&s->options, fd);
+    if (real.listen(fd, 0) == 0)
+        return fd;
+    int r = -errno;
+    real.close(fd);
+    return r;
+}
+
+static void registrations(struct sock *s, int number, int op) {
+    for (unsigned i = 0; i < s->nwatches; i++) {
+        struct watch *w = &s->watches[i];
+        struct epoll_event event = w->event;
+        if (w->fd != number)
+            continue;
+        if (w->disarmed)
+            event.events = EPOLLONESHOT;
+        real.epoll_ctl(w->epfd, op, number, &event);
+    }
+}
+
+/* False: the number is gone behind our back. */
+static bool replace(struct sock *s, int number, int fd) {
+    int flags = real.fcntl(number, F_GETFD, NULL);
+    if (flags < 0)
+        return false;
+    registrations(s, number, EPOLL_CTL_DEL);
+    while (real.dup3(fd, number, flags & FD_CLOEXEC ? O_CLOEXEC : 0) < 0 &&
+           (errno == EBUSY || errno == EINTR))
+        ;
+    registrations(s, number, EPOLL_CTL_ADD);
+    return true;
+}
+
+void swap_in(struct sock *s, int fd) {
+    long flags = s->nfds ? real.fcntl(s->fds[0], F_GETFL, NULL) : -1;
+    if (flags >= 0)
+        real.fcntl(fd, F_SETFL, (void *)flags);
+    atomic_store(&s->clear, 0);
+    atomic_store(&s->direct, false);
+    atomic_fetch_add(&s->swaps, 1);
+    for (unsigned i = s->nfds; i-- > 0;)
+        if (!replace(s, s->fds[i], fd)) {
+            sock_forget(s, s->fds[i]);
+            sock_put(s);
+        }
+    real.close(fd);
+    self_wake_all();
+}
+
+int swap_out(struct sock *s) {
+    int empty = placeholder(s);
+    if (empty < 0)
+        return empty;
+    int old = s->nfds ? real.fcntl(s->fds[0], F_DUPFD_CLOEXEC, 0) : -1;
+    if (old < 0) {
+        real.close(empty);
+        return -EBADF;
+    }
+    old = scout_link_lift(old);
+    swap_in(s, empty);
+    return old;
+}
+
+/* A datagram each, or a stream's bytes as they come. */
+static void read_all(struct sock *s, int fd) {
+    size_t size = 65536;
+    char *buf = malloc(size);
+    while (buf && s->unread.bytes < RECEIVE_LIMIT) {
+        ssize_t n = real.recv(fd, buf, size, MSG_DONTWAIT);
+        if (n < 0 || (n == 0 && sock_stream(s)))
+            break;
+        if (n == 0 && real.ioctl(fd, FIONREAD, &(int){0}) < 0)
+            break;
+        if (stash_push(&s->unread, buf, (size_t)n) < 0 || (n == 0 && s->unread.bytes == 0))
+            break;
+    }
+    free(buf);
+}
+
+static void copy_all(struct sock *s, int fd) {
+    int waiting = 0;
+    char *buf;
+    if (!sock_stream(s) || real.ioctl(fd, FIONREAD, &waiting) < 0 || waiting <= 0 ||
+        !(buf = malloc((size_t)waiting)))
+        return;
+    ssize_t n = real.recv(fd, buf, (size_t)waiting, MSG_DONTWAIT | MSG_PEEK);
+    if (n > 0)
+        stash_push(&s->unread, buf, (size_t)n);
+    free(buf);
+}
+
+void swap_collect(struct sock *s, int fd) {
+    if (s->shared) {
+        copy_all(s, fd);
+        return;
+    }
+    real.shutdown(fd, SHUT_RD);
+    self_quiesce(s, QUIESCE_MS);
+    read_all(s, fd);
+}
+
+size_t swap_unacked(int fd, bool fin) {
+    int bytes = 0;
+    if (real.ioctl(fd, SIOCOUTQ, &bytes) < 0 || bytes <= 0)
+        return 0;
+    return (size_t)bytes - (fin ? 1 : 0);
+}
+
+void swap_abort(int fd) {
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    real.connect(fd, &none, sizeof none);
+    real.close(fd);
+}
+
+static int ready_fd_new(void) {
+    int fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+    return fd < 0 ? -1 : scout_link_lift(fd);
+}
+
+/* Bytes kept here are no event of the new connection: an always readable descriptor with the same user data
+ * stands in for them in each epoll set that waits for input. */
+static void stand_in(struct sock *s) {
+    if (s->ready_fd < 0)
+        s->ready_fd = ready_fd_new();
+    for (unsigned i = 0; s->ready_fd >= 0 && i < s->nwatches; i++) {
+        struct epoll_event event = s->watches[i].event;
+        if (!(event.events & (EPOLLIN | EPOLLRDNORM)) || s->watches[i].disarmed)
+            continue;
+        event.events = EPOLLIN | (event.events & (EPOLLET | EPOLLONESHOT));
+        if (real.epoll_ctl(s->watches[i].epfd, EPOLL_CTL_ADD, s->ready_fd, &event) < 0 && errno == EEXIST)
+            real.epoll_ctl(s->watches[i].epfd, EPOLL_CTL_MOD, s->ready_fd, &event);
+    }
+}
+
+void swap_review(struct sock *s) {
+    bool kept = s->unread.first != NULL;
+    atomic_store(&s->direct, s->state == LIFE_LIVE && !kept && !s->shared);
+    if (kept && s->nwatches) {
+        stand_in(s);
+    } else if (!kept && s->ready_fd >= 0) {
+        /* Its only descriptor: closing it takes it out of every set. */
+        real.close(s->ready_fd);
+        s->ready_fd = -1;
+    }
+}
+
+int swap_steer(struct sock *s, const struct wire_network *n) {
+    const uint32_t index = htonl(n->ifindex);
+    const bool four = s->family == AF_INET;
+    if (!(n->flags & WIRE_ADDRESS))
+        return real.setsockopt(s->fds[0], four ? IPPROTO_IP : IPPROTO_IPV6,
+                               four ? IP_UNICAST_IF : IPV6_UNICAST_IF, &index, sizeof index) < 0
+                   ? -errno
+                   : 0;
+    int fd = swap_fresh(s, n);
+    if (fd < 0)
+        return fd;
+    if (s->tolen)
+        real.connect(fd, (struct sockaddr *)&s->to, s->tolen);
+    swap_in(s, fd);
+    return 0;
+}

@@ -1,0 +1,38 @@
+/* swap - another description under the same descriptor numbers. All with the lock held; nothing here blocks.
+ */
+#ifndef CMM_SWAP_H
+#define CMM_SWAP_H
+
+#include "shim.h"
+
+/* A new non-blocking socket as the program made it: options replayed, bound to the network (NULL: not bound).
+ * Or -errno. */
+int swap_fresh(const struct sock *s, const struct wire_network *n);
+
+/* A datagram socket goes by n from now on: by its interface, or on a fresh socket bound to its address. 0 or
+ * -errno. */
+int swap_steer(struct sock *s, const struct wire_network *n);
+
+/* Puts the description fd under every number of s, file status flags and epoll registrations carried over,
+ * and closes fd. Every poll looks again; who is blocked on the old description stays there until it is shut
+ * down or aborted. */
+void swap_in(struct sock *s, int fd);
+
+/* A socket that polls silent while there is no connection goes under the numbers. Returns a duplicate of what
+ * was there, or -errno with nothing changed. */
+int swap_out(struct sock *s);
+
+/* Moves what has arrived unread on fd into s, once nobody is inside a call on it. fd is shut down for
+ * receiving first, unless the description is shared: then it is only copied. */
+void swap_collect(struct sock *s, int fd);
+
+/* Bytes sent on fd that the peer has not acknowledged; fin: a FIN of ours is among them. */
+size_t swap_unacked(int fd, bool fin);
+
+/* Gives fd up without a word to the peer that could be mistaken for an end: an abort, then close. */
+void swap_abort(int fd);
+
+/* Brings `direct' and the epoll stand-in for kept bytes up to date. */
+void swap_review(struct sock *s);
+
+#endif

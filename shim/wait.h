@@ -1,0 +1,42 @@
+/* wait - threads that wait for a socket to change. A futex each, so that a wait needs no descriptor, ends
+ * with EINTR exactly where the handler was set without SA_RESTART, and is a cancellation point. */
+#ifndef CMM_WAIT_H
+#define CMM_WAIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct wait_list {
+    struct waiter *first;
+};
+
+struct waiter {
+    struct waiter *next, **at;         /* on the socket's list */
+    struct waiter *due_next, **due_at; /* on the list of those with a deadline */
+    _Atomic uint32_t word;
+    uint64_t deadline_ms;           /* CLOCK_MONOTONIC; 0: none */
+    uint64_t labels;                /* waited for */
+    uint64_t since_ms;              /* CLOCK_REALTIME, for people */
+    bool network;                   /* for a network, not for the peer or a turn */
+    bool helps;                     /* may run this socket's reconnect handlers */
+    void (*abandon)(void *context); /* cancelled: give up what the caller holds; called without the lock */
+    void *context;
+};
+
+/* Waits, with the lock dropped, until wait_wake. Called and returns with the lock held. 0, -EINTR, or
+ * -ETIMEDOUT. Cancelled: leaves the list, then calls abandon. */
+int wait_on(struct wait_list *list, struct waiter *w);
+
+/* Wakes all. */
+void wait_wake(struct wait_list *list);
+
+/* The earliest deadline, or 0. Those past now_ms are woken with -ETIMEDOUT. */
+uint64_t wait_expire(uint64_t now_ms);
+
+/* In a forked child: nobody waits. */
+void wait_forked(void);
+
+uint64_t wait_now_ms(void);  /* CLOCK_MONOTONIC */
+uint64_t wait_wall_ms(void); /* CLOCK_REALTIME */
+
+#endif
