@@ -105,7 +105,7 @@ static ssize_t issue(struct sock *s, int fd, real_msg *call, void *msg, int flag
     const uint32_t swaps = atomic_load(&s->swaps);
     const bool by_poll = s->shared && blocking;
     struct real_call c = {.s = s};
-    ssize_t r = AGAIN;
+    volatile ssize_t r = AGAIN;
     self_register();
     lock_drop();
     pthread_cleanup_push(call_cancelled, &c);
@@ -266,7 +266,9 @@ static ssize_t elsewhere(struct sock *s, const struct flow_send *c, uint64_t lab
     }
     if (pick && !coming && !others && (s->state == LIFE_LIVE || s->state == LIFE_WAITING)) {
         *moved = true;
+        self.helping = s;
         reconnect_for(s, labels);
+        self.helping = NULL;
         return AGAIN;
     }
     int r = flow_wait(s, labels, !pick && !coming, deadline);
@@ -432,7 +434,9 @@ static int connect_locked(struct sock *s, int fd, const struct sockaddr *to, soc
         return r;
     }
     const bool blocking = !nonblocking(s, fd, 0);
+    self.helping = blocking ? s : NULL;
     reconnect_consider(s);
+    self.helping = NULL;
     if (blocking)
         r = await_connection(s, labels);
     if (r < 0)

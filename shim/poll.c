@@ -101,13 +101,14 @@ static int poll_with(struct pollfd *mine, struct pollfd *fds, nfds_t count, cons
 }
 
 int poll_wait(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask) {
-    struct pollfd few[64], *mine = few;
+    struct pollfd few[64];
+    struct pollfd *const many = count < 64 ? NULL : malloc((count + 1) * sizeof *many);
     int r;
-    self_wake_fd();
-    if (count >= 64 && !(mine = malloc((count + 1) * sizeof *mine)))
+    if (count >= 64 && !many)
         return -ENOMEM;
-    pthread_cleanup_push(free, mine == few ? NULL : mine);
-    r = poll_with(mine, fds, count, timeout, mask);
+    self_wake_fd();
+    pthread_cleanup_push(free, many);
+    r = poll_with(many ? many : few, fds, count, timeout, mask);
     pthread_cleanup_pop(1);
     return r;
 }

@@ -264,7 +264,7 @@ void run_schedule(struct sock *s) {
     /* With user code running on it, it comes here again when that is done; a waiting thunk helps itself. */
     if (what == READY_NOTHING || s->user_depth || s->queued)
         return;
-    if (what == READY_HANDLER && someone_helps(s))
+    if (what == READY_HANDLER && (self.helping == s || someone_helps(s)))
         return;
     push_ready(s);
     if (!shim.manual) {
