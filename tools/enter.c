@@ -21,7 +21,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-enum { SCRIPTS = 5, SEGMENTS = 128, SECTIONS = 256, LINE = 256 };
+enum { SCRIPTS = 5, SEGMENTS = 128, NOTES = 16, SECTIONS = 256, LINE = 256 };
 
 #if __SIZEOF_POINTER__ == 8
 enum { OUR_CLASS = ELFCLASS64 };
@@ -82,13 +82,26 @@ static bool read_at(int fd, void *buf, size_t len, uint64_t offset) {
     return offset < INT64_MAX && pread(fd, buf, len, (off_t)offset) == (ssize_t)len;
 }
 
-static bool note_is_go(int fd, const elf_segment *p) {
+static uint64_t padded(uint64_t size, uint64_t align) {
+    return (size + align - 1) & ~(align - 1);
+}
+
+static bool notes_are_go(int fd, const elf_segment *p) {
     struct {
-        Elf64_Nhdr head;
+        Elf64_Nhdr head; /* the same in 32 bits */
         char name[4];
     } note;
-    return p->p_type == PT_NOTE && read_at(fd, &note, sizeof note, p->p_offset) && note.head.n_namesz == 4 &&
-           !memcmp(note.name, "Go\0", 4);
+    const uint64_t align = p->p_align == 8 ? 8 : 4;
+    uint64_t at = 0;
+    for (int i = 0; p->p_type == PT_NOTE && i < NOTES && at < p->p_filesz; i++) {
+        if (!read_at(fd, &note, sizeof note, p->p_offset + at))
+            return false;
+        if (note.head.n_namesz == 4 && !memcmp(note.name, "Go\0", 4))
+            return true;
+        at += padded(sizeof note.head + (uint64_t)note.head.n_namesz, align) +
+              padded(note.head.n_descsz, align);
+    }
+    return false;
 }
 
 /* A Go program linked by the system's linker (cgo) has a libc, but its sockets do not use it. */
@@ -126,7 +139,7 @@ static enum enter check_segments(int fd, const elf_header *e, const char *path, 
         elf_segment p;
         if (!read_at(fd, &p, sizeof p, e->e_phoff + (uint64_t)i * sizeof p))
             return ENTER_YES;
-        if (note_is_go(fd, &p))
+        if (notes_are_go(fd, &p))
             return cannot("it is written in Go", why, len);
         if (p.p_type == PT_INTERP && p.p_filesz < sizeof loader &&
             !read_at(fd, loader, p.p_filesz, p.p_offset))

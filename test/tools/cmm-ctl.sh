@@ -1,0 +1,107 @@
+#!/bin/sh
+# cmm-ctl.sh CTL SCOUT RUN - what cmm-ctl promises, asked of a scout whose networks are host addresses.
+# shellcheck disable=SC2016 # what sh -c expands
+set -u
+# shellcheck source=test/tools/tap.sh
+. "$(dirname "$0")/tap.sh"
+ctl=$1 scout=$2 run=$3
+scout_pid='' waiter=''
+
+tap_clean() {
+    for pid in $waiter $scout_pid; do
+        kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+    done
+}
+
+# A look into the JSON that a command prints: an expression over `o`.
+json() {
+    expression=$1
+    shift
+    "$ctl" --json "$@" 2>/dev/null | python3 -c "
+import json, sys
+o = json.load(sys.stdin)
+print($expression)"
+}
+
+is 'without a scout the exit code is 3, and the line says how to start one' \
+    "3 cmm-ctl: no scout answers ($CMM_SCOUT: none there); start one: cmm-scout" "$(outcome "$ctl" status)"
+is 'an unknown command is 2' "2 cmm-ctl: unknown command 'nosuch'; see cmm-ctl --help" "$(outcome "$ctl" nosuch)"
+is 'no command is 2' '2 cmm-ctl: no command; see cmm-ctl --help' "$(outcome "$ctl")"
+is 'a missing argument is 2' '2 cmm-ctl: usage: cmm-ctl wait LABELS' "$(outcome "$ctl" wait)"
+is 'a superfluous argument is 2' '2 cmm-ctl: usage: cmm-ctl status' "$(outcome "$ctl" status now)"
+is 'an unknown option is 2' "2 cmm-ctl: unrecognized option '--nosuch'" "$(outcome "$ctl" --nosuch)"
+is 'a time that is none is 2' "2 cmm-ctl: -t wants seconds, not 'soon'" "$(outcome "$ctl" wait -t soon red)"
+is '-t is for wait alone' '2 cmm-ctl: -t is for wait' "$(outcome "$ctl" -t 1 status)"
+like 'a full disk is not "done"' '1 cmm-ctl: cannot write: *' "$(outcome sh -c '"$1" --help >/dev/full' - "$ctl")"
+
+cat >"$stage/scout.conf" <<'END'
+[label backup]
+bit = 40
+[network lab]
+address = 127.0.1.1
+labels = all, backup
+metric = 10
+[network other]
+address = 127.0.2.1
+labels = ondemand
+metered = yes
+metric = 20
+[scout]
+hold-down = 0
+END
+echo '0 end' >"$stage/timetable"
+"$scout" -c "$stage/scout.conf" --script "$stage/timetable" --name "$CMM_SCOUT" 2>"$stage/scout.log" &
+scout_pid=$!
+until_true "$ctl" networks
+
+is 'status is for people' 0 "$(outcome "$ctl" status)"
+is 'no line is wider than 80 columns' 0 "$("$ctl" status | awk 'length > 80' | wc -l | tr -d ' ')"
+is 'status has scout, networks and subscribers' "['networks', 'scout', 'subscribers', 'version']" "$(json 'sorted(o)' status)"
+is 'a network has the keys that the contract names' "['ifindex', 'labels', 'metered', 'metric', 'name', 'up']" \
+    "$(json 'sorted(o["networks"][0])' networks)"
+is 'version is 1' 1 "$(json 'o["version"]' networks)"
+is 'labels have names and bits' "{'name': 'backup', 'bit': 40}" "$(json 'o["labels"][-1]' labels)"
+is 'a network that is down is not up' 'False False' "$(json '*[n["up"] for n in o["networks"]]' networks | tr -d ,)"
+is 'an unknown label is 2 and one line' "2 cmm-ctl: unknown label 'nosuch'" "$(outcome "$ctl" wait red,nosuch)"
+is 'wait is 1 when the time is over' '1 cmm-ctl: no network for red in 0.05 s' "$(outcome "$ctl" wait -t 0.05 red)"
+
+"$ctl" wait backup &
+waiter=$!
+until_true sh -c '"$1" why "$2" | grep -q backup' - "$ctl" $waiter
+is 'who waits is a subscriber, with the labels waited for' "['backup']" \
+    "$(json '[s["waiting"] for s in o["subscribers"] if s["pid"] == '$waiter'][0]' subscribers)"
+is 'a subscriber has the keys that the contract names' \
+    "['pid', 'program', 'since', 'sockets', 'thunks', 'waiting']" "$(json 'sorted(o["subscribers"][0])' subscribers)"
+is 'since when is a time of this day' True "$(json 'abs(o["subscribers"][0]["since"] - __import__("time").time()) < 86400' subscribers)"
+is 'why names the network that would release it, and no other' lab "$(json '*[n["name"] for n in o["networks"]]' why $waiter)"
+like 'why says so to people' '*lab would release it*' "$("$ctl" why $waiter)"
+is 'a process that does not wait is 1' 1 "$(outcome "$ctl" why 1 | cut -d ' ' -f 1)"
+is 'what is not a process id is 2' "2 cmm-ctl: 'x' is not a process id" "$(outcome "$ctl" why x)"
+
+is 'up is done at once' 0 "$(outcome "$ctl" up lab)"
+wait $waiter
+is 'wait is 0 when a matching network is there' 0 $?
+waiter=''
+is 'wait with --json names the network' lab "$(json '*[n["name"] for n in o["networks"]]' wait backup)"
+is 'wait for what is there returns at once' 0 "$(outcome "$ctl" wait -t 0 ondemand,small)"
+is 'wait for labels that no single network has is 1' 1 "$(outcome "$ctl" wait -t 0 backup,cellular | cut -d ' ' -f 1)"
+is 'down withdraws it' 0 "$(outcome "$ctl" down lab)"
+is 'withdrawn is not up' False "$(json '*[n["up"] for n in o["networks"] if n["name"] == "lab"]' networks)"
+is 'auto gives it back to the script' 0 "$(outcome "$ctl" auto lab)"
+is 'an unknown network is 1' 1 "$(outcome "$ctl" up nosuch | cut -d ' ' -f 1)"
+is 'cmm-run asks the scout for its labels' backup "$("$run" -l backup env 2>/dev/null | sed -n 's/^CMM_LABELS=//p')"
+is 'and what the scout does not know is 125' "125 cmm-run: unknown label 'nosuch'" "$(outcome "$run" -l nosuch true)"
+
+"$ctl" --json watch >"$stage/events" &
+waiter=$!
+until_true sh -c '"$1" up lab; "$1" down lab; grep -q lab "$2"' - "$ctl" "$stage/events"
+ok 'watch prints a JSON object a line' python3 -c '
+import json, sys
+for line in open(sys.argv[1]):
+    assert {"version", "at", "event"} <= set(json.loads(line)), line' "$stage/events"
+kill $waiter
+wait $waiter 2>/dev/null
+waiter=''
+is 'reload is done' 0 "$(outcome "$ctl" reload)"
+is '--scout takes a path' 0 "$(env -u CMM_SCOUT sh -c '"$1" --scout "$2" networks >/dev/null; echo $?' - "$ctl" "$CMM_SCOUT")"
+tap_end

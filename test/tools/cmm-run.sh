@@ -1,0 +1,90 @@
+#!/bin/sh
+# cmm-run.sh RUN SHIM DYNAMIC STATIC GO - what cmm-run promises, without a scout.
+# shellcheck disable=SC2016 # what sh -c expands
+set -u
+# shellcheck source=test/tools/tap.sh
+. "$(dirname "$0")/tap.sh"
+run=$1 shim=$2 dynamic=$3 static=$4 go=$5
+
+# One variable of the environment that a program gets under these options.
+gets() {
+    name=$1
+    shift
+    "$run" "$@" env 2>/dev/null | sed -n "s/^$name=//p"
+}
+
+is 'the exit code is the program'\''s' 7 "$(outcome "$run" "$dynamic" 7)"
+like 'a program killed by a signal is seen as killed' '137*' "$(outcome sh -c '"$1" sh -c "kill -9 \$\$"; exit $?' - "$run")"
+is 'the process is the program: no one in between' "$(printf '%s\n' same)" \
+    "$(sh -c 'echo $$; exec "$1" sh -c "echo \$\$"' - "$run" | uniq | wc -l | sed 's/^ *1$/same/')"
+is 'options after the program are the program'\''s' "-l --help" "$("$run" echo -l --help)"
+is '-- ends the options' '-x' "$("$run" -- echo -x)"
+
+is 'the shim is preloaded by absolute path' "$shim" "$(gets LD_PRELOAD)"
+is 'the shim comes before what is preloaded already' "$shim:/lib/x.so" "$(LD_PRELOAD=/lib/x.so gets LD_PRELOAD 2>/dev/null)"
+is 'nested runs preload once' "$shim" "$(gets LD_PRELOAD "$run")"
+is '--labels is CMM_LABELS' background,large "$(gets CMM_LABELS -l background,large)"
+is 'labels may stick to -l' red "$(gets CMM_LABELS -lred)"
+is 'bit32 to bit63 need no scout' bit32,bit63 "$(gets CMM_LABELS --labels=bit32,bit63)"
+is 'rules come in their order, options before what was inherited' \
+    'tcp::22=ondemand 10.0.0.0/8=bypass udp::53=none' \
+    "$(CMM_RULES=udp::53=none gets CMM_RULES -r tcp::22=ondemand --rule 10.0.0.0/8=bypass)"
+is '--patience is CMM_PATIENCE' 5m "$(gets CMM_PATIENCE --patience 5m)"
+is '--on-loss is CMM_ON_LOSS' reconnect "$(gets CMM_ON_LOSS --on-loss=reconnect)"
+is '--scout is CMM_SCOUT' other "$(gets CMM_SCOUT --scout other)"
+is '--strict is CMM_STRICT' 1 "$(gets CMM_STRICT --strict)"
+is '-v is CMM_LOG=info' info "$(gets CMM_LOG -v)"
+is '-vv is CMM_LOG=debug, and the inherited file stays' debug:/dev/null "$(CMM_LOG=warn:/dev/null gets CMM_LOG -vv)"
+
+is 'an unknown label that no scout can know is 125 and one line' \
+    "125 cmm-run: unknown label 'nosuch', and no scout to ask for the names of its configuration" \
+    "$(outcome "$run" -l nosuch true)"
+like 'a rule with a host name is 125 and one line' "125 cmm-run: rule 'example.org=red': *" \
+    "$(outcome "$run" -r example.org=red true)"
+like 'a rule with an unknown label is 125' "125 cmm-run: rule 'tcp::22=nosuch': unknown label 'nosuch'*" \
+    "$(outcome "$run" -r tcp::22=nosuch true)"
+like 'a bad inherited rule is 125 too' "125 cmm-run: rule 'x': *" "$(CMM_RULES=x outcome "$run" true)"
+is 'a bad patience is 125' "125 cmm-run: patience is 90, 5m, 2h or forever, not 'soon'" \
+    "$(outcome "$run" --patience soon true)"
+is 'a bad policy is 125' "125 cmm-run: on-loss is fail, reconnect or mptcp, not 'never'" \
+    "$(outcome "$run" --on-loss never true)"
+is 'an unknown option is 125' '125 cmm-run: unknown option --nosuch; see cmm-run --help' \
+    "$(outcome "$run" --nosuch true)"
+is 'an option without its value is 125' '125 cmm-run: option --rule needs a value; see cmm-run --help' \
+    "$(outcome "$run" --rule)"
+is 'no program is 125' '125 cmm-run: no program to run; see cmm-run --help' "$(outcome "$run" -v)"
+is 'control characters do not reach the terminal' "125 cmm-run: unknown label '?[31m', and no scout to ask for the names of its configuration" \
+    "$(outcome "$run" -l "$(printf '\033[31m')" true)"
+
+is 'a program that is not there is 127' '127 cmm-run: nosuch-program: not found' "$(outcome "$run" nosuch-program)"
+echo 'exit 0' >"$stage/plain"
+is 'a program that is not executable is 126' "126 cmm-run: $stage/plain: Permission denied" \
+    "$(outcome "$run" "$stage/plain")"
+printf '#!/no/such/interpreter\n' >"$stage/bad"
+chmod +x "$stage/bad"
+is 'a missing interpreter is 126, not 127: the program is there' \
+    "126 cmm-run: $stage/bad: its interpreter is missing" "$(outcome "$run" "$stage/bad")"
+
+is 'a static program is said to be, and runs' \
+    "7 cmm-run: $static cannot be entered: it is statically linked; it runs as without libcmm" \
+    "$(outcome "$run" "$static" 7)"
+is '--strict refuses it' "125 cmm-run: $static cannot be entered: it is statically linked; it is not run (--strict)" \
+    "$(outcome "$run" --strict "$static" 7)"
+is 'CMM_STRICT does too' 125 "$(CMM_STRICT=1 outcome "$run" "$static" 7 | cut -d ' ' -f 1)"
+printf '#!%s\n' "$static" >"$stage/script"
+chmod +x "$stage/script"
+like 'a script is what its interpreter is' '125 *statically linked*' "$(outcome "$run" --strict "$stage/script")"
+like 'a Go program is said to be' '7 *: it is written in Go; *' "$(outcome "$run" "$go" 7)"
+is 'an ordinary program is not complained of' 7 "$(outcome "$run" --strict "$dynamic" 7)"
+cp "$dynamic" "$stage/setuid"
+if [ "$(id -u)" = 0 ] && chown nobody "$stage/setuid" && chmod 4755 "$stage/setuid"; then
+    like 'a setuid program of somebody else is said to be' '7 *: it is setuid; *' "$(outcome "$run" "$stage/setuid" 7)"
+else
+    skip 'a setuid program of somebody else is said to be' 'only root can make one'
+fi
+
+ln -s "$run" "$stage/link"
+is 'it finds the shim through a symbolic link' 7 "$(outcome "$stage/link" "$dynamic" 7)"
+is '--help is for standard output' 0 "$(outcome "$run" --help)"
+like '--version says which' 'cmm-run [0-9]*' "$("$run" --version)"
+tap_end

@@ -1,0 +1,65 @@
+# shellcheck shell=sh
+# tap - what the tests of the tools share. Each says `is TEXT EXPECTED GOT` or `ok TEXT COMMAND...`, then `tap_end`.
+
+tap_count=0
+stage=$(mktemp -d) || exit 1
+tap_clean() { :; }
+trap 'tap_clean; rm -rf "$stage"' EXIT
+unset CMM_LABELS CMM_RULES CMM_ON_LOSS CMM_PATIENCE CMM_LOG CMM_STRICT LD_PRELOAD
+export CMM_SCOUT="$stage/scout.sock" LC_ALL=C
+
+tap_result() {
+    tap_count=$((tap_count + 1))
+    printf '%s %d - %s\n' "$1" $tap_count "$2"
+}
+
+is() {
+    if [ "$2" = "$3" ]; then
+        tap_result ok "$1"
+    else
+        tap_result 'not ok' "$1"
+        printf '%s\n' "expected: $2" "got:      $3" | sed 's/^/# /'
+    fi
+}
+
+# A shell pattern.
+like() {
+    # shellcheck disable=SC2254 # a pattern
+    case $3 in
+    $2) tap_result ok "$1" ;;
+    *) is "$1" "$2" "$3" ;;
+    esac
+}
+
+ok() {
+    text=$1
+    shift
+    if "$@" >"$stage/said" 2>&1; then
+        tap_result ok "$text"
+    else
+        tap_result 'not ok' "$text"
+        sed 's/^/# /' "$stage/said"
+    fi
+}
+
+skip() {
+    tap_result ok "$1 # SKIP $2"
+}
+
+# Exit code and standard error of a command, standard output thrown away: "125 cmm-run: ...".
+outcome() {
+    code=0
+    said=$("$@" 2>&1 >/dev/null) || code=$?
+    printf '%s' "$code${said:+ }$said"
+}
+
+# Until the command succeeds; the harness has the time limit.
+until_true() {
+    until "$@" >/dev/null 2>&1; do
+        sleep 0.02
+    done
+}
+
+tap_end() {
+    printf '1..%d\n' $tap_count
+}
