@@ -135,6 +135,8 @@ static int begin(struct sock *s, const struct sockaddr *to, socklen_t len, const
         sock_turn(s, LIFE_RESET);
     sock_turn(s, LIFE_CONNECT);
     s->error = 0;
+    s->sealed = s->shared = false;
+    stash_finish(&s->unread);
     memcpy(&s->to, to, len);
     s->tolen = len;
     s->policy = v->policy;

@@ -7,6 +7,7 @@
 #include "link.h"
 #include "reconnect.h"
 #include "run.h"
+#include "stream.h"
 #include "swap.h"
 
 #include <errno.h>
@@ -176,7 +177,7 @@ static ssize_t send_kept(struct sock *s, int fd, const struct flow_send *c, bool
         ssize_t turn = blocking ? flow_wait(s, 0, false, &none) : -EAGAIN;
         return turn < 0 ? turn : AGAIN;
     }
-    stash_trim(&s->sent, swap_unacked(fd, false));
+    stash_trim(&s->sent, stream_unacked(fd, false));
     ssize_t total = stash_push_iov(&s->sent, c->msg->msg_iov, (int)c->msg->msg_iovlen);
     if (total <= 0)
         return total;

@@ -3,11 +3,10 @@
  * replay on), and whoever is blocked on the old description is woken by its end. Runs with the lock held, on
  * any thread. Deliberately absent: what comes next, which reconnect decides. */
 #include "leave.h"
+#include "stream.h"
 #include "swap.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 
 enum { DRAIN_MS = 2000 };
 
@@ -20,7 +19,7 @@ static void leave_dead(struct sock *s, int error) {
 
 /* What the lost connection still held. */
 static void settle_account(struct sock *s, int old, bool fin) {
-    s->unacked = sock_stream(s) ? (ssize_t)swap_unacked(old, fin) : 0;
+    s->unacked = sock_stream(s) ? (ssize_t)stream_unacked(old, fin) : 0;
     if (s->replay)
         stash_trim(&s->sent, (size_t)s->unacked + s->unsent);
     s->unsent = 0;
@@ -35,19 +34,9 @@ static void drop_connection(struct sock *s, int old, bool fin) {
         swap_abort(old);
 }
 
-static int tcp_state(const struct sock *s, int fd) {
-    struct tcp_info info;
-    socklen_t len = sizeof info;
-    if (!sock_stream(s) || real.getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
-        return TCP_ESTABLISHED;
-    return info.tcpi_state;
-}
-
 /* A peer's end of file or reset is its word, not the network's: such a connection is not made again. */
 static bool peer_has_ended(const struct sock *s) {
-    const int state = tcp_state(s, s->fds[0]);
-    return state == TCP_CLOSE_WAIT || state == TCP_CLOSE || state == TCP_LAST_ACK || state == TCP_CLOSING ||
-           state == TCP_TIME_WAIT;
+    return sock_stream(s) && stream_ended(s->fds[0]);
 }
 
 /* No other connection may follow: what had arrived is read, then the reset. The description stays, so that
@@ -59,10 +48,18 @@ static void end_in_place(struct sock *s) {
     atomic_fetch_add(&s->swaps, 1);
     atomic_store(&s->direct, false);
     swap_collect(s, s->fds[0]);
-    s->unacked = (ssize_t)swap_unacked(s->fds[0], s->sealed);
+    s->unacked = (ssize_t)stream_unacked(s->fds[0], s->sealed);
     real.connect(s->fds[0], &none, sizeof none);
     self_wake_all();
     leave_dead(s, ECONNRESET);
+}
+
+/* A captured stream is never spliced unasked: only one that reconnects by policy, and is nobody else's, may
+ * go on elsewhere. */
+static bool may_follow(const struct sock *s) {
+    if (s->kind == SOCK_LABELED || !sock_stream(s))
+        return true;
+    return s->policy == RULES_POLICY_RECONNECT && !s->shared;
 }
 
 static void drop_moving(struct sock *s) {
@@ -85,7 +82,8 @@ void leave_lost(struct sock *s) {
         leave_dead(s, ECONNRESET);
         return;
     }
-    if (s->sealed) {
+    const bool follows = may_follow(s), fresh = !follows && !s->shared && stream_untouched(s->fds[0]);
+    if (s->sealed || (!follows && !fresh)) {
         end_in_place(s);
         return;
     }
@@ -98,11 +96,17 @@ void leave_lost(struct sock *s) {
     if (!s->shared)
         real.shutdown(old, SHUT_RDWR);
     drop_connection(s, old, !s->shared);
+    if (fresh)
+        stash_finish(&s->unread); /* a greeting nobody has read: the next connection brings its own */
     s->net = 0;
     s->attempt++;
 }
 
 void leave_for(struct sock *s, uint64_t labels) {
+    if (!may_follow(s)) {
+        leave_lost(s);
+        return;
+    }
     if (s->sealed)
         return;
     if (peer_has_ended(s)) {
@@ -130,8 +134,7 @@ void leave_for(struct sock *s, uint64_t labels) {
 bool leave_drain(struct sock *s, uint64_t now_ms) {
     const bool fin = sock_stream(s) && !s->shared;
     int old = s->hidden;
-    if (sock_stream(s) && now_ms < s->drain_until && tcp_state(s, old) != TCP_CLOSE &&
-        swap_unacked(old, false) > 0) {
+    if (sock_stream(s) && now_ms < s->drain_until && !stream_closed(old) && stream_unacked(old, false) > 0) {
         uint64_t spent = DRAIN_MS - (s->drain_until - now_ms);
         s->due = now_ms + (spent < 10 ? 1 : spent < 100 ? 4 : 20);
         return false;

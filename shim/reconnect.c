@@ -291,6 +291,8 @@ static void leave(struct sock *s, uint64_t labels) {
     leave_for(s, labels);
     if (s->state == LIFE_MOVING)
         drain(s, wait_now_ms());
+    else if (s->state == LIFE_WAITING)
+        reconnect_consider(s);
     else
         announce(s);
 }

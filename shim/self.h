@@ -25,7 +25,7 @@ struct self {
     int cancel_state;
     int wake_fd; /* -1 until it polls; registered threads only */
     struct frame *frames;
-    const void *helping; /* a socket this thread is about to wait for: its handlers are left to it */
+    const void *helping;          /* a socket this thread is about to wait for: its handlers are left to it */
     const void *volatile in_call; /* the socket whose descriptor a real call is using now */
     struct self *next, *prev;
 };

@@ -187,13 +187,6 @@ void swap_collect(struct sock *s, int fd) {
     read_all(s, fd);
 }
 
-size_t swap_unacked(int fd, bool fin) {
-    int bytes = 0;
-    if (real.ioctl(fd, SIOCOUTQ, &bytes) < 0 || bytes <= 0)
-        return 0;
-    return (size_t)bytes - (fin ? 1 : 0);
-}
-
 void swap_abort(int fd) {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
     real.connect(fd, &none, sizeof none);

@@ -26,9 +26,6 @@ int swap_out(struct sock *s);
  * receiving first, unless the description is shared: then it is only copied. */
 void swap_collect(struct sock *s, int fd);
 
-/* Bytes sent on fd that the peer has not acknowledged; fin: a FIN of ours is among them. */
-size_t swap_unacked(int fd, bool fin);
-
 /* Gives fd up without a word to the peer that could be mistaken for an end: an abort, then close. */
 void swap_abort(int fd);
 

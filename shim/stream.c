@@ -1,0 +1,48 @@
+/* stream - what the kernel knows of a TCP connection.
+ * TCP_INFO in the kernel's full form, which libc's header lacks; so its numbering of states stands here too.
+ * No lock, no state. */
+#include "stream.h"
+#include "real.h"
+
+#include <asm/ioctls.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdint.h>
+
+/* As in the kernel's tcp_states.h; netinet/tcp.h, which has them too, cannot be included beside linux/tcp.h.
+ */
+enum { ESTABLISHED = 1, TIME_WAIT = 6, CLOSE = 7, CLOSE_WAIT = 8, LAST_ACK = 9, CLOSING = 11 };
+
+static struct tcp_info info_of(int fd) {
+    struct tcp_info info = {.tcpi_state = ESTABLISHED};
+    socklen_t len = sizeof info;
+    real.getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len);
+    return info;
+}
+
+bool stream_ended(int fd) {
+    const int state = info_of(fd).tcpi_state;
+    return state == CLOSE_WAIT || state == CLOSE || state == LAST_ACK || state == CLOSING ||
+           state == TIME_WAIT;
+}
+
+bool stream_closed(int fd) {
+    return info_of(fd).tcpi_state == CLOSE;
+}
+
+bool stream_untouched(int fd) {
+    const struct tcp_info info = info_of(fd);
+    int unread = 0, unsent = 0;
+    if (real.ioctl(fd, SIOCINQ, &unread) < 0 || real.ioctl(fd, SIOCOUTQ, &unsent) < 0)
+        return false;
+    /* The handshake's SYN counts as one byte acknowledged. */
+    return info.tcpi_bytes_received == (uint64_t)unread && info.tcpi_bytes_acked <= 1 && unsent == 0;
+}
+
+size_t stream_unacked(int fd, bool fin) {
+    int bytes = 0;
+    if (real.ioctl(fd, SIOCOUTQ, &bytes) < 0 || bytes <= 0)
+        return 0;
+    return (size_t)bytes - (fin ? 1 : 0);
+}

@@ -1,0 +1,20 @@
+/* stream - what the kernel knows of a TCP connection: its own word, never a count of hooked calls. */
+#ifndef CMM_STREAM_H
+#define CMM_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The peer has sent its end or a reset: it is over by the peer's word. */
+bool stream_ended(int fd);
+
+/* Reset, or closed both ways and acknowledged. */
+bool stream_closed(int fd);
+
+/* Not a byte of data has been delivered to a holder nor accepted from one. */
+bool stream_untouched(int fd);
+
+/* Bytes sent that the peer has not acknowledged; fin: our own end is among them. */
+size_t stream_unacked(int fd, bool fin);
+
+#endif
