@@ -102,17 +102,25 @@ static int report_waiting(struct ctl *c, uint64_t wanted) {
 
 enum { LATE = 0, CAME = 1, REFUSED = 2 };
 
+/* The next message, until the end; the first snapshot is an answer and is waited for even with no time at
+ * all. Its type, 0, or -errno. */
+static int next_message(struct ctl *c, int64_t end, bool answered, union ctl_message *ret) {
+    if (!answered)
+        return ctl_client_answer(&c->client, ret);
+    int64_t left = end < 0 ? -1 : end > now_ms() ? end - now_ms() : 0;
+    return ctl_client_receive(&c->client, left > INT32_MAX ? INT32_MAX : (int)left, ret);
+}
+
 /* LATE, CAME or REFUSED, or -errno. */
 static int await_network(struct ctl *c, uint64_t wanted) {
     struct wire_subscribe subscribe = {.program = "cmm-ctl"};
     union ctl_message m;
     int64_t end = c->limit_ms < 0 ? -1 : now_ms() + c->limit_ms;
-    bool reported = false;
+    bool answered = false;
     int r = ctl_client_send(&c->client, &subscribe.header, WIRE_SUBSCRIBE, sizeof subscribe);
     while (r >= 0) {
-        int64_t left = end < 0 ? -1 : end > now_ms() ? end - now_ms() : 0;
-        r = ctl_client_receive(&c->client, left > INT32_MAX ? INT32_MAX : (int)left, &m);
-        if (r == 0 && (end >= 0 && now_ms() >= end))
+        r = next_message(c, end, answered, &m);
+        if (r == 0 && end >= 0 && now_ms() >= end)
             return LATE;
         if (r == WIRE_DONE && m.done.error)
             return ctl_client_refused(&c->client, &m.done), REFUSED;
@@ -121,8 +129,8 @@ static int await_network(struct ctl *c, uint64_t wanted) {
         memcpy(&c->view.networks, &m.snapshot, m.header.size);
         if (keep_matching(&c->view.networks, wanted))
             return CAME;
-        r = reported ? 0 : report_waiting(c, wanted);
-        reported = true;
+        r = answered ? 0 : report_waiting(c, wanted);
+        answered = true;
     }
     return r;
 }

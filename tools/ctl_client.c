@@ -133,8 +133,7 @@ int ctl_client_receive(struct ctl_client *c, int timeout_ms, union ctl_message *
     }
 }
 
-/* An answer that must come: silence is an error. */
-static int answer(struct ctl_client *c, union ctl_message *ret) {
+int ctl_client_answer(struct ctl_client *c, union ctl_message *ret) {
     int type = ctl_client_receive(c, ANSWER_MS, ret);
     return type ? type : gone(c, -ETIMEDOUT);
 }
@@ -183,7 +182,7 @@ int ctl_client_refused(struct ctl_client *c, const struct wire_done *d) {
 static int ask_part(struct ctl_client *c, enum wire_topic topic, struct ctl_view *v) {
     union ctl_message m;
     int r = ctl_client_ask(c, topic);
-    while (r >= 0 && (r = answer(c, &m)) > 0) {
+    while (r >= 0 && (r = ctl_client_answer(c, &m)) > 0) {
         if (r == WIRE_DONE)
             return m.done.error ? ctl_client_refused(c, &m.done) : 0;
         r = learn(v, &m);
@@ -212,7 +211,7 @@ int ctl_client_done(struct ctl_client *c, int *ret_error) {
     union ctl_message m;
     int r;
     *ret_error = 0;
-    while ((r = answer(c, &m)) > 0)
+    while ((r = ctl_client_answer(c, &m)) > 0)
         if (r == WIRE_DONE) {
             *ret_error = m.done.error ? -ctl_client_refused(c, &m.done) : 0;
             return 0;

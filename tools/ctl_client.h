@@ -51,6 +51,9 @@ int ctl_client_send(struct ctl_client *c, struct wire_header *msg, enum wire_typ
  * over, or -errno and why. */
 int ctl_client_receive(struct ctl_client *c, int timeout_ms, union ctl_message *ret);
 
+/* As receive, of an answer that must come: silence is -ETIMEDOUT. */
+int ctl_client_answer(struct ctl_client *c, union ctl_message *ret);
+
 /* Waits for the scout's WIRE_DONE to a message just sent. 0, or -errno and why: -EPIPE, -EPROTO and
  * -ETIMEDOUT mean that no scout answers, *ret_error is a positive errno when one did and said no. */
 int ctl_client_done(struct ctl_client *c, int *ret_error);
