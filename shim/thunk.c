@@ -64,11 +64,12 @@ int thunk_push_front(struct thunk_queue *q, struct thunk_front *f, uint64_t labe
     if (!t)
         return -ENOMEM;
     f->turn++;
-    struct thunk **at = &set->first;
+    struct thunk **at = set->newest && set->newest->turn < t->turn ? &set->newest->next : &set->first;
     while (*at && (*at)->turn < t->turn)
         at = &(*at)->next;
     t->next = *at;
     *at = t;
+    set->newest = t;
     if (!t->next)
         set->last = t;
     set->count++;
@@ -99,6 +100,8 @@ struct thunk *thunk_take(struct thunk_queue *q, struct thunk_set *set) {
     set->first = t->next;
     if (!set->first)
         set->last = NULL;
+    if (set->newest == t)
+        set->newest = NULL;
     set->count--;
     q->count--;
     t->next = NULL;
@@ -109,7 +112,7 @@ struct thunk *thunk_take_all(struct thunk_queue *q, void (*handler)(void *)) {
     struct thunk *list = NULL, **end = &list;
     for (struct thunk_set *set = q->sets; set; set = set->next) {
         struct thunk **at = &set->first;
-        set->last = NULL;
+        set->last = set->newest = NULL;
         while (*at) {
             struct thunk *t = *at;
             if (handler && t->handler != handler) {

@@ -19,6 +19,7 @@ struct thunk_set {
     uint64_t labels;
     unsigned count;
     struct thunk *first, *last;
+    struct thunk *newest; /* of those put in front, if still stored: the next one goes right behind it */
     struct thunk_set *next;
 };
 
