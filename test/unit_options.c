@@ -1,0 +1,126 @@
+/* unit_options - the socket options a program has set: remembered once, in order, and set again. */
+#include "options.h"
+
+#include <check.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct options o;
+
+static void end(void) {
+    options_finish(&o);
+}
+
+static void put(int level, int name, int value) {
+    ck_assert_int_eq(options_put(&o, level, name, &value, sizeof value), 0);
+}
+
+static int got(int fd, int level, int name) {
+    int value = -1;
+    socklen_t len = sizeof value;
+    ck_assert_int_eq(getsockopt(fd, level, name, &value, &len), 0);
+    return value;
+}
+
+static int replayed(void) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(options_replay(&o, fd), 0);
+    return fd;
+}
+
+START_TEST(what_was_set_is_set_again_on_the_next_connection) {
+    put(IPPROTO_TCP, TCP_NODELAY, 1);
+    put(SOL_SOCKET, SO_KEEPALIVE, 1);
+    put(IPPROTO_TCP, TCP_KEEPIDLE, 77);
+    int fd = replayed();
+    ck_assert_int_eq(got(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+    ck_assert_int_eq(got(fd, SOL_SOCKET, SO_KEEPALIVE), 1);
+    ck_assert_int_eq(got(fd, IPPROTO_TCP, TCP_KEEPIDLE), 77);
+    close(fd);
+}
+END_TEST
+
+START_TEST(the_last_value_counts_and_stays_where_the_first_was) {
+    put(IPPROTO_TCP, TCP_KEEPIDLE, 1);
+    put(IPPROTO_TCP, TCP_NODELAY, 1);
+    put(IPPROTO_TCP, TCP_KEEPIDLE, 5);
+    ck_assert_int_eq(o.first->name, TCP_KEEPIDLE);
+    ck_assert_int_eq(*(const int *)(const void *)o.first->value, 5);
+    ck_assert_int_eq(o.last->name, TCP_NODELAY);
+    ck_assert_ptr_eq(o.first->next, o.last);
+    ck_assert_ptr_null(o.last->next);
+}
+END_TEST
+
+START_TEST(one_name_on_two_levels_is_two_options) {
+    put(SOL_SOCKET, 1, 10);
+    put(IPPROTO_TCP, 1, 20);
+    ck_assert_int_eq(*(const int *)(const void *)options_find(&o, SOL_SOCKET, 1)->value, 10);
+    ck_assert_int_eq(*(const int *)(const void *)options_find(&o, IPPROTO_TCP, 1)->value, 20);
+    ck_assert_ptr_null(options_find(&o, IPPROTO_IP, 1));
+}
+END_TEST
+
+START_TEST(a_value_may_change_its_size) {
+    const char name[] = "lo";
+    const struct linger linger = {1, 2};
+    ck_assert_int_eq(options_put(&o, SOL_SOCKET, SO_LINGER, name, 0), 0);
+    ck_assert_uint_eq(options_find(&o, SOL_SOCKET, SO_LINGER)->len, 0);
+    ck_assert_int_eq(options_put(&o, SOL_SOCKET, SO_LINGER, &linger, sizeof linger), 0);
+    ck_assert_uint_eq(options_find(&o, SOL_SOCKET, SO_LINGER)->len, sizeof linger);
+    ck_assert_int_eq(memcmp(options_find(&o, SOL_SOCKET, SO_LINGER)->value, &linger, sizeof linger), 0);
+}
+END_TEST
+
+START_TEST(group_memberships_add_up) {
+    const struct ip_mreq first = {{htonl(0xe0000101)}, {0}}, second = {{htonl(0xe0000102)}, {0}};
+    ck_assert_int_eq(options_put(&o, IPPROTO_IP, IP_ADD_MEMBERSHIP, &first, sizeof first), 0);
+    ck_assert_int_eq(options_put(&o, IPPROTO_IP, IP_ADD_MEMBERSHIP, &second, sizeof second), 0);
+    ck_assert_ptr_ne(o.first, o.last);
+    ck_assert_int_eq(memcmp(o.first->value, &first, sizeof first), 0);
+    ck_assert_int_eq(memcmp(o.last->value, &second, sizeof second), 0);
+    put(IPPROTO_IP, IP_TOS, 0x10);
+    ck_assert_int_eq(o.last->name, IP_TOS);
+}
+END_TEST
+
+START_TEST(what_a_socket_refuses_is_told_and_the_rest_still_set) {
+    put(SOL_SOCKET, 9999, 1);
+    put(IPPROTO_TCP, TCP_NODELAY, 1);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(options_replay(&o, fd), -ENOPROTOOPT);
+    ck_assert_int_eq(got(fd, IPPROTO_TCP, TCP_NODELAY), 1);
+    close(fd);
+}
+END_TEST
+
+START_TEST(nothing_set_is_nothing_to_set_again) {
+    int fd = replayed();
+    ck_assert_ptr_null(options_find(&o, SOL_SOCKET, SO_KEEPALIVE));
+    close(fd);
+}
+END_TEST
+
+int main(void) {
+    TCase *t = tcase_create("options");
+    Suite *s = suite_create("options");
+    SRunner *r = srunner_create(s);
+    suite_add_tcase(s, t);
+    tcase_add_checked_fixture(t, NULL, end);
+    tcase_add_test(t, what_was_set_is_set_again_on_the_next_connection);
+    tcase_add_test(t, the_last_value_counts_and_stays_where_the_first_was);
+    tcase_add_test(t, one_name_on_two_levels_is_two_options);
+    tcase_add_test(t, a_value_may_change_its_size);
+    tcase_add_test(t, group_memberships_add_up);
+    tcase_add_test(t, what_a_socket_refuses_is_told_and_the_rest_still_set);
+    tcase_add_test(t, nothing_set_is_nothing_to_set_again);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
