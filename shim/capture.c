@@ -134,7 +134,7 @@ static int begin(struct sock *s, const struct sockaddr *to, socklen_t len, const
     if (s->state == LIFE_DEAD)
         sock_turn(s, LIFE_RESET);
     sock_turn(s, LIFE_CONNECT);
-    s->error = 0;
+    s->error = s->untold = 0;
     s->sealed = s->shared = false;
     stash_finish(&s->unread);
     memcpy(&s->to, to, len);
@@ -161,6 +161,8 @@ static int connect_stream(struct sock *s, int fd, const struct sockaddr *to, soc
     if (r < 0)
         return r;
     r = blocking ? await(s) : outcome(s);
+    if (s->state == LIFE_DEAD)
+        s->untold = 0;
     if (r == 0 && blocking)
         real.connect(fd, to, len); /* the kernel, too, is told that the program has heard of it */
     return r;

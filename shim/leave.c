@@ -12,7 +12,7 @@ enum { DRAIN_MS = 2000 };
 
 static void leave_dead(struct sock *s, int error) {
     if (sock_turn(s, LIFE_FAILED))
-        s->error = error;
+        s->error = s->untold = error;
     s->attempt++;
     atomic_store(&s->clear, 0);
 }

@@ -96,6 +96,7 @@ static void failed(struct sock *s, int error) {
     s->hidden = -1;
     if (hidden >= 0)
         swap_in(s, hidden);
+    s->untold = error;
     reconnect_dead(s, error);
 }
 

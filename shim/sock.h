@@ -50,6 +50,7 @@ struct sock {
     bool queued;         /* on run's list */
     bool broken;         /* the attempt's network went while a handler ran */
     int error;           /* positive errno of DEAD */
+    int untold;          /* captured: that, until SO_ERROR or connect() has told it */
 
     struct sockaddr_storage to;
     socklen_t tolen;

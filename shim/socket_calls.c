@@ -97,6 +97,18 @@ static bool answer(const struct sock *s, int level, int name, int *ret) {
     return true;
 }
 
+/* The kernel tells an error once, and we have heard it first. */
+static int take_error(struct sock *s, int fd) {
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (s->kind == SOCK_LABELED)
+        return s->error;
+    real.getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    error = s->untold ? s->untold : error;
+    s->untold = 0;
+    return error;
+}
+
 int socket_get_option(int fd, int level, int name, void *val, socklen_t *len) {
     int value, r = 0;
     struct sock *s = enter(fd);
@@ -107,10 +119,11 @@ int socket_get_option(int fd, int level, int name, void *val, socklen_t *len) {
         if (*len > sizeof value)
             *len = sizeof value;
         memcpy(val, &value, *len);
-    } else if (s->kind == SOCK_LABELED && s->state == LIFE_DEAD && level == SOL_SOCKET && name == SO_ERROR) {
+    } else if (number == fd && s->state == LIFE_DEAD && level == SOL_SOCKET && name == SO_ERROR) {
+        value = take_error(s, fd);
         if (*len > sizeof value)
             *len = sizeof value;
-        memcpy(val, &s->error, *len);
+        memcpy(val, &value, *len);
     } else {
         const int trial = number == fd ? scratch(s) : -1;
         r = real.getsockopt(trial >= 0 ? trial : number, level, name, val, len) < 0 ? -errno : 0;
