@@ -117,7 +117,7 @@ within() {
     shift
     until "$@" >/dev/null 2>&1; do
         [ "$(date +%s)" -le $limit ] || {
-            echo "# in vain: $*"
+            echo "# in vain: $*" >&2
             return 1
         }
         sleep 0.01
@@ -152,6 +152,7 @@ labels = ondemand, small
 SCOUT
     printf '%s\n' hold-down=0 grace=0.2 "$@" | sed 's/=/ = /' >>"$stage/scout.conf"
     "$build/scout/cmm-scout" -c "$stage/scout.conf" --name "$CMM_SCOUT" 2>"$stage/scout.log" &
+    # shellcheck disable=SC2034 # for tests that end it
     scout=$!
     within 10 "$build/tools/cmm-ctl" status
 }
@@ -198,13 +199,24 @@ world_listens() {
 
 # TCP connections that have ever reached the server: the kernel's own count.
 world_connections() {
+    # shellcheck disable=SC2016 # awk's
     world_server awk '/^Tcp:/ && !at { for (i = 2; i <= NF; i++) if ($i == "PassiveOpens") at = i; next }
         /^Tcp:/ { print $at }' /proc/net/snmp
 }
 
-# PATH: by which networks it was asked for, a word each.
+world_peers() {
+    sed -n "s|^\([0-9a-f.:]*\) .*\"GET $1 .*|\1|p" "$stage/http.log" | grep .
+}
+
+# PATH: by which networks it was asked for so far, a word each.
 world_asked() {
-    sed -n "s|^\([0-9a-f.:]*\) .*\"GET $1 .*|\1|p" "$stage/http.log" | while read -r peer; do
+    world_peers "$1" | while read -r peer; do
         world_network_of "$peer"
     done | xargs
+}
+
+# The same once there is something: a log is written after the answer.
+world_served() {
+    within 20 world_peers "$1"
+    world_asked "$1"
 }
