@@ -1,0 +1,139 @@
+/* scout_control - what people tell the scout: configuration, script, cmm-ctl.
+ *
+ * Mistakes are told where they were made, and a configuration with one changes nothing. Who may ask is
+ * settled in subscribers.
+ */
+#include "scout_context.h"
+
+#include "config.h"
+#include "log.h"
+#include "machine.h"
+#include "notify.h"
+#include "policy.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Mistakes in files begin with the file, as compilers say it; in the journal with the level. */
+static void say_mistake(void *arg, const char *file, unsigned line, const char *text) {
+    const bool *log = arg;
+    if (line == 0)
+        log_say(LOG_ERROR, "%s: %s", file, text);
+    else if (log && *log)
+        log_say(LOG_ERROR, "%s:%u: %s", file, line, text);
+    else
+        fprintf(stderr, "%s:%u: %s\n", file, line, text);
+}
+
+void scout_find_config(const struct scout_options *o, char ret[CONFIG_PATH]) {
+    const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME");
+    if (o->config)
+        snprintf(ret, CONFIG_PATH, "%s", o->config);
+    else if (geteuid() == 0)
+        snprintf(ret, CONFIG_PATH, "/etc/cmm/scout.conf");
+    else if (xdg && xdg[0] == '/')
+        snprintf(ret, CONFIG_PATH, "%s/cmm/scout.conf", xdg);
+    else
+        snprintf(ret, CONFIG_PATH, "%s/.config/cmm/scout.conf", home ? home : "");
+}
+
+static bool script_may_drive(void *arg, const char *network) {
+    struct scout *s = arg;
+    return s->settings.network_count ? policy_knows(&s->settings, network)
+                                     : network_known(&s->networks, network);
+}
+
+static void say_script_mistake(void *arg, const char *file, unsigned line, const char *text) {
+    say_mistake(NULL, file, line, text);
+}
+
+int scout_load_script(struct scout *s) {
+    struct script_reader reader = {&s->settings.names, script_may_drive, say_script_mistake, s};
+    return script_load(s->options->script, &reader, &s->script);
+}
+
+bool scout_adopt_config(struct scout *s, bool logged) {
+    struct settings *fresh = malloc(sizeof *fresh);
+    int r = fresh ? config_load(s->config, s->options->config != NULL, fresh, say_mistake, &logged) : -ENOMEM;
+    if (r == 0) {
+        s->settings = *fresh;
+        s->networks.hold_ms = fresh->hold_ms;
+        s->networks.grace_ms = fresh->grace_ms;
+        if (s->subscribers)
+            subscribers_names(s->subscribers, &s->settings.names);
+    }
+    free(fresh);
+    return r == 0;
+}
+
+bool scout_reload(struct scout *s) {
+    char state[64];
+    snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, machine_now_ms() * 1000);
+    notify_say(state);
+    bool good = scout_adopt_config(s, true);
+    if (good) {
+        log_say(LOG_INFORM, "configuration read again");
+        scout_look(s, true);
+        scout_publish(s);
+    } else {
+        log_say(LOG_ERROR, "the configuration has mistakes; the old one stays");
+    }
+    notify_say("READY=1");
+    return good;
+}
+
+static int override(struct scout *s, const struct wire_set *m, enum network_wish wish, char *ret_text,
+                    size_t len) {
+    char name[sizeof m->network];
+    memcpy(name, m->network, sizeof name);
+    if (!network_known(&s->networks, name) && (strchr(name, '@') || !policy_knows(&s->settings, name))) {
+        snprintf(ret_text, len, "unknown network '%s'", name);
+        for (char *p = ret_text; *p; p++)
+            if (*p < ' ' || *p > '~')
+                *p = '?';
+        return ENOENT;
+    }
+    if (network_wish(&s->networks, NETWORK_CTL, name, wish, machine_now_ms()) < 0) {
+        snprintf(ret_text, len, "too many overrides");
+        return ENOSPC;
+    }
+    scout_publish(s);
+    return 0;
+}
+
+int scout_on_set(void *arg, const struct wire_set *m, char *ret_text, size_t len) {
+    struct scout *s = arg;
+    switch (m->action) {
+    case WIRE_SET_UP:
+        return override(s, m, NETWORK_UP, ret_text, len);
+    case WIRE_SET_DOWN:
+        return override(s, m, NETWORK_DOWN, ret_text, len);
+    case WIRE_SET_AUTO:
+        return override(s, m, NETWORK_AUTO, ret_text, len);
+    case WIRE_SET_RELOAD:
+        if (scout_reload(s))
+            return 0;
+        snprintf(ret_text, len, "%.90s has mistakes; the old policy stays", s->config);
+        return EINVAL;
+    case WIRE_SET_RELEASE:
+        snprintf(ret_text, len, "this scout cannot release yet");
+        return EOPNOTSUPP;
+    default:
+        snprintf(ret_text, len, "this scout does not know that action");
+        return EINVAL;
+    }
+}
+
+void scout_on_status(void *arg, struct wire_status *ret) {
+    struct scout *s = arg;
+    ret->started_ms = s->started_ms;
+    ret->generation = s->told.snapshot.generation;
+    ret->pid = (uint32_t)getpid();
+    ret->scripted = s->options->script != NULL;
+    snprintf(ret->name, sizeof ret->name, "%s", s->options->name);
+    snprintf(ret->release, sizeof ret->release, "%s", CMM_VERSION);
+    snprintf(ret->config, sizeof ret->config, "%.*s", WIRE_TEXT - 1,
+             access(s->config, F_OK) == 0 ? s->config : "");
+}
