@@ -87,14 +87,21 @@ static void leave(struct stretch *t) {
         s->user_depth--;
 }
 
-static void handler_left(void *stretch) {
-    struct stretch *t = stretch;
+static void handler_left(struct stretch *t) {
     struct sock *s = t->sock;
     leave(t);
     s->in_handler = false;
     reconnect_handler_done(s, t->attempt, t->frame.hidden, t->rc);
     wait_wake(&s->waiters);
     sock_put(s);
+}
+
+/* The thread ends in user code: nobody comes back for the lock nor for the caller's hold on the socket. */
+static void handler_cut_off(void *stretch) {
+    struct stretch *t = stretch;
+    handler_left(t);
+    sock_put(t->sock);
+    lock_drop();
 }
 
 bool run_handler(struct sock *s) {
@@ -107,15 +114,15 @@ bool run_handler(struct sock *s) {
     void *arg = s->arg;
     s->in_handler = true;
     s->hidden = -1;
-    pthread_cleanup_push(handler_left, &t);
+    pthread_cleanup_push(handler_cut_off, &t);
     enter(&t, s, hidden);
     t.rc = handler(fd, labels, arg);
-    pthread_cleanup_pop(1);
+    pthread_cleanup_pop(0);
+    handler_left(&t);
     return true;
 }
 
-static void thunk_left(void *stretch) {
-    struct stretch *t = stretch;
+static void thunk_left(struct stretch *t) {
     struct sock *s = t->sock;
     leave(t);
     if (!s->user_depth)
@@ -124,14 +131,22 @@ static void thunk_left(void *stretch) {
     sock_put(s);
 }
 
+static void thunk_cut_off(void *stretch) {
+    struct stretch *t = stretch;
+    thunk_left(t);
+    sock_put(t->sock);
+    lock_drop();
+}
+
 void run_now(struct sock *s, uint64_t labels, void (*handler)(void *), void *arg) {
     struct stretch t = {.frame.labels = labels, .frame.front = thunk_run_begins(&s->thunks).turn};
     s->in_thunk = true;
     s->thunk_labels = labels;
-    pthread_cleanup_push(thunk_left, &t);
+    pthread_cleanup_push(thunk_cut_off, &t);
     enter(&t, s, -1);
     handler(arg);
-    pthread_cleanup_pop(1);
+    pthread_cleanup_pop(0);
+    thunk_left(&t);
 }
 
 bool run_thunk(struct sock *s) {
@@ -181,10 +196,15 @@ static int serve(struct sock *s) {
     return count;
 }
 
-static void *worker(void *unused) {
-    const pid_t owner = shim.owner;
-    (void)unused;
-    self.ours = true;
+/* In a child forked inside a thunk there are no working threads to count, and nothing more of ours to run. */
+static void worker_over(void *owner) {
+    lock_take();
+    if (shim.owner == *(const pid_t *)owner)
+        workers--;
+    lock_drop();
+}
+
+static void work_on(pid_t owner) {
     lock_take();
     while (shim.owner == owner) {
         struct sock *s = take_ready();
@@ -204,11 +224,16 @@ static void *worker(void *unused) {
         if (r == ETIMEDOUT && !ready_first)
             break;
     }
-    /* In a child forked inside a thunk there are no working threads to count, and nothing more of ours to
-     * run. */
-    if (shim.owner == owner)
-        workers--;
     lock_drop();
+}
+
+static void *worker(void *unused) {
+    pid_t owner = shim.owner;
+    (void)unused;
+    self.ours = true;
+    pthread_cleanup_push(worker_over, &owner);
+    work_on(owner);
+    pthread_cleanup_pop(1);
     return NULL;
 }
 
