@@ -64,21 +64,22 @@ typedef int (*connection_event_cb_t)(mc_socket_t sock, unsigned long labels, voi
 mc_socket_t cmm_socket(int family, int type, int protocol);
 
 /* Connects by a network that matches labels; later reconnects go to the same address. The address is copied;
- * the handlers (either may be NULL) and arg must stay valid until the socket is closed. pre_reconnect runs after
- * socket() and before connect(), post_reconnect after connect() and before any thunk, also the first time.
- * 0, or CMM_DEFERRED when there is no matching network yet (or, non-blocking, the handshake is under way):
- * the connection is made when there is one and sends may follow at once. A second call: EISCONN. */
+ * the handlers (either may be NULL) and arg must stay valid until the socket is closed. pre_reconnect runs
+ * after socket() and before connect(), post_reconnect after connect() and before any thunk, also the first
+ * time. 0, or CMM_DEFERRED when there is no matching network yet (or, non-blocking, the handshake is under
+ * way): the connection is made when there is one and sends may follow at once. A second call: EISCONN. */
 int cmm_connect(mc_socket_t sock, const struct sockaddr *addr, socklen_t addrlen, unsigned long labels,
                 connection_event_cb_t pre_reconnect, connection_event_cb_t post_reconnect, void *arg);
 
-/* Labeled sends. Matching network and the socket is connected on it: the underlying call's result; the thunk is
- * ignored. Matching network, but the socket is elsewhere: reconnect, run the thunk, CMM_THUNK_EXECUTED. No matching
- * network: the thunk is stored, CMM_DEFERRED. With a NULL handler the call waits instead and sends (non-blocking:
- * EAGAIN). On CMM_FAILED arg stays the caller's. Never raises SIGPIPE. MSG_OOB, MSG_ZEROCOPY: EOPNOTSUPP. */
+/* Labeled sends. Matching network and the socket is connected on it: the underlying call's result; the thunk
+ * is ignored. Matching network, but the socket is elsewhere: reconnect, run the thunk, CMM_THUNK_EXECUTED. No
+ * matching network: the thunk is stored, CMM_DEFERRED. With a NULL handler the call waits instead and sends
+ * (non-blocking: EAGAIN). On CMM_FAILED arg stays the caller's. Never raises SIGPIPE. MSG_OOB, MSG_ZEROCOPY:
+ * EOPNOTSUPP. */
 ssize_t cmm_send(mc_socket_t sock, const void *buf, size_t len, int flags, unsigned long labels,
                  resume_handler_t handler, void *arg);
-ssize_t cmm_write(mc_socket_t sock, const void *buf, size_t len, unsigned long labels, resume_handler_t handler,
-                  void *arg);
+ssize_t cmm_write(mc_socket_t sock, const void *buf, size_t len, unsigned long labels,
+                  resume_handler_t handler, void *arg);
 ssize_t cmm_writev(mc_socket_t sock, const struct iovec *iov, int count, unsigned long labels,
                    resume_handler_t handler, void *arg);
 ssize_t cmm_sendmsg(mc_socket_t sock, const struct msghdr *msg, int flags, unsigned long labels,
@@ -109,12 +110,12 @@ int cmm_close(mc_socket_t sock);
 
 /* ---- Thunks and waiting ---- */
 
-/* 0 when a send with these labels would go out now by some network, else CMM_DEFERRED with the thunk stored (NULL
- * handler: nothing stored), or CMM_FAILED. Never waits, never connects. */
+/* 0 when a send with these labels would go out now by some network, else CMM_DEFERRED with the thunk stored
+ * (NULL handler: nothing stored), or CMM_FAILED. Never waits, never connects. */
 int cmm_check_label(mc_socket_t sock, unsigned long labels, resume_handler_t handler, void *arg);
 
-/* Cancels every stored thunk of that socket with that handler (NULL: all), calls deleter (may be NULL) on each
- * argument and returns how many. A thunk already running is neither counted nor waited for. */
+/* Cancels every stored thunk of that socket with that handler (NULL: all), calls deleter (may be NULL) on
+ * each argument and returns how many. A thunk already running is neither counted nor waited for. */
 int cmm_thunk_cancel(mc_socket_t sock, resume_handler_t handler, void (*deleter)(void *arg));
 
 /* How many thunks are stored. */
@@ -123,8 +124,9 @@ int cmm_thunk_count(mc_socket_t sock);
 /* Streams: bytes of the last lost connection that the peer never acknowledged (from pre_reconnect on). */
 ssize_t cmm_unacked(mc_socket_t sock);
 
-/* on: the library keeps unacknowledged sends (whole calls, bounded by the send buffer) and sends them again first thing
- * after post_reconnect. At least once: a message is repeated only if its acknowledgement was lost. */
+/* on: the library keeps unacknowledged sends (whole calls, bounded by the send buffer) and sends them again
+ * first thing after post_reconnect. At least once: a message is repeated only if its acknowledgement was
+ * lost. */
 int cmm_set_replay(mc_socket_t sock, int on);
 
 /* The longest a call without thunk waits for a network (never for the peer); NULL: for ever. */
@@ -135,20 +137,21 @@ int cmm_set_patience(mc_socket_t sock, const struct timespec *patience);
 /* "background,large", "none", "bit32", or names of the scout's configuration. 0, or -1 with EINVAL. */
 int cmm_labels_parse(const char *names, unsigned long *labels);
 
-/* Writes the names, comma-separated, as snprintf does: always ends in a NUL if len > 0; the length it needs. */
+/* Writes the names, comma-separated, as snprintf does: always ends in a NUL if len > 0; the length it needs.
+ */
 int cmm_labels_format(unsigned long labels, char *buf, size_t len);
 
 /* What unlabeled calls get (plain sockets only in preloaded programs). 0, or -1 with EINVAL. */
-int           cmm_set_default_labels(unsigned long labels);
+int cmm_set_default_labels(unsigned long labels);
 unsigned long cmm_get_default_labels(void);
 
 /* ---- Networks ---- */
 
 struct cmm_network {
-    char          name[32]; /* of the scout's configuration, or the interface's */
-    unsigned      ifindex;  /* 0: a host address only */
-    unsigned long labels;   /* what it offers */
-    unsigned long id;       /* its identity: a network that was lost and returns has another */
+    char name[32];        /* of the scout's configuration, or the interface's */
+    unsigned ifindex;     /* 0: a host address only */
+    unsigned long labels; /* what it offers */
+    unsigned long id;     /* its identity: a network that was lost and returns has another */
 };
 
 /* Fills at most max of the networks usable now; returns how many there are. */

@@ -52,7 +52,7 @@ PUBLIC int cmm_connect(mc_socket_t sock, const struct sockaddr *addr, socklen_t 
 }
 
 static ssize_t send_message(int fd, const struct msghdr *msg, int flags, unsigned long labels,
-                            resume_handler_t handler, void *arg, int failed, uint32_t swaps) {
+                            resume_handler_t handler, void *arg, int failed, size_t taken, uint32_t swaps) {
     const struct flow_send c = {.msg = msg,
                                 .flags = flags,
                                 .labeled = true,
@@ -60,14 +60,13 @@ static ssize_t send_message(int fd, const struct msghdr *msg, int flags, unsigne
                                 .handler = handler,
                                 .arg = arg,
                                 .failed = failed,
+                                .taken = taken,
                                 .swaps = swaps};
     const struct sock *s = sock_find(fd);
     if (!s || s->kind != SOCK_LABELED)
         return told(-EBADF);
     if (!known(labels))
         return told(-EINVAL);
-    if (flags & (MSG_OOB | MSG_ZEROCOPY))
-        return told(-EOPNOTSUPP);
     return told(flow_send(fd, &c));
 }
 
@@ -75,6 +74,7 @@ PUBLIC ssize_t cmm_send(mc_socket_t sock, const void *buf, size_t len, int flags
                         resume_handler_t handler, void *arg) {
     struct sock *s = sock_find(sock);
     int failed = 0;
+    size_t taken = 0;
     uint32_t swaps = 0;
     if (s && s->kind == SOCK_LABELED && !(flags & (MSG_OOB | MSG_ZEROCOPY))) {
         const void *before = flow_enter(s);
@@ -82,16 +82,17 @@ PUBLIC ssize_t cmm_send(mc_socket_t sock, const void *buf, size_t len, int flags
             swaps = atomic_load(&s->swaps);
             ssize_t n = real.send(sock, buf, len, flags | MSG_NOSIGNAL);
             flow_leave(before);
-            if (n >= 0)
+            if (n >= 0 && ((size_t)n == len || atomic_load(&s->swaps) == swaps))
                 return n;
-            failed = errno;
+            failed = n < 0 ? errno : 0;
+            taken = n > 0 ? (size_t)n : 0;
         } else {
             flow_leave(before);
         }
     }
     struct iovec iov = {(void *)buf, len};
     const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    return send_message(sock, &msg, flags, labels, handler, arg, failed, swaps);
+    return send_message(sock, &msg, flags, labels, handler, arg, failed, taken, swaps);
 }
 
 PUBLIC ssize_t cmm_write(mc_socket_t sock, const void *buf, size_t len, unsigned long labels,
@@ -104,14 +105,14 @@ PUBLIC ssize_t cmm_writev(mc_socket_t sock, const struct iovec *iov, int count, 
     const struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = count > 0 ? (size_t)count : 0};
     if (count < 0 || count > 1024)
         return told(-EINVAL);
-    return send_message(sock, &msg, 0, labels, handler, arg, 0, 0);
+    return send_message(sock, &msg, 0, labels, handler, arg, 0, 0, 0);
 }
 
 PUBLIC ssize_t cmm_sendmsg(mc_socket_t sock, const struct msghdr *msg, int flags, unsigned long labels,
                            resume_handler_t handler, void *arg) {
     if (!msg)
         return told(-EFAULT);
-    return send_message(sock, msg, flags, labels, handler, arg, 0, 0);
+    return send_message(sock, msg, flags, labels, handler, arg, 0, 0, 0);
 }
 
 PUBLIC ssize_t cmm_recv(mc_socket_t sock, void *buf, size_t len, int flags) {

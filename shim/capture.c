@@ -5,6 +5,7 @@
  * the connection itself (reconnect). */
 #include "capture.h"
 #include "flow.h"
+#include "lift.h"
 #include "link.h"
 #include "log.h"
 #include "reconnect.h"
@@ -130,7 +131,7 @@ static int begin(struct sock *s, const struct sockaddr *to, socklen_t len, const
     int old = swap_out(s);
     if (old < 0)
         return old;
-    real.close(old);
+    lift_close(old);
     if (s->state == LIFE_DEAD)
         sock_turn(s, LIFE_RESET);
     sock_turn(s, LIFE_CONNECT);

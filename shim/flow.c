@@ -289,11 +289,26 @@ static ssize_t wait_turn(struct sock *s, const struct flow_send *c, uint64_t lab
     return r < 0 ? r : AGAIN;
 }
 
-static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c) {
+static size_t length(const struct msghdr *msg) {
+    size_t len = 0;
+    for (size_t i = 0; i < msg->msg_iovlen; i++)
+        len += msg->msg_iov[i].iov_len;
+    return len;
+}
+
+/* A blocking call that the network's loss cut short is made again as a whole, or by its thunk; one that a
+ * leaving cut short has done what it told: the rest is the caller's. */
+static bool cut_by_loss(const struct sock *s, int fd, const struct flow_send *c, size_t taken,
+                        uint32_t swaps) {
+    return s->kind == SOCK_LABELED && (int32_t)(s->lost_at - swaps) > 0 && taken < length(c->msg) &&
+           !nonblocking(s, fd, c->flags);
+}
+
+static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c, bool moved) {
     const uint64_t labels = c->labeled ? c->labels : atomic_load(&s->labels);
     uint64_t deadline = 0;
-    bool moved = false;
     for (ssize_t r = AGAIN;;) {
+        const uint32_t swaps = atomic_load(&s->swaps);
         const int number = flow_number(s, fd);
         if (number != fd)
             return issue(s, number, real_send, (void *)c->msg, c->flags, false);
@@ -311,6 +326,10 @@ static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c) {
             return FLOW_EXECUTED;
         } else
             r = send_now(s, fd, c, labels, blocking);
+        if ((r == AGAIN || r > 0) && cut_by_loss(s, fd, c, r > 0 ? (size_t)r : 0, swaps)) {
+            moved = true;
+            r = AGAIN;
+        }
         if (r != AGAIN)
             return r;
         if (s->state == LIFE_CLOSED)
@@ -327,10 +346,15 @@ ssize_t flow_send(int fd, const struct flow_send *call) {
         return -EBADF;
     }
     sock_get(s);
-    if (call->failed && atomic_load(&s->swaps) == call->swaps)
+    const bool cut = cut_by_loss(s, fd, call, call->taken, call->swaps);
+    if (s->kind == SOCK_LABELED && (call->flags & (MSG_OOB | MSG_ZEROCOPY)))
+        r = -EOPNOTSUPP;
+    else if (call->failed && atomic_load(&s->swaps) == call->swaps)
         r = judge(s, call->failed);
+    else if (call->taken && !cut)
+        r = (ssize_t)call->taken;
     if (r == AGAIN)
-        r = send_loop(s, fd, call);
+        r = send_loop(s, fd, call, cut && (call->failed || call->taken));
     sock_put(s);
     lock_drop();
     return r;

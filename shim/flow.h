@@ -16,7 +16,8 @@ struct flow_send {
     uint64_t labels;
     void (*handler)(void *);
     void *arg;
-    int failed;     /* the direct way was tried: its errno ... */
+    int failed;     /* the direct way was tried: its errno, ... */
+    size_t taken;   /* ... or how much of the call it took, ... */
     uint32_t swaps; /* ... and what s->swaps was before */
 };
 

@@ -3,6 +3,7 @@
  * name, ends its record first. */
 #include "capture.h"
 #include "hook.h"
+#include "lift.h"
 #include "socket_calls.h"
 
 #include <fcntl.h>
@@ -52,7 +53,10 @@ HOOK(int, shutdown, (int fd, int how)) {
 
 /* ---- closing ---- */
 
+/* To the program, descriptors of ours are none. */
 HOOK(int, close, (int fd)) {
+    if (lift_owns(fd))
+        return (int)hook_told(-EBADF);
     if (hook_find(fd))
         return (int)hook_told(socket_close(fd));
     return real.close(fd);
@@ -70,16 +74,27 @@ static void close_ours(unsigned first, unsigned last) {
             socket_close((int)fd);
 }
 
+/* Between the descriptors of ours. */
+static int sweep(unsigned first, unsigned last, int flags) {
+    for (unsigned own; (own = lift_next(first)) <= last && own != ~0U; first = own + 1)
+        if (own > first && real.close_range(first, own - 1, flags) < 0)
+            return -1;
+    return first > last ? 0 : real.close_range(first, last, flags);
+}
+
 HOOK(int, close_range, (unsigned first, unsigned last, int flags)) {
+    if (first > last)
+        return real.close_range(first, last, flags);
     if (!(flags & CLOSE_RANGE_CLOEXEC) && sock_first() && !self.holding)
         close_ours(first, last);
-    return real.close_range(first, last, flags);
+    return sweep(first, last, flags);
 }
 
 HOOK(void, closefrom, (int first)) {
     if (sock_first() && !self.holding)
         close_ours(first < 0 ? 0 : (unsigned)first, ~0U);
-    real.closefrom(first);
+    if (lift_next(0) == ~0U || sweep(first < 0 ? 0 : (unsigned)first, ~0U, 0) < 0)
+        real.closefrom(first);
 }
 
 /* ---- copies ---- */
@@ -95,6 +110,8 @@ HOOK(int, dup, (int fd)) {
 }
 
 static void replaced(int fd, int to) {
+    if (lift_owns(to) && !self.holding)
+        socket_make_way(to);
     if (fd != to && hook_find(to) && real.fcntl(fd, F_GETFD, NULL) >= 0)
         socket_gone(to);
 }

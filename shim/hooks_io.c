@@ -17,8 +17,8 @@ static ssize_t broken_pipe(const struct sock *s, int flags, ssize_t r) {
 }
 
 static ssize_t send_flow(struct sock *s, int fd, const struct msghdr *msg, int flags, int failed,
-                         uint32_t swaps) {
-    const struct flow_send c = {.msg = msg, .flags = flags, .failed = failed, .swaps = swaps};
+                         size_t taken, uint32_t swaps) {
+    const struct flow_send c = {.msg = msg, .flags = flags, .failed = failed, .taken = taken, .swaps = swaps};
     return broken_pipe(s, flags, flow_send(fd, &c));
 }
 
@@ -39,26 +39,30 @@ static ssize_t send_message(struct sock *s, int fd, const struct msghdr *msg, in
     int error;
     if (passes(s, fd, msg->msg_name, flags, &error))
         return error ? hook_told(-error) : real.sendmsg(fd, msg, flags);
-    return send_flow(s, fd, msg, flags, 0, 0);
+    return send_flow(s, fd, msg, flags, 0, 0, 0);
 }
 
 static ssize_t send_bytes(struct sock *s, int fd, const void *buf, size_t len, int flags) {
+    size_t taken = 0;
     uint32_t swaps = 0;
     int failed = 0;
     const void *before = flow_enter(s);
-    if (flow_clear(s, atomic_load_explicit(&s->labels, memory_order_relaxed))) {
+    if (!(flags & (MSG_OOB | MSG_ZEROCOPY)) &&
+        flow_clear(s, atomic_load_explicit(&s->labels, memory_order_relaxed))) {
         swaps = atomic_load(&s->swaps);
         ssize_t n = real.send(fd, buf, len, flags | MSG_NOSIGNAL);
         flow_leave(before);
-        if (n >= 0)
+        if (n >= 0 && ((size_t)n == len || atomic_load(&s->swaps) == swaps))
             return n;
-        failed = errno;
+        failed = n < 0 ? errno : 0;
+        taken = n > 0 ? (size_t)n : 0;
     } else {
         flow_leave(before);
     }
     struct iovec iov = {(void *)buf, len};
     const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    return failed ? send_flow(s, fd, &msg, flags, failed, swaps) : send_message(s, fd, &msg, flags);
+    return failed || taken ? send_flow(s, fd, &msg, flags, failed, taken, swaps)
+                           : send_message(s, fd, &msg, flags);
 }
 
 HOOK(ssize_t, send, (int fd, const void *buf, size_t len, int flags)) {

@@ -3,6 +3,7 @@
  * replay on), and whoever is blocked on the old description is woken by its end. Runs with the lock held, on
  * any thread. Deliberately absent: what comes next, which reconnect decides. */
 #include "leave.h"
+#include "lift.h"
 #include "stream.h"
 #include "swap.h"
 
@@ -29,7 +30,7 @@ static void drop_connection(struct sock *s, int old, bool fin) {
     swap_collect(s, old);
     settle_account(s, old, fin);
     if (s->shared)
-        real.close(old);
+        lift_close(old);
     else
         swap_abort(old);
 }
@@ -67,6 +68,7 @@ static void drop_moving(struct sock *s) {
     s->hidden = -1;
     s->due = 0;
     s->net = 0;
+    s->lost_at = atomic_load(&s->swaps);
     drop_connection(s, old, !s->shared);
     sock_turn(s, LIFE_LOST);
 }
@@ -93,6 +95,7 @@ void leave_lost(struct sock *s) {
         return;
     }
     sock_turn(s, LIFE_LOST);
+    s->lost_at = atomic_load(&s->swaps);
     if (!s->shared)
         real.shutdown(old, SHUT_RDWR);
     drop_connection(s, old, !s->shared);
@@ -146,7 +149,7 @@ bool leave_drain(struct sock *s, uint64_t now_ms) {
     if (s->unacked > 0 && !s->shared)
         swap_abort(old);
     else
-        real.close(old);
+        lift_close(old);
     s->net = 0;
     return sock_turn(s, LIFE_DRAINED);
 }

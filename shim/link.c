@@ -4,6 +4,7 @@
  * itself. The lock is held while it works and dropped while it waits or looks for a scout. Deliberately
  * absent: user code, and waiting for anything else. */
 #include "link.h"
+#include "lift.h"
 #include "reconnect.h"
 #include "run.h"
 #include "scout_link.h"
@@ -134,7 +135,7 @@ static bool anything_waits(void) {
 
 static void listen_for_bell(void) {
     if (bell < 0) {
-        bell = scout_link_bell(shim.scout);
+        bell = lift(scout_link_bell(shim.scout));
         if (bell >= 0) {
             watch(bell, ABOUT_BELL);
             rang = true;
@@ -157,7 +158,7 @@ static void seek(void) {
         if (wire.queue >= 0)
             watch(wire.queue, ABOUT_QUEUE);
         if (bell >= 0)
-            real.close(bell);
+            lift_close(bell);
         bell = -1;
         report_due = true;
         apply(&first);
@@ -261,7 +262,7 @@ static void handle(const struct epoll_event *event) {
         break;
     case ABOUT_BELL:
         if (bell >= 0)
-            real.close(bell);
+            lift_close(bell);
         bell = -1;
         seek_at = wait_now_ms() + (uint64_t)rand() % JITTER_MS;
         break;
@@ -303,8 +304,8 @@ static void *listen_to_scout(void *unused) {
 static int start(void) {
     pthread_attr_t attr;
     sigset_t every, before;
-    epoll = scout_link_lift(epoll_create1(EPOLL_CLOEXEC));
-    kick = scout_link_lift(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    epoll = lift(epoll_create1(EPOLL_CLOEXEC));
+    kick = lift(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (epoll < 0 || kick < 0)
         return -EMFILE;
     watch(kick, ABOUT_KICK);
@@ -350,14 +351,21 @@ int link_need(void) {
     return r;
 }
 
+void link_moved(int from, int to) {
+    int *const all[] = {&epoll, &kick, &bell, &wire.sock, &wire.queue};
+    for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
+        if (*all[i] == from)
+            *all[i] = to;
+}
+
 void link_forked(void) {
     scout_link_close(&wire);
     if (epoll >= 0)
-        real.close(epoll);
+        lift_close(epoll);
     if (kick >= 0)
-        real.close(kick);
+        lift_close(kick);
     if (bell >= 0)
-        real.close(bell);
+        lift_close(bell);
     epoll = kick = bell = -1;
     running = asked = kicked = report_due = false;
     seek_at = 0;

@@ -23,6 +23,9 @@ void link_await(struct sock *s);
 /* With the lock: what waits has changed; the scout will be told soon. */
 void link_report(void);
 
+/* With the lock: one of its descriptors has moved to another number. */
+void link_moved(int from, int to);
+
 /* In a forked child: closes what was the parent's; a thread starts again when needed. */
 void link_forked(void);
 

@@ -4,6 +4,7 @@
  * the last one left. Deliberately absent: user code (run) and descriptors (swap). */
 #include "reconnect.h"
 #include "leave.h"
+#include "lift.h"
 #include "link.h"
 #include "run.h"
 #include "swap.h"
@@ -113,7 +114,7 @@ static void absent(struct sock *s) {
     if (!sock_turn(s, LIFE_ABSENT))
         return;
     if (s->hidden >= 0)
-        real.close(s->hidden);
+        lift_close(s->hidden);
     s->hidden = -1;
     s->attempt++;
     s->net = 0;
@@ -405,7 +406,7 @@ void reconnect_consider(struct sock *s) {
 
 void reconnect_handler_done(struct sock *s, unsigned attempt, int hidden, int rc) {
     if (s->attempt != attempt || !life_attempting(s->state)) {
-        real.close(hidden); /* closed or reset meanwhile: the attempt is nobody's */
+        lift_close(hidden); /* closed or reset meanwhile: the attempt is nobody's */
         return;
     }
     s->hidden = hidden;
@@ -441,13 +442,13 @@ void reconnect_give_up(struct sock *s, int error) {
     if (s->state != LIFE_WAITING && !life_attempting(s->state))
         return;
     if (s->hidden < 0)
-        s->hidden = real.socket(s->family, s->type | SOCK_NONBLOCK | SOCK_CLOEXEC, s->protocol);
+        s->hidden = lift(real.socket(s->family, s->type | SOCK_NONBLOCK | SOCK_CLOEXEC, s->protocol));
     failed(s, error);
 }
 
 static void forget_attempt(struct sock *s) {
     if (s->hidden >= 0 && s->state == LIFE_MOVING && s->shared)
-        real.close(s->hidden);
+        lift_close(s->hidden);
     else if (s->hidden >= 0)
         swap_abort(s->hidden);
     s->hidden = -1;
@@ -467,7 +468,7 @@ void reconnect_reset(struct sock *s) {
     if (old >= 0) {
         if (!s->shared)
             real.shutdown(old, SHUT_RDWR);
-        real.close(old);
+        lift_close(old);
     }
     s->backoff_ms = 0;
     s->net = s->avoid = 0;
@@ -484,7 +485,7 @@ void reconnect_reset(struct sock *s) {
 void reconnect_close(struct sock *s) {
     forget_attempt(s);
     if (s->ready_fd >= 0)
-        real.close(s->ready_fd);
+        lift_close(s->ready_fd);
     s->ready_fd = -1;
     sock_turn(s, LIFE_CLOSE);
     atomic_fetch_add(&s->swaps, 1);

@@ -7,6 +7,7 @@
  */
 #include "scout_link.h"
 
+#include "lift.h"
 #include "place.h"
 #include "real.h"
 
@@ -38,25 +39,8 @@ union packet {
 
 static void drop_fd(int *fd) {
     if (*fd >= 0)
-        real.close(*fd);
+        lift_close(*fd);
     *fd = -1;
-}
-
-int scout_link_lift(int fd) {
-    struct rlimit limit = {0};
-    long end = HIGH_END;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
-        limit.rlim_cur = 0;
-    if (limit.rlim_cur < HIGH_END)
-        end = (long)limit.rlim_cur;
-    long from = end > 2 * HIGH_MARGIN ? end - HIGH_MARGIN : end / 2;
-    int high = fd < from ? real.fcntl(fd, F_DUPFD_CLOEXEC, (void *)from) : -1;
-    if (high < 0) {
-        real.fcntl(fd, F_SETFD, (void *)(long)FD_CLOEXEC);
-        return fd;
-    }
-    real.close(fd);
-    return high;
 }
 
 /* A thread of the program that is cancelled in here would leave a descriptor behind. */
@@ -261,9 +245,9 @@ int scout_link_open(struct scout_link *l, const char *name, pid_t tid, struct wi
     if (r == -EBADMSG)
         r = subscribe(l, name, tid, 0, deadline, ret_first);
     if (r == 0) {
-        l->sock = scout_link_lift(l->sock);
+        l->sock = lift(l->sock);
         if (l->queue >= 0)
-            l->queue = scout_link_lift(l->queue);
+            l->queue = lift(l->queue);
     }
     release_cancel(cancel);
     return r;
@@ -350,7 +334,7 @@ int scout_link_bell(const char *name) {
             fd = r;
     }
     if (fd >= 0)
-        fd = scout_link_lift(fd);
+        fd = lift(fd);
     release_cancel(cancel);
     return fd;
 }

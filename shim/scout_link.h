@@ -37,8 +37,4 @@ int scout_link_bell(const char *name);
 /* One short conversation of its own: the user labels' names. 0 or -errno. */
 int scout_link_labels(const char *name, struct label_names *ret);
 
-/* A descriptor's duplicate at a high number, CLOEXEC; closes fd; fd itself (made CLOEXEC) where there is no
- * room. */
-int scout_link_lift(int fd);
-
 #endif

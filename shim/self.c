@@ -4,6 +4,7 @@
  * pays two stores, the rare reader pays for all. A thread enters at its first managed call and leaves by a
  * pthread key's destructor. */
 #include "self.h"
+#include "lift.h"
 #include "real.h"
 
 #include <errno.h>
@@ -35,7 +36,7 @@ static void leave(void *unused) {
     self.registered = false;
     pthread_mutex_unlock(&list_lock);
     if (self.wake_fd >= 0)
-        real.close(self.wake_fd);
+        lift_close(self.wake_fd);
     self.wake_fd = -1;
 }
 
@@ -100,20 +101,10 @@ bool self_quiesce(const void *sock, int limit_ms) {
     return true;
 }
 
-/* High numbers, so that programs keep theirs; below FD_SETSIZE where it can be, so that select can wait for
- * it too. */
-static int lift_for_select(int fd) {
-    int high = fd < 0 ? -1 : real.fcntl(fd, F_DUPFD_CLOEXEC, (void *)960);
-    if (high < 0)
-        return fd;
-    real.close(fd);
-    return high;
-}
-
 int self_wake_fd(void) {
     self_register();
     if (self.wake_fd < 0)
-        self.wake_fd = lift_for_select(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+        self.wake_fd = lift(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     return self.wake_fd;
 }
 
@@ -131,13 +122,21 @@ void self_wake_all(void) {
     pthread_mutex_unlock(&list_lock);
 }
 
+void self_moved(int from, int to) {
+    pthread_mutex_lock(&list_lock);
+    for (struct self *t = list; t; t = t->next)
+        if (t->wake_fd == from)
+            t->wake_fd = to;
+    pthread_mutex_unlock(&list_lock);
+}
+
 void self_forked(void) {
     pthread_mutex_init(&list_lock, NULL);
     list = NULL;
     if (!self.registered)
         return;
     if (self.wake_fd >= 0)
-        real.close(self.wake_fd);
+        lift_close(self.wake_fd);
     self.wake_fd = -1;
     self.next = self.prev = NULL;
     list = &self;

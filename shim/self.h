@@ -54,6 +54,9 @@ void self_wake_drain(void);
 /* Wakes every thread that polls. */
 void self_wake_all(void);
 
+/* A wake-up descriptor has moved to another number. */
+void self_moved(int from, int to);
+
 /* In a forked child: only this thread is left. */
 void self_forked(void);
 

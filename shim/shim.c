@@ -4,6 +4,7 @@
  * first socket that needs it. Under AT_SECURE the CMM_* variables are not looked at. Deliberately absent:
  * exits, aborts and uninvited output, whatever fails. */
 #include "shim.h"
+#include "lift.h"
 #include "link.h"
 #include "log.h"
 #include "reconnect.h"
@@ -163,7 +164,7 @@ static void inherit(struct sock *s) {
     atomic_store(&s->clear, 0);
     atomic_store(&s->direct, false);
     if (s->hidden >= 0)
-        real.close(s->hidden);
+        lift_close(s->hidden);
     s->hidden = -1;
     if (life_attempting(s->state))
         sock_turn(s, LIFE_ABSENT);

@@ -50,6 +50,7 @@ struct sock {
     bool queued;         /* on run's list */
     bool broken;         /* the attempt's network went while a handler ran */
     int error;           /* positive errno of DEAD */
+    uint32_t lost_at;    /* what `swaps' was after the latest loss */
     int untold;          /* captured: that, until SO_ERROR or connect() has told it */
 
     struct sockaddr_storage to;

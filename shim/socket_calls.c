@@ -4,6 +4,7 @@
  * were there already. */
 #include "socket_calls.h"
 #include "flow.h"
+#include "lift.h"
 #include "link.h"
 #include "reconnect.h"
 #include "run.h"
@@ -48,7 +49,7 @@ int socket_new(int family, int type, int protocol) {
         pthread_sigmask(SIG_SETMASK, NULL, &s->mask);
         int old = swap_out(s); /* silent from the beginning */
         if (old >= 0)
-            real.close(old);
+            lift_close(old);
     }
     lock_drop();
     if (!s)
@@ -71,7 +72,7 @@ int socket_set_option(int fd, int level, int name, const void *val, socklen_t le
     const int trial = number == fd ? scratch(s) : -1;
     int r = real.setsockopt(trial >= 0 ? trial : number, level, name, val, len) < 0 ? -errno : 0;
     if (trial >= 0)
-        real.close(trial);
+        lift_close(trial);
     if (r == 0 && number == fd && s->hidden >= 0 && s->state != LIFE_MOVING)
         real.setsockopt(s->hidden, level, name, val, len);
     if (r == 0)
@@ -128,7 +129,7 @@ int socket_get_option(int fd, int level, int name, void *val, socklen_t *len) {
         const int trial = number == fd ? scratch(s) : -1;
         r = real.getsockopt(trial >= 0 ? trial : number, level, name, val, len) < 0 ? -errno : 0;
         if (trial >= 0)
-            real.close(trial);
+            lift_close(trial);
     }
     lock_drop();
     return r;
@@ -285,6 +286,20 @@ int socket_close(int fd) {
     sock_put(s);
     lock_drop();
     return r;
+}
+
+void socket_make_way(int fd) {
+    lock_take();
+    const int other = lift_owns(fd) ? lift_away(fd) : -1;
+    if (other >= 0) {
+        self_moved(fd, other);
+        link_moved(fd, other);
+        for (struct sock *s = sock_first(); s; s = s->next) {
+            s->hidden = s->hidden == fd ? other : s->hidden;
+            s->ready_fd = s->ready_fd == fd ? other : s->ready_fd;
+        }
+    }
+    lock_drop();
 }
 
 void socket_gone(int fd) {

@@ -16,6 +16,9 @@ int socket_reset(int fd);
 /* Takes the number away and closes it; with the last one the socket ends. */
 int socket_close(int fd);
 
+/* The program is about to put something of its own at this number: if one of ours stands there, it moves. */
+void socket_make_way(int fd);
+
 /* fd has been closed or replaced by other means: the record follows. */
 void socket_gone(int fd);
 

@@ -3,8 +3,8 @@
  * not numbers: so registrations are taken out, and put in again with their user data. Runs with the lock
  * held, on any thread. */
 #include "swap.h"
+#include "lift.h"
 #include "route.h"
-#include "scout_link.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -65,11 +65,11 @@ int swap_fresh(const struct sock *s, const struct wire_network *n) {
     int fd = real.socket(s->family, s->type | SOCK_NONBLOCK | SOCK_CLOEXEC, s->protocol);
     if (fd < 0)
         return -errno;
-    fd = scout_link_lift(fd);
+    fd = lift(fd);
     options_replay(&s->options, fd);
     int r = n ? steer(s, fd, n) : 0;
     if (r < 0) {
-        real.close(fd);
+        lift_close(fd);
         return r;
     }
     return fd;
@@ -83,14 +83,14 @@ static int placeholder(const struct sock *s) {
     int fd = real.socket(s->family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    fd = scout_link_lift(fd);
+    fd = lift(fd);
     real.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
     if (sock_stream(s))
         options_replay(&s->options, fd);
     if (real.listen(fd, 0) == 0)
         return fd;
     int r = -errno;
-    real.close(fd);
+    lift_close(fd);
     return r;
 }
 
@@ -131,7 +131,7 @@ void swap_in(struct sock *s, int fd) {
             sock_forget(s, s->fds[i]);
             sock_put(s);
         }
-    real.close(fd);
+    lift_close(fd);
     self_wake_all();
 }
 
@@ -141,10 +141,10 @@ int swap_out(struct sock *s) {
         return empty;
     int old = s->nfds ? real.fcntl(s->fds[0], F_DUPFD_CLOEXEC, 0) : -1;
     if (old < 0) {
-        real.close(empty);
+        lift_close(empty);
         return -EBADF;
     }
-    old = scout_link_lift(old);
+    old = lift(old);
     swap_in(s, empty);
     return old;
 }
@@ -190,12 +190,12 @@ void swap_collect(struct sock *s, int fd) {
 void swap_abort(int fd) {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
     real.connect(fd, &none, sizeof none);
-    real.close(fd);
+    lift_close(fd);
 }
 
 static int ready_fd_new(void) {
     int fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
-    return fd < 0 ? -1 : scout_link_lift(fd);
+    return fd < 0 ? -1 : lift(fd);
 }
 
 /* Bytes kept here are no event of the new connection: an always readable descriptor with the same user data
@@ -220,7 +220,7 @@ void swap_review(struct sock *s) {
         stand_in(s);
     } else if (!kept && s->ready_fd >= 0) {
         /* Its only descriptor: closing it takes it out of every set. */
-        real.close(s->ready_fd);
+        lift_close(s->ready_fd);
         s->ready_fd = -1;
     }
 }

@@ -509,42 +509,6 @@ START_TEST(a_scout_that_goes_in_mid_conversation_is_gone) {
 }
 END_TEST
 
-/* ---- lifting ---- */
-
-START_TEST(a_lifted_descriptor_leaves_its_low_number) {
-    set_limit(1024);
-    int low = dup(0);
-    int high = scout_link_lift(low);
-    ck_assert_int_ge(high, 960);
-    ck_assert(!is_open(low));
-    ck_assert_int_eq(fcntl(high, F_GETFD), FD_CLOEXEC);
-    ck_assert_int_eq(scout_link_lift(high), high);
-}
-END_TEST
-
-START_TEST(under_a_small_limit_it_is_lifted_as_far_as_it_goes) {
-    int low = dup(0);
-    set_limit(32);
-    int high = scout_link_lift(low);
-    ck_assert_int_ge(high, 16);
-    ck_assert(!is_open(low));
-}
-END_TEST
-
-START_TEST(where_there_is_no_room_a_descriptor_stays_and_closes_on_exec) {
-    int fd;
-    int last = -1;
-    set_limit(32);
-    while ((fd = dup(0)) >= 0)
-        last = fd;
-    ck_assert_int_ge(last, 0);
-    ck_assert_int_eq(scout_link_lift(last), last);
-    ck_assert_int_eq(scout_link_lift(5), 5);
-    ck_assert_int_eq(fcntl(5, F_GETFD), FD_CLOEXEC);
-    ck_assert_int_eq(fcntl(last, F_GETFD), FD_CLOEXEC);
-}
-END_TEST
-
 static void add_opening(TCase *t) {
     tcase_add_test(t, the_first_snapshot_comes_with_the_mailbox);
     tcase_add_test(t, subscribing_says_thread_program_and_the_wish_for_a_queue);
@@ -586,9 +550,6 @@ static void add_talking(TCase *t) {
     tcase_add_test(t, an_answer_without_labels_is_an_error);
     tcase_add_test(t, a_refused_question_is_told_as_it_was_said);
     tcase_add_test(t, a_scout_that_goes_in_mid_conversation_is_gone);
-    tcase_add_test(t, a_lifted_descriptor_leaves_its_low_number);
-    tcase_add_test(t, under_a_small_limit_it_is_lifted_as_far_as_it_goes);
-    tcase_add_test(t, where_there_is_no_room_a_descriptor_stays_and_closes_on_exec);
 }
 
 /* Root of a user namespace may have nobody else to be. */

@@ -97,7 +97,6 @@ END_TEST
 START_TEST(every_thread_that_polls_is_woken_until_it_has_seen_it) {
     int fd = self_wake_fd();
     ck_assert_int_ge(fd, 0);
-    ck_assert_int_lt(fd, 1024); /* select can wait for it too */
     ck_assert_int_eq(self_wake_fd(), fd);
     ck_assert(!readable(fd));
     self_wake_all();

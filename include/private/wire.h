@@ -1,9 +1,10 @@
 /* wire.h - what shim, scout and cmm-ctl say to each other.
  *
- * Packets on an AF_UNIX SEQPACKET socket, snapshots also by a POSIX message queue that the scout hands over. Every
- * message starts with a header; fixed width and the same layout for 32- and 64-bit programs. Whoever receives one
- * checks it with wire_check() before use; what fails is dropped and counted, never fatal. Strings are
- * NUL-terminated within their field. Updates are whole states with a generation, never differences.
+ * Packets on an AF_UNIX SEQPACKET socket, snapshots also by a POSIX message queue that the scout hands over.
+ * Every message starts with a header; fixed width and the same layout for 32- and 64-bit programs. Whoever
+ * receives one checks it with wire_check() before use; what fails is dropped and counted, never fatal.
+ * Strings are NUL-terminated within their field. Updates are whole states with a generation, never
+ * differences.
  */
 #ifndef CMM_PRIVATE_WIRE_H
 #define CMM_PRIVATE_WIRE_H
@@ -27,10 +28,11 @@ enum {
 
 enum wire_type {
     /* client to scout */
-    WIRE_SUBSCRIBE = 1, /* struct wire_subscribe; answered by a snapshot, with the mailbox in SCM_RIGHTS if any */
-    WIRE_REPORT,        /* struct wire_report; not answered */
-    WIRE_ASK,           /* struct wire_ask; answered by what was asked, then WIRE_DONE */
-    WIRE_SET,           /* struct wire_set; answered by WIRE_DONE */
+    WIRE_SUBSCRIBE =
+        1,       /* struct wire_subscribe; answered by a snapshot, with the mailbox in SCM_RIGHTS if any */
+    WIRE_REPORT, /* struct wire_report; not answered */
+    WIRE_ASK,    /* struct wire_ask; answered by what was asked, then WIRE_DONE */
+    WIRE_SET,    /* struct wire_set; answered by WIRE_DONE */
     /* scout to client */
     WIRE_SNAPSHOT = 32, /* struct wire_snapshot */
     WIRE_LABELS,        /* struct wire_labels */
@@ -50,9 +52,9 @@ struct wire_header {
 
 struct wire_subscribe {
     struct wire_header header;
-    uint32_t           tid;     /* the listening thread, for the SIGHUP; the pid is the kernel's word */
-    uint32_t           flags;   /* WIRE_WANT_QUEUE */
-    char               program[WIRE_PROGRAM];
+    uint32_t tid;   /* the listening thread, for the SIGHUP; the pid is the kernel's word */
+    uint32_t flags; /* WIRE_WANT_QUEUE */
+    char program[WIRE_PROGRAM];
 };
 #define WIRE_WANT_QUEUE 1u
 
@@ -65,28 +67,34 @@ struct wire_want {
 
 struct wire_report {
     struct wire_header header;
-    uint32_t           sockets;
-    uint32_t           thunks;
-    uint32_t           count; /* of wants; more than WIRE_WANTS are left out */
-    uint32_t           pad;
-    struct wire_want   wants[WIRE_WANTS];
+    uint32_t sockets;
+    uint32_t thunks;
+    uint32_t count; /* of wants; more than WIRE_WANTS are left out */
+    uint32_t pad;
+    struct wire_want wants[WIRE_WANTS];
 };
 
-enum wire_topic { WIRE_ASK_STATUS = 1, WIRE_ASK_LABELS, WIRE_ASK_NETWORKS, WIRE_ASK_SUBSCRIBERS, WIRE_ASK_WATCH };
+enum wire_topic {
+    WIRE_ASK_STATUS = 1,
+    WIRE_ASK_LABELS,
+    WIRE_ASK_NETWORKS,
+    WIRE_ASK_SUBSCRIBERS,
+    WIRE_ASK_WATCH
+};
 
 struct wire_ask {
     struct wire_header header;
-    uint32_t           topic; /* enum wire_topic; NETWORKS is answered by a WIRE_SNAPSHOT */
-    uint32_t           pad;
+    uint32_t topic; /* enum wire_topic; NETWORKS is answered by a WIRE_SNAPSHOT */
+    uint32_t pad;
 };
 
 enum wire_action { WIRE_SET_UP = 1, WIRE_SET_DOWN, WIRE_SET_AUTO, WIRE_SET_RELOAD, WIRE_SET_RELEASE };
 
 struct wire_set {
     struct wire_header header;
-    uint32_t           action; /* enum wire_action */
-    uint32_t           pid;    /* RELEASE only */
-    char               network[2 * WIRE_NAME]; /* NAME or NAME@IFACE */
+    uint32_t action;             /* enum wire_action */
+    uint32_t pid;                /* RELEASE only */
+    char network[2 * WIRE_NAME]; /* NAME or NAME@IFACE */
 };
 
 /* ---- scout to client ---- */
@@ -108,17 +116,17 @@ enum wire_state {
 #define WIRE_OVERRIDE 0x40u /* cmm-ctl has spoken */
 
 struct wire_network {
-    char     name[WIRE_NAME]; /* of its section; several interfaces of one section share it */
-    uint64_t id;              /* never 0, never used again by this scout nor, practically, by another */
+    char name[WIRE_NAME]; /* of its section; several interfaces of one section share it */
+    uint64_t id;          /* never 0, never used again by this scout nor, practically, by another */
     uint64_t labels;
     uint32_t since_ms; /* CLOCK_MONOTONIC, low 32 bits: when it was last offered */
     uint32_t ifindex;  /* 0: none */
     uint32_t metric;   /* lower is preferred */
-    uint8_t  state;    /* enum wire_state */
-    uint8_t  flags;    /* WIRE_HAS4 ... */
-    uint8_t  family;   /* of address: AF_INET, AF_INET6 or 0 */
-    uint8_t  pad;
-    uint8_t  address[16]; /* the source address if WIRE_ADDRESS, else its first one; network byte order */
+    uint8_t state;     /* enum wire_state */
+    uint8_t flags;     /* WIRE_HAS4 ... */
+    uint8_t family;    /* of address: AF_INET, AF_INET6 or 0 */
+    uint8_t pad;
+    uint8_t address[16]; /* the source address if WIRE_ADDRESS, else its first one; network byte order */
 };
 
 struct wire_pref {
@@ -128,52 +136,52 @@ struct wire_pref {
 };
 
 struct wire_snapshot {
-    struct wire_header  header;
-    uint64_t            generation; /* rises by one with every snapshot of this scout */
-    uint32_t            count;      /* of networks: all that are listed and present, offered or not */
-    uint32_t            pref_count;
-    struct wire_pref    prefs[WIRE_PREFS];
+    struct wire_header header;
+    uint64_t generation; /* rises by one with every snapshot of this scout */
+    uint32_t count;      /* of networks: all that are listed and present, offered or not */
+    uint32_t pref_count;
+    struct wire_pref prefs[WIRE_PREFS];
     struct wire_network networks[WIRE_NETWORKS]; /* cut after count on the wire */
 };
 
 struct wire_labels {
     struct wire_header header;
-    char               names[WIRE_USER_LABELS][WIRE_NAME]; /* of bits 32..63; empty: none */
+    char names[WIRE_USER_LABELS][WIRE_NAME]; /* of bits 32..63; empty: none */
 };
 
 struct wire_status {
     struct wire_header header;
-    uint64_t           started_ms; /* CLOCK_REALTIME */
-    uint64_t           generation;
-    uint64_t           dropped; /* messages of the wrong version, size or content */
-    uint32_t           pid;
-    uint32_t           subscribers;
-    uint32_t           queues;   /* mailboxes handed out */
-    uint32_t           scripted; /* 1: --script drives the networks */
-    char               name[WIRE_NAME];
-    char               release[16]; /* of the scout, e.g. 1.0.0 */
-    char               config[WIRE_TEXT];
+    uint64_t started_ms; /* CLOCK_REALTIME */
+    uint64_t generation;
+    uint64_t dropped; /* messages of the wrong version, size or content */
+    uint32_t pid;
+    uint32_t subscribers;
+    uint32_t queues;   /* mailboxes handed out */
+    uint32_t scripted; /* 1: --script drives the networks */
+    char name[WIRE_NAME];
+    char release[16]; /* of the scout, e.g. 1.0.0 */
+    char config[WIRE_TEXT];
 };
 
 struct wire_subscriber {
     struct wire_header header;
-    uint32_t           pid;
-    uint32_t           uid;
-    char               program[WIRE_PROGRAM];
+    uint32_t pid;
+    uint32_t uid;
+    char program[WIRE_PROGRAM];
     struct wire_report report; /* its last; header.size 0 if none came */
 };
 
 struct wire_event {
     struct wire_header header;
-    uint64_t           at_ms; /* CLOCK_REALTIME */
-    char               text[WIRE_TEXT];
+    uint64_t at_ms; /* CLOCK_REALTIME */
+    char text[WIRE_TEXT];
 };
 
 struct wire_done {
     struct wire_header header;
-    int32_t            error; /* 0, or a positive errno */
-    uint32_t           pad;
-    char               text[WIRE_TEXT]; /* one clear line, may be empty */
+    int32_t error; /* 0, or a positive errno */
+    uint32_t pad;
+    char text[WIRE_TEXT]; /* one clear line, may be empty */
 };
 
 _Static_assert(sizeof(struct wire_network) == 80, "32 networks of 80 bytes");
@@ -235,7 +243,8 @@ static inline int wire_check(const void *msg, size_t len) {
     case WIRE_ASK:
         return len == sizeof(struct wire_ask) ? h->type : 0;
     case WIRE_SET:
-        return len == sizeof(struct wire_set) && wire_text_ok(((const struct wire_set *)msg)->network, 2 * WIRE_NAME)
+        return len == sizeof(struct wire_set) &&
+                       wire_text_ok(((const struct wire_set *)msg)->network, 2 * WIRE_NAME)
                    ? h->type
                    : 0;
     case WIRE_SNAPSHOT:
@@ -245,7 +254,8 @@ static inline int wire_check(const void *msg, size_t len) {
     case WIRE_STATUS: {
         const struct wire_status *s = msg;
         return len == sizeof *s && wire_text_ok(s->name, sizeof s->name) &&
-                       wire_text_ok(s->release, sizeof s->release) && wire_text_ok(s->config, sizeof s->config)
+                       wire_text_ok(s->release, sizeof s->release) &&
+                       wire_text_ok(s->config, sizeof s->config)
                    ? h->type
                    : 0;
     }
@@ -256,11 +266,13 @@ static inline int wire_check(const void *msg, size_t len) {
                    : 0;
     }
     case WIRE_EVENT:
-        return len == sizeof(struct wire_event) && wire_text_ok(((const struct wire_event *)msg)->text, WIRE_TEXT)
+        return len == sizeof(struct wire_event) &&
+                       wire_text_ok(((const struct wire_event *)msg)->text, WIRE_TEXT)
                    ? h->type
                    : 0;
     case WIRE_DONE:
-        return len == sizeof(struct wire_done) && wire_text_ok(((const struct wire_done *)msg)->text, WIRE_TEXT)
+        return len == sizeof(struct wire_done) &&
+                       wire_text_ok(((const struct wire_done *)msg)->text, WIRE_TEXT)
                    ? h->type
                    : 0;
     default:

@@ -1,0 +1,72 @@
+/* lift - descriptors of our own.
+ * One bit a number. A number is marked before anybody can know of it and unmarked before it is closed, so a
+ * sweeping close of the program's in another thread never hits one. Called with and without the lock. */
+#include "lift.h"
+#include "real.h"
+
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/resource.h>
+
+enum { MARGIN = 64, BITS = 64 };
+
+static _Atomic unsigned long marks[LIFT_END / BITS];
+
+static void mark(int fd, bool on) {
+    const unsigned long bit = 1UL << (fd % BITS);
+    if (fd < 0 || fd >= LIFT_END)
+        return;
+    if (on)
+        atomic_fetch_or(&marks[fd / BITS], bit);
+    else
+        atomic_fetch_and(&marks[fd / BITS], ~bit);
+}
+
+static long high_from(void) {
+    struct rlimit limit = {0};
+    long end = LIFT_END;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < LIFT_END)
+        end = (long)limit.rlim_cur;
+    return end > 2 * MARGIN ? end - MARGIN : end / 2;
+}
+
+int lift(int fd) {
+    if (fd < 0)
+        return fd;
+    const long from = high_from();
+    int high = fd < from ? real.fcntl(fd, F_DUPFD_CLOEXEC, (void *)from) : -1;
+    if (high < 0)
+        real.fcntl(fd, F_SETFD, (void *)(long)FD_CLOEXEC);
+    else
+        real.close(fd);
+    high = high < 0 ? fd : high;
+    mark(high, true);
+    return high;
+}
+
+void lift_close(int fd) {
+    mark(fd, false);
+    real.close(fd);
+}
+
+int lift_away(int fd) {
+    int other = real.fcntl(fd, F_DUPFD_CLOEXEC, (void *)high_from());
+    if (other < 0)
+        return -1;
+    mark(other, true);
+    mark(fd, false);
+    return other;
+}
+
+bool lift_owns(int fd) {
+    return fd >= 0 && fd < LIFT_END && atomic_load(&marks[fd / BITS]) & 1UL << (fd % BITS);
+}
+
+unsigned lift_next(unsigned from) {
+    for (; from < LIFT_END; from++)
+        if (!(from % BITS) && !atomic_load(&marks[from / BITS]))
+            from += BITS - 1;
+        else if (lift_owns((int)from))
+            return from;
+    return ~0U;
+}

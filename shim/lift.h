@@ -1,0 +1,25 @@
+/* lift - descriptors of our own: at high numbers, out of the program's way, close-on-exec, and known, so that
+ * the program's sweeping closes pass them by. No lock. */
+#ifndef CMM_LIFT_H
+#define CMM_LIFT_H
+
+#include <stdbool.h>
+
+enum { LIFT_END = 4096 }; /* no higher: the kernel's table grows with the highest number */
+
+/* fd's duplicate at a high number, ours from now on; fd is closed. Where there is no room, fd itself.
+ * Negative: given back. */
+int lift(int fd);
+
+/* Closes one of ours. */
+void lift_close(int fd);
+
+/* The program takes the number for itself: our descriptor moves to another, which is returned, or -1. */
+int lift_away(int fd);
+
+bool lift_owns(int fd);
+
+/* The first of ours at or above from; ~0U: none. */
+unsigned lift_next(unsigned from);
+
+#endif
