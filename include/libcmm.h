@@ -149,7 +149,7 @@ unsigned long cmm_get_default_labels(void);
 
 struct cmm_network {
     char name[32];        /* of the scout's configuration, or the interface's */
-    unsigned ifindex;     /* 0: a host address only */
+    unsigned ifindex;     /* of the interface that has it; 0: unknown */
     unsigned long labels; /* what it offers */
     unsigned long id;     /* its identity: a network that was lost and returns has another */
 };

@@ -13,6 +13,7 @@
 #include "socket_calls.h"
 #include "swap.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -252,6 +253,49 @@ int capture_connect(int fd, const struct sockaddr *to, socklen_t len) {
     sock_get(s);
     int r = sock_stream(s) ? connect_stream(s, fd, to, len, &v) : connect_datagram(s, to, len, &v);
     sock_put(s);
+    lock_drop();
+    return r;
+}
+
+/* ---- names ---- */
+
+static bool looked_up_at_home(const char *name) {
+    unsigned char address[16];
+    const size_t len = strlen(name);
+    const char *const local = "localhost";
+    const size_t tail = strlen(local);
+    if (!len || inet_pton(AF_INET, name, address) == 1 || strchr(name, ':'))
+        return true;
+    return len >= tail && strcmp(name + len - tail, local) == 0 &&
+           (len == tail || name[len - tail - 1] == '.');
+}
+
+static void lookup_abandoned(void *unused) {
+    (void)unused;
+}
+
+int capture_lookup(const char *name) {
+    const uint64_t labels = atomic_load(&shim.default_labels);
+    uint64_t deadline = shim.patient ? 0 : wait_now_ms() + (uint64_t)shim.patience.tv_sec * 1000;
+    int r = 0;
+    if (!shim.preloaded || !labels || !name || self.holding || looked_up_at_home(name))
+        return 0;
+    link_need();
+    say_no_scout();
+    lock_take();
+    while (r == 0 && !net_pick(&shim.nets, labels, AF_UNSPEC)) {
+        struct waiter w = {.deadline_ms = deadline,
+                           .labels = labels,
+                           .since_ms = wait_wall_ms(),
+                           .network = true,
+                           .abandon = lookup_abandoned};
+        link_seek_scout();
+        link_report();
+        if (deadline)
+            link_kick();
+        r = wait_on(&shim.lookups, &w);
+        r = r == -EINTR ? 0 : r;
+    }
     lock_drop();
     return r;
 }

@@ -21,4 +21,8 @@ int capture_datagram(int fd, const struct sockaddr *to, int flags);
 void capture_bound(int fd, const struct sockaddr *to, socklen_t len);
 void capture_release(int fd);
 
+/* Before a name is looked up: waits for a network that matches the default labels (numeric and local names do
+ * not). 0, or -errno. */
+int capture_lookup(const char *name);
+
 #endif

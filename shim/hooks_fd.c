@@ -14,6 +14,8 @@
 
 HOOK(int, socket, (int family, int type, int protocol)) {
     int fd = real.socket(family, type, protocol);
+    if (fd >= 0 && hook_find(fd))
+        socket_gone(fd); /* closed unseen before */
     if (fd >= 0 && shim.preloaded && (family == AF_INET || family == AF_INET6) && !self.holding)
         capture_socket(fd, family, type, protocol);
     return fd;

@@ -90,6 +90,7 @@ static void apply(const struct wire_snapshot *s) {
             at->due = 0; /* every change is worth an attempt */
         reconnect_consider(at);
     }
+    wait_wake(&shim.lookups);
 }
 
 /* Private signals come before shared ones: with one of our own pending, the program's cannot be taken by
@@ -130,7 +131,7 @@ static bool anything_waits(void) {
     for (struct sock *s = sock_first(); s; s = s->next)
         if (s->state == LIFE_WAITING || s->waiters.first || s->thunks.count)
             return true;
-    return false;
+    return shim.lookups.first != NULL;
 }
 
 static void listen_for_bell(void) {
@@ -209,6 +210,8 @@ static void send_report(uint64_t now) {
         return;
     for (const struct sock *s = sock_first(); s; s = s->next)
         describe(&r, s);
+    for (const struct waiter *w = shim.lookups.first; w; w = w->next)
+        want(&r, w->labels, w->since_ms, 1);
     if (!r.sockets && !reported_something)
         return;
     reported_something = r.sockets != 0;

@@ -8,6 +8,7 @@
 
 #include <netdb.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -73,6 +74,9 @@
     X(int, epoll_pwait2,                                                                                     \
       (int epfd, struct epoll_event *events, int max, const struct timespec *timeout, const sigset_t *mask), \
       (epfd, events, max, timeout, mask))                                                                    \
+    X(int, fclose, (FILE * file), (file))                                                                    \
+    X(struct hostent *, gethostbyname, (const char *name), (name))                                           \
+    X(struct hostent *, gethostbyname2, (const char *name, int family), (name, family))                      \
     X(int, getaddrinfo,                                                                                      \
       (const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret_list),     \
       (node, service, hints, ret_list))

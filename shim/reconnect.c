@@ -39,6 +39,7 @@ static const struct wire_network *pick_but(uint64_t labels, int family, uint64_t
 }
 
 int reconnect_pick(const struct sock *s, uint64_t labels, const struct wire_network **ret) {
+    uint32_t settling;
     const bool avoiding = s->backoff_ms && s->due > wait_now_ms();
     *ret = NULL;
     if (!labels)
@@ -46,7 +47,12 @@ int reconnect_pick(const struct sock *s, uint64_t labels, const struct wire_netw
     *ret = avoiding ? pick_but(labels, net_family(s), s->avoid) : net_pick(&shim.nets, labels, net_family(s));
     if (*ret)
         return 1;
-    return net_never(&shim.nets, net_family(s)) ? -ENETUNREACH : 0;
+    if (net_never(&shim.nets, net_family(s)))
+        return -ENETUNREACH;
+    return s->kind == SOCK_CAPTURED &&
+                   net_unreachable(&shim.nets, labels, net_family(s), (uint32_t)wait_now_ms(), &settling)
+               ? -ENETUNREACH
+               : 0;
 }
 
 bool reconnect_here(const struct sock *s, uint64_t labels) {
@@ -367,11 +373,38 @@ static void review_live(struct sock *s) {
         announce(s);
 }
 
+/* What polls must see an end: a socket that was never connected polls as one that failed. */
+void reconnect_give_up(struct sock *s, int error) {
+    if (s->state != LIFE_WAITING && !life_attempting(s->state))
+        return;
+    if (s->hidden < 0)
+        s->hidden = lift(real.socket(s->family, s->type | SOCK_NONBLOCK | SOCK_CLOEXEC, s->protocol));
+    failed(s, error);
+}
+
+/* A program that knows nothing of labels is told what can never be, so that it tries the other family; what
+ * may be settling yet is looked at again. */
+static void keep_waiting(struct sock *s) {
+    const uint64_t labels = atomic_load(&s->labels);
+    const struct wire_network *n;
+    uint32_t settling = 0;
+    if (s->kind == SOCK_CAPTURED && reconnect_pick(s, labels, &n) == -ENETUNREACH) {
+        reconnect_give_up(s, ENETUNREACH);
+        return;
+    }
+    net_unreachable(&shim.nets, labels, net_family(s), (uint32_t)wait_now_ms(), &settling);
+    if (settling && !s->due) {
+        s->due = wait_now_ms() + settling;
+        link_kick();
+    }
+    announce(s);
+}
+
 void reconnect_consider(struct sock *s) {
     switch (s->state) {
     case LIFE_WAITING:
         if (!seek(s))
-            announce(s);
+            keep_waiting(s);
         break;
     case LIFE_PREPARING:
     case LIFE_CONNECTING:
@@ -435,15 +468,6 @@ void reconnect_event(struct sock *s) {
         attempt_error(s, error);
     else
         connected(s);
-}
-
-/* What polls must see an end: a socket that was never connected polls as one that failed. */
-void reconnect_give_up(struct sock *s, int error) {
-    if (s->state != LIFE_WAITING && !life_attempting(s->state))
-        return;
-    if (s->hidden < 0)
-        s->hidden = lift(real.socket(s->family, s->type | SOCK_NONBLOCK | SOCK_CLOEXEC, s->protocol));
-    failed(s, error);
 }
 
 static void forget_attempt(struct sock *s) {

@@ -141,6 +141,8 @@ bool sock_turn(struct sock *s, enum life_event event) {
     int next = life_next(s->state, event);
     if (next < 0)
         return false;
+    if (next == LIFE_WAITING && !life_attempting(s->state))
+        s->waiting_since = wait_wall_ms();
     s->state = (enum life)next;
     return true;
 }

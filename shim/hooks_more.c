@@ -1,0 +1,152 @@
+/* hooks_more - the doors beside the main ones: syscall, accept, files sent and closed, names looked up.
+ * syscall() is called by allocators before any constructor: whatever is not a socket's number goes to the
+ * kernel without libc, a lock or an allocation. A FILE closes its descriptor inside libc, where no door is:
+ * its record ends here. */
+#include "capture.h"
+#include "hook.h"
+#include "socket_calls.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* ---- what becomes of a number that libc gives out or takes back unseen ---- */
+
+static int fresh(int fd) {
+    if (fd >= 0 && hook_find(fd))
+        socket_gone(fd);
+    return fd;
+}
+
+HOOK(int, accept, (int fd, struct sockaddr *from, socklen_t *len)) {
+    return fresh(real.accept(fd, from, len));
+}
+
+HOOK(int, accept4, (int fd, struct sockaddr *from, socklen_t *len, int flags)) {
+    return fresh(real.accept4(fd, from, len, flags));
+}
+
+HOOK(int, fclose, (FILE * file)) {
+    const int fd = file ? fileno(file) : -1;
+    if (fd >= 0 && hook_find(fd)) {
+        fflush(file);
+        socket_gone(fd);
+    }
+    return real.fclose(file);
+}
+
+/* ---- files sent ---- */
+
+ssize_t hook_send(int fd, const void *buf, size_t len, int flags) __asm__("send");
+
+/* Through the ordinary send: sendfile itself could be told neither to keep SIGPIPE to itself nor where it was
+ * overtaken. */
+static ssize_t send_file(int out, int in, off64_t *offset, size_t len) {
+    char buf[65536];
+    size_t sent = 0;
+    while (sent < len) {
+        const size_t part = len - sent < sizeof buf ? len - sent : sizeof buf;
+        ssize_t n =
+            offset ? pread64(in, buf, part, *offset) : pread64(in, buf, part, lseek64(in, 0, SEEK_CUR));
+        if (n <= 0)
+            return sent ? (ssize_t)sent : n;
+        n = hook_send(out, buf, (size_t)n, 0);
+        if (n <= 0)
+            return sent ? (ssize_t)sent : n;
+        sent += (size_t)n;
+        if (offset)
+            *offset += n;
+        else
+            lseek64(in, n, SEEK_CUR);
+        if ((size_t)n < part)
+            break;
+    }
+    return (ssize_t)sent;
+}
+
+HOOK(ssize_t, sendfile64, (int out, int in, off64_t *offset, size_t len)) {
+    return hook_find(out) ? send_file(out, in, offset, len) : real.sendfile64(out, in, offset, len);
+}
+
+HOOK(ssize_t, sendfile, (int out, int in, off_t *offset, size_t len)) {
+    off64_t at = offset ? *offset : 0;
+    if (!hook_find(out))
+        return real.sendfile(out, in, offset, len);
+    ssize_t n = send_file(out, in, offset ? &at : NULL, len);
+    if (offset)
+        *offset = (off_t)at;
+    return n;
+}
+
+/* ---- names ---- */
+
+HOOK(int, getaddrinfo,
+     (const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret_list)) {
+    if (!(hints && hints->ai_flags & AI_NUMERICHOST) && capture_lookup(node) < 0)
+        return EAI_AGAIN;
+    return real.getaddrinfo(node, service, hints, ret_list);
+}
+
+HOOK(struct hostent *, gethostbyname, (const char *name)) {
+    if (capture_lookup(name) < 0) {
+        h_errno = TRY_AGAIN;
+        return NULL;
+    }
+    return real.gethostbyname(name);
+}
+
+HOOK(struct hostent *, gethostbyname2, (const char *name, int family)) {
+    if (capture_lookup(name) < 0) {
+        h_errno = TRY_AGAIN;
+        return NULL;
+    }
+    return real.gethostbyname2(name, family);
+}
+
+/* ---- syscall ---- */
+
+int hook_socket(int family, int type, int protocol) __asm__("socket");
+int hook_connect(int fd, const struct sockaddr *to, socklen_t len) __asm__("connect");
+int hook_close(int fd) __asm__("close");
+ssize_t hook_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to,
+                    socklen_t tolen) __asm__("sendto");
+ssize_t hook_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from,
+                      socklen_t *fromlen) __asm__("recvfrom");
+ssize_t hook_sendmsg(int fd, const struct msghdr *msg, int flags) __asm__("sendmsg");
+ssize_t hook_recvmsg(int fd, struct msghdr *msg, int flags) __asm__("recvmsg");
+int hook_sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags) __asm__("sendmmsg");
+int hook_shutdown(int fd, int how) __asm__("shutdown");
+
+HOOK(long, syscall, (long number, ...)) {
+    long a[6];
+    va_list args;
+    va_start(args, number);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(args, long);
+    va_end(args);
+    switch (number) {
+    case SYS_socket:
+        return hook_socket((int)a[0], (int)a[1], (int)a[2]);
+    case SYS_connect:
+        return hook_connect((int)a[0], (const struct sockaddr *)a[1], (socklen_t)a[2]);
+    case SYS_close:
+        return hook_close((int)a[0]);
+    case SYS_sendto:
+        return hook_sendto((int)a[0], (const void *)a[1], (size_t)a[2], (int)a[3],
+                           (const struct sockaddr *)a[4], (socklen_t)a[5]);
+    case SYS_recvfrom:
+        return hook_recvfrom((int)a[0], (void *)a[1], (size_t)a[2], (int)a[3], (struct sockaddr *)a[4],
+                             (socklen_t *)a[5]);
+    case SYS_sendmsg:
+        return hook_sendmsg((int)a[0], (const struct msghdr *)a[1], (int)a[2]);
+    case SYS_recvmsg:
+        return hook_recvmsg((int)a[0], (struct msghdr *)a[1], (int)a[2]);
+    case SYS_sendmmsg:
+        return hook_sendmmsg((int)a[0], (struct mmsghdr *)a[1], (unsigned)a[2], (int)a[3]);
+    case SYS_shutdown:
+        return hook_shutdown((int)a[0], (int)a[1]);
+    default:
+        return real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    }
+}
