@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -223,16 +224,24 @@ void stage_receive_buffer(int bytes) {
 
 /* ---- the world ---- */
 
+/* Not system(): it blocks SIGCHLD meanwhile, which then interrupts another thread's call; nor fork: the
+ * library would hear of it. */
 void stage_shell(const char *format, ...) {
     char line[1024];
+    int status = -1;
     va_list list;
     va_start(list, format);
     vsnprintf(line, sizeof line, format, list);
     va_end(list);
-    /* system() ignores signals meanwhile; it makes no fork that the library would hear of. */
-    int r = system(line);
-    if (r != 0)
-        stage_fail(__FILE__, __LINE__, "'%s' ended with %d", line, r);
+    const pid_t pid = vfork();
+    if (pid == 0) {
+        execl("/bin/sh", "sh", "-c", line, NULL);
+        _exit(127);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (status != 0)
+        stage_fail(__FILE__, __LINE__, "'%s' ended with %d", line, status);
 }
 
 void stage_link(const char *interface, bool up) {

@@ -124,7 +124,7 @@ enum { STAGE_KEPT = 4 << 20, STAGE_CONNECTIONS = 64, STAGE_DATAGRAMS = 256, STAG
     } while (0)
 #define stage_expect_text(i, text)                                                                           \
     do {                                                                                                     \
-        stage_wait(stage_received(i) >= sizeof(text) - 1);                                                   \
+        stage_wait(stage_connections() > (i) && stage_received(i) >= sizeof(text) - 1);                      \
         if (!stage_is_text(i, text))                                                                         \
             stage_fail(__FILE__, __LINE__, "connection %d carried '%.*s', not '%s'", (int)(i),               \
                        (int)(stage_received(i) < 200 ? stage_received(i) : 200),                             \

@@ -79,7 +79,7 @@ static int spawn_scout(struct far_record *r, const char *exe) {
     snprintf(config, sizeof config, "%.60s/scout.conf", r->directory);
     snprintf(name, sizeof name, "%.60s/scout.sock", r->directory);
     snprintf(log, sizeof log, "%.60s/scout.log", r->directory);
-    char *argv[] = {"cmm-scout", "-c", config, "--name", name, NULL};
+    const char *const argv[] = {"cmm-scout", "-c", config, "--name", name, NULL};
     const bool loud = getenv("CMM_STAGE_VERBOSE") != NULL;
     /* No fork: the library would hear of that. It ends with the thread that started it. */
     const pid_t pid = vfork();
@@ -88,7 +88,7 @@ static int spawn_scout(struct far_record *r, const char *exe) {
         int fd = loud ? -1 : open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         if (fd >= 0)
             dup2(fd, 2);
-        execv(exe, argv);
+        execv(exe, (char *const *)argv);
         _exit(127);
     }
     r->scout = pid;
