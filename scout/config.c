@@ -336,7 +336,7 @@ void config_read(struct config *c, FILE *f, const char *file) {
     int r;
     c->file = file;
     c->section = SECTION_NONE;
-    for (c->line = 1; (r = words_line(f, line)) != 0; c->line++) {
+    for (c->line = 1; c->mistakes < WORDS_MISTAKES && (r = words_line(f, line)) != 0; c->line++) {
         if (r == -EMSGSIZE)
             mistake(c, "the line is longer than %d bytes", WORDS_LINE - 1);
         else if (r < 0)

@@ -147,7 +147,9 @@ static int take(struct monitor *m, const struct nlmsghdr *msg, int64_t now, bool
 static int take_all(struct monitor *m, const void *buffer, size_t len, int64_t now, bool *ret_changed) {
     const struct nlmsghdr *msg = buffer;
     int left = (int)len, r = 0;
-    for (; r == 0 && mnl_nlmsg_ok(msg, left); msg = mnl_nlmsg_next(msg, &left))
+    /* mnl_nlmsg_ok() takes a length above 2^31 for a negative one. */
+    for (; r == 0 && mnl_nlmsg_ok(msg, left) && msg->nlmsg_len <= (uint32_t)left;
+         msg = mnl_nlmsg_next(msg, &left))
         r = take(m, msg, now, ret_changed);
     return r;
 }

@@ -200,7 +200,7 @@ int script_read(FILE *f, const char *file, const struct script_reader *reader, s
     struct reading r = {.s = calloc(1, sizeof *r.s), .reader = reader, .file = file};
     if (!r.s)
         return -ENOMEM;
-    for (r.line = 1; (got = words_line(f, line)) != 0; r.line++) {
+    for (r.line = 1; r.mistakes < WORDS_MISTAKES && (got = words_line(f, line)) != 0; r.line++) {
         if (got == -EMSGSIZE)
             mistake(&r, "the line is longer than %d bytes", WORDS_LINE - 1);
         else if (got < 0)

@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+enum { ENDLESS = 65536 };
+
 static bool is_blank(char c) {
     return c == ' ' || c == '\t' || c == '\r' || c == '\v' || c == '\f';
 }
@@ -19,8 +21,9 @@ static bool is_digit(char c) {
 
 int words_line(FILE *f, char ret_line[WORDS_LINE]) {
     size_t len = 0;
-    int c, bad = 0;
-    while ((c = getc(f)) != EOF && c != '\n') {
+    int c = EOF, bad = 0;
+    size_t left = ENDLESS; /* somebody may have named /dev/zero */
+    while (left-- && (c = getc(f)) != EOF && c != '\n') {
         if (c == 0)
             bad = -EILSEQ;
         else if (len == WORDS_LINE - 1)

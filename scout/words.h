@@ -6,7 +6,8 @@
 #include "label.h"
 #include <stdio.h>
 
-enum { WORDS_LINE = 1024 };
+/* A file with that many mistakes is not read on. */
+enum { WORDS_LINE = 1024, WORDS_MISTAKES = 100 };
 
 /* The next line without its end. 1, 0: no more, -EMSGSIZE: longer than WORDS_LINE - 1 (skipped), -EILSEQ:
  * holds a NUL. */
