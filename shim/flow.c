@@ -56,8 +56,7 @@ int flow_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline)
     return r;
 }
 
-static bool nonblocking(const struct sock *s, int fd, int flags) {
-    (void)s;
+static bool nonblocking(int fd, int flags) {
     return (flags & MSG_DONTWAIT) || (real.fcntl(fd, F_GETFL, NULL) & O_NONBLOCK);
 }
 
@@ -200,7 +199,8 @@ static ssize_t send_kept(struct sock *s, int fd, const struct flow_send *c, bool
     return total;
 }
 
-static ssize_t send_now(struct sock *s, int fd, const struct flow_send *c, uint64_t labels, bool blocking) {
+static ssize_t send_now(struct sock *s, int fd, const struct flow_send *c, uint64_t labels) {
+    const bool blocking = (s->replay || s->shared) && !nonblocking(fd, c->flags);
     ssize_t r;
     if (s->replay && sock_stream(s))
         r = send_kept(s, fd, c, blocking);
@@ -242,10 +242,16 @@ static bool under_way(const struct sock *s, uint64_t labels) {
     return !labels || s->on_labels == labels || (n && net_matches(n, labels));
 }
 
+/* Thunks of another label set can run where the socket is: they come before it moves. */
+static bool busy_here(struct sock *s) {
+    const struct thunk_set *set = s->state == LIFE_LIVE ? reconnect_next_set(s) : NULL;
+    return set && reconnect_here(s, set->labels);
+}
+
 /* Not connected on a matching network. A count or outcome, -errno, or AGAIN; *moved: this call began the
  * reconnect. */
-static ssize_t elsewhere(struct sock *s, const struct flow_send *c, uint64_t labels, bool blocking,
-                         bool *moved, uint64_t *deadline) {
+static ssize_t elsewhere(struct sock *s, int fd, const struct flow_send *c, uint64_t labels, bool *moved,
+                         uint64_t *deadline) {
     const struct wire_network *n;
     const bool coming = under_way(s, labels);
     const bool inside = run_inside(s);
@@ -255,6 +261,7 @@ static ssize_t elsewhere(struct sock *s, const struct flow_send *c, uint64_t lab
         return pick;
     if (c->handler && ((!pick && !coming) || inside || others))
         return defer(s, c, labels);
+    const bool blocking = !nonblocking(fd, c->flags);
     if (!blocking && c->handler) {
         ssize_t r = defer(s, c, labels);
         reconnect_consider(s);
@@ -265,7 +272,10 @@ static ssize_t elsewhere(struct sock *s, const struct flow_send *c, uint64_t lab
             reconnect_for(s, labels);
         return reconnect_here(s, labels) ? AGAIN : -EAGAIN;
     }
-    if (pick && !coming && !others && (s->state == LIFE_LIVE || s->state == LIFE_WAITING)) {
+    const bool busy = !inside && busy_here(s);
+    if (busy && shim.manual && run_thunk(s))
+        return AGAIN;
+    if (pick && !coming && !others && !busy && (s->state == LIFE_LIVE || s->state == LIFE_WAITING)) {
         *moved = true;
         self.helping = s;
         reconnect_for(s, labels);
@@ -276,12 +286,12 @@ static ssize_t elsewhere(struct sock *s, const struct flow_send *c, uint64_t lab
     return r < 0 ? r : AGAIN;
 }
 
-static ssize_t wait_turn(struct sock *s, const struct flow_send *c, uint64_t labels, bool blocking,
+static ssize_t wait_turn(struct sock *s, int fd, const struct flow_send *c, uint64_t labels,
                          uint64_t *deadline) {
     const struct wire_network *n;
     if (c->handler)
         return defer(s, c, labels);
-    if (!blocking)
+    if (nonblocking(fd, c->flags))
         return -EAGAIN;
     if (shim.manual && run_thunk(s))
         return AGAIN;
@@ -301,7 +311,7 @@ static size_t length(const struct msghdr *msg) {
 static bool cut_by_loss(const struct sock *s, int fd, const struct flow_send *c, size_t taken,
                         uint32_t swaps) {
     return s->kind == SOCK_LABELED && (int32_t)(s->lost_at - swaps) > 0 && taken < length(c->msg) &&
-           !nonblocking(s, fd, c->flags);
+           !nonblocking(fd, c->flags);
 }
 
 static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c, bool moved) {
@@ -312,20 +322,19 @@ static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c, bool
         const int number = flow_number(s, fd);
         if (number != fd)
             return issue(s, number, real_send, (void *)c->msg, c->flags, false);
-        const bool blocking = !nonblocking(s, fd, c->flags);
         if (s->state == LIFE_FRESH)
             return -ENOTCONN;
         if (run_must_queue(s, labels))
-            r = wait_turn(s, c, labels, blocking, &deadline);
+            r = wait_turn(s, fd, c, labels, &deadline);
         else if (s->state == LIFE_DEAD)
             return -s->error;
         else if (!reconnect_here(s, labels))
-            r = elsewhere(s, c, labels, blocking, &moved, &deadline);
+            r = elsewhere(s, fd, c, labels, &moved, &deadline);
         else if (moved && c->handler) {
             run_now(s, labels, c->handler, c->arg);
             return FLOW_EXECUTED;
         } else
-            r = send_now(s, fd, c, labels, blocking);
+            r = send_now(s, fd, c, labels);
         if ((r == AGAIN || r > 0) && cut_by_loss(s, fd, c, r > 0 ? (size_t)r : 0, swaps)) {
             moved = true;
             r = AGAIN;
@@ -394,7 +403,7 @@ static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags) 
         *msg = asked;
         if (number != fd)
             return issue(s, number, real_recv, msg, flags, false);
-        const bool blocking = !nonblocking(s, fd, flags), waited = s->state != LIFE_LIVE;
+        const bool blocking = !nonblocking(fd, flags), waited = s->state != LIFE_LIVE;
         if (s->state == LIFE_FRESH)
             return -ENOTCONN;
         if (s->unread.first && !(flags & (MSG_OOB | MSG_ERRQUEUE)))
@@ -458,7 +467,7 @@ static int connect_locked(struct sock *s, int fd, const struct sockaddr *to, soc
         s->tolen = 0;
         return r;
     }
-    const bool blocking = !nonblocking(s, fd, 0);
+    const bool blocking = !nonblocking(fd, 0);
     self.helping = blocking ? s : NULL;
     reconnect_consider(s);
     self.helping = NULL;
