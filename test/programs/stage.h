@@ -27,7 +27,8 @@ struct stage_test {
     const char *name; /* the sentence, with underscores */
     void (*run)(void);
     int flags;
-    const char *config; /* else the program's */
+    const char *config;      /* else the program's */
+    const char *environment; /* "NAME=VALUE NAME=VALUE": the test's alone */
 };
 
 /* config: the scout's file; a [scout] section with short times is added if it has none. With arguments only
@@ -35,9 +36,11 @@ struct stage_test {
 int stage_main(int argc, char **argv, const char *config, const struct stage_test *tests, size_t count);
 
 #define STAGE_TEST(function)                                                                                 \
-    { #function, function, 0, NULL }
+    { #function, function, 0, NULL, NULL }
 #define STAGE_TEST_IN(function, how, config)                                                                 \
-    { #function, function, how, config }
+    { #function, function, how, config, NULL }
+#define STAGE_TEST_WITH(function, how, config, environment)                                                  \
+    { #function, function, how, config, environment }
 #define STAGE_MAIN(config, tests)                                                                            \
     int main(int argc, char **argv) {                                                                        \
         return stage_main(argc, argv, config, tests, sizeof(tests) / sizeof *(tests));                       \

@@ -219,6 +219,13 @@ static bool start_far(struct far_record *r, bool world, int *ret_commands) {
     return recv(pair[0], &ready, sizeof ready, 0) == sizeof ready && ready == 0;
 }
 
+static void set_environment(const char *words) {
+    static char copy[512];
+    snprintf(copy, sizeof copy, "%s", words ? words : "");
+    for (char *at = strtok(copy, " "); at; at = strtok(NULL, " "))
+        putenv(at);
+}
+
 static pid_t start_test(const struct far_record *r, const struct stage_test *t, int shared, int commands) {
     char fds[32], scout[96];
     snprintf(fds, sizeof fds, "%d,%d", shared, commands);
@@ -230,6 +237,7 @@ static pid_t start_test(const struct far_record *r, const struct stage_test *t, 
     fcntl(shared, F_SETFD, 0);
     setenv("CMM_STAGE", fds, 1);
     setenv("CMM_SCOUT", scout, 1);
+    set_environment(t->environment);
     if (t->flags & STAGE_PRELOAD)
         setenv("LD_PRELOAD", getenv("CMM_PRELOAD_LIB") ? getenv("CMM_PRELOAD_LIB") : "", 1);
     execl("/proc/self/exe", "test", t->name, NULL);
