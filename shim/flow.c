@@ -388,10 +388,14 @@ static ssize_t take_kept(struct sock *s, struct msghdr *msg, int flags) {
     return (ssize_t)(flags & MSG_TRUNC ? full : n);
 }
 
-/* What is left of a connection that failed is still read; then its error stands. */
+/* What is left of a connection that failed is still read; then its error stands, but for an end of file that
+ * is the peer's. The kernel tells a captured socket's own failures once, then an end of file. */
 static ssize_t recv_dead(struct sock *s, int fd, struct msghdr *msg, int flags) {
+    const bool stands = s->kind == SOCK_LABELED || s->error == ECONNRESET;
     ssize_t r = real.recvmsg(fd, msg, flags | MSG_DONTWAIT);
-    return r >= 0 && s->error != ECONNRESET ? r : r > 0 ? r : -s->error;
+    if (r > 0 || (r == 0 && (!stands || !sock_stream(s) || stream_finished(fd))))
+        return r;
+    return s->error == EPIPE ? -ECONNRESET : -s->error;
 }
 
 static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags) {
@@ -455,6 +459,15 @@ static int await_connection(struct sock *s, uint64_t labels) {
     return 0;
 }
 
+static int check_address(const struct sock *s, const struct sockaddr *to, socklen_t len) {
+    const size_t whole = s->family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+    if (len < sizeof to->sa_family || len > sizeof s->to)
+        return -EINVAL;
+    if (to->sa_family != s->family)
+        return -EAFNOSUPPORT;
+    return len < whole ? -EINVAL : 0;
+}
+
 static int connect_locked(struct sock *s, int fd, const struct sockaddr *to, socklen_t tolen) {
     const struct wire_network *n;
     const uint64_t labels = atomic_load(&s->labels);
@@ -490,9 +503,10 @@ int flow_connect(int fd, const struct sockaddr *to, socklen_t tolen, uint64_t la
         return -EBADF;
     }
     sock_get(s);
+    r = check_address(s, to, tolen);
     if (s->state != LIFE_FRESH) {
         r = -EISCONN;
-    } else {
+    } else if (r == 0) {
         s->pre = pre;
         s->post = post;
         s->arg = arg;

@@ -21,14 +21,17 @@ static struct tcp_info info_of(int fd) {
     return info;
 }
 
-bool stream_ended(int fd) {
+bool stream_finished(int fd) {
     const int state = info_of(fd).tcpi_state;
-    return state == CLOSE_WAIT || state == CLOSE || state == LAST_ACK || state == CLOSING ||
-           state == TIME_WAIT;
+    return state == CLOSE_WAIT || state == LAST_ACK || state == CLOSING || state == TIME_WAIT;
 }
 
 bool stream_closed(int fd) {
     return info_of(fd).tcpi_state == CLOSE;
+}
+
+bool stream_ended(int fd) {
+    return stream_finished(fd) || stream_closed(fd);
 }
 
 bool stream_untouched(int fd) {

@@ -8,6 +8,9 @@
 /* The peer has sent its end or a reset: it is over by the peer's word. */
 bool stream_ended(int fd);
 
+/* The peer's end has come, and everything before it. */
+bool stream_finished(int fd);
+
 /* Reset, or closed both ways and acknowledged. */
 bool stream_closed(int fd);
 
