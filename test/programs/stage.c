@@ -226,13 +226,8 @@ void stage_receive_buffer(int bytes) {
 
 /* Not system(): it blocks SIGCHLD meanwhile, which then interrupts another thread's call; nor fork: the
  * library would hear of it. */
-void stage_shell(const char *format, ...) {
-    char line[1024];
+static void shell(const char *line) {
     int status = -1;
-    va_list list;
-    va_start(list, format);
-    vsnprintf(line, sizeof line, format, list);
-    va_end(list);
     const pid_t pid = vfork();
     if (pid == 0) {
         execl("/bin/sh", "sh", "-c", line, NULL);
@@ -242,6 +237,25 @@ void stage_shell(const char *format, ...) {
         ;
     if (status != 0)
         stage_fail(__FILE__, __LINE__, "'%s' ended with %d", line, status);
+}
+
+void stage_shell(const char *format, ...) {
+    char line[1024];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(line, sizeof line, format, list);
+    va_end(list);
+    shell(line);
+}
+
+void stage_far_shell(const char *format, ...) {
+    char line[1024], there[1100];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(line, sizeof line, format, list);
+    va_end(list);
+    snprintf(there, sizeof there, "nsenter -t %d -n sh -c '%s'", (int)record->far, line);
+    shell(there);
 }
 
 void stage_link(const char *interface, bool up) {
@@ -260,11 +274,10 @@ void stage_swallow(const char *interface, bool outgoing, bool incoming) {
     else
         stage_shell("ip neigh flush dev %s nud permanent", interface);
     if (incoming)
-        stage_shell(
-            "nsenter -t %d -n ip neigh replace 10.%d.0.2 lladdr 02:00:00:00:00:99 dev far-%s nud permanent",
-            (int)record->far, lane, interface);
+        stage_far_shell("ip neigh replace 10.%d.0.2 lladdr 02:00:00:00:00:99 dev far-%s nud permanent", lane,
+                        interface);
     else
-        stage_shell("nsenter -t %d -n ip neigh flush dev far-%s nud permanent", (int)record->far, interface);
+        stage_far_shell("ip neigh flush dev far-%s nud permanent", interface);
 }
 
 /* ---- the test's process ---- */

@@ -157,5 +157,6 @@ void stage_link(const char *interface, bool up); /* up: with its routes again */
 /* What leaves by it arrives nowhere; what comes back is lost; the interface looks well all the time. */
 void stage_swallow(const char *interface, bool outgoing, bool incoming);
 __attribute__((format(printf, 1, 2))) void stage_shell(const char *format, ...); /* in the test's namespace */
+__attribute__((format(printf, 1, 2))) void stage_far_shell(const char *format, ...); /* in the far end's */
 
 #endif
