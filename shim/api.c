@@ -78,8 +78,8 @@ PUBLIC ssize_t cmm_send(mc_socket_t sock, const void *buf, size_t len, int flags
     uint32_t swaps = 0;
     if (s && s->kind == SOCK_LABELED && !(flags & (MSG_OOB | MSG_ZEROCOPY))) {
         const void *before = flow_enter(s);
+        swaps = atomic_load(&s->swaps);
         if (flow_clear(s, labels)) {
-            swaps = atomic_load(&s->swaps);
             ssize_t n = real.send(sock, buf, len, flags | MSG_NOSIGNAL);
             flow_leave(before);
             if (n >= 0 && ((size_t)n == len || atomic_load(&s->swaps) == swaps))
@@ -122,8 +122,8 @@ PUBLIC ssize_t cmm_recv(mc_socket_t sock, void *buf, size_t len, int flags) {
     if (!s || s->kind != SOCK_LABELED)
         return told(-EBADF);
     const void *before = flow_enter(s);
+    swaps = atomic_load(&s->swaps);
     if (flow_direct(s)) {
-        swaps = atomic_load(&s->swaps);
         ssize_t n = real.recv(sock, buf, len, flags);
         failed = n < 0 ? errno : 0;
         flow_leave(before);

@@ -43,7 +43,8 @@ static inline int flow_number(const struct sock *s, int fd) {
     return f && f->hidden >= 0 ? f->hidden : fd;
 }
 
-/* The direct way, for the doors: enter, look, call, leave. No lock, no system call of ours. */
+/* The direct way, for the doors: enter, note s->swaps, look, call, leave. No lock, no system call of ours.
+ * The note comes before the look: a swap between the two must not be taken for the connection's own error. */
 static inline const void *flow_enter(struct sock *s) {
     const void *before = self.in_call;
     self.in_call = s;

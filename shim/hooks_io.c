@@ -128,8 +128,8 @@ static ssize_t recv_bytes(struct sock *s, int fd, void *buf, size_t len, int fla
     uint32_t swaps = 0;
     int failed = 0;
     const void *before = flow_enter(s);
+    swaps = atomic_load(&s->swaps);
     if (flow_direct(s)) {
-        swaps = atomic_load(&s->swaps);
         ssize_t n = real.recvfrom(fd, buf, len, flags, from, fromlen);
         failed = n < 0 ? errno : 0;
         flow_leave(before);

@@ -178,18 +178,23 @@ static void copy_all(struct sock *s, int fd) {
 }
 
 void swap_collect(struct sock *s, int fd) {
+    if (!s->shared)
+        real.shutdown(fd, SHUT_RD);
+    self_quiesce(s, QUIESCE_MS);
     if (s->shared) {
         copy_all(s, fd);
         return;
     }
-    real.shutdown(fd, SHUT_RD);
-    self_quiesce(s, QUIESCE_MS);
     read_all(s, fd);
 }
 
-void swap_abort(int fd) {
+void swap_wake(int fd) {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
     real.connect(fd, &none, sizeof none);
+}
+
+void swap_abort(int fd) {
+    swap_wake(fd);
     lift_close(fd);
 }
 
