@@ -82,7 +82,8 @@ static bool routed_elsewhere(const struct sockaddr *to) {
 }
 
 static struct verdict judge(int protocol, const struct sockaddr *to) {
-    struct verdict v = {.labels = atomic_load(&shim.default_labels), .policy = (int)shim.on_loss};
+    struct verdict v = {.labels = shim.labels_bad ? LABEL_INTENTS : atomic_load(&shim.default_labels),
+                        .policy = (int)shim.on_loss};
     const struct rule *rule = rules_find(&shim.rules, protocol, to);
     if (rule) {
         v.labels = rule->labels;
@@ -239,8 +240,6 @@ int capture_connect(int fd, const struct sockaddr *to, socklen_t len) {
         return CAPTURE_PASS;
     if (to->sa_family == AF_UNSPEC && s->state == LIFE_FRESH)
         return CAPTURE_PASS;
-    if (shim.labels_bad)
-        return -EINVAL;
     link_need();
     const struct verdict v = judge(sock_stream(s) ? IPPROTO_TCP : IPPROTO_UDP, to);
     if (!v.ours) {
@@ -248,6 +247,8 @@ int capture_connect(int fd, const struct sockaddr *to, socklen_t len) {
             socket_gone(fd);
         return CAPTURE_PASS;
     }
+    if (shim.labels_bad)
+        return -EINVAL;
     say_no_scout();
     lock_take();
     sock_get(s);
