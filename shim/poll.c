@@ -47,11 +47,17 @@ static int look(struct pollfd *mine, const struct pollfd *fds, nfds_t count) {
     return kept;
 }
 
+/* The kernel tells an error until it is asked for it, and we had to ask. */
+static short error_events(const struct pollfd *p) {
+    const struct sock *s = p->fd >= 0 ? sock_find(p->fd) : NULL;
+    return s && s->state == LIFE_DEAD && s->untold ? POLLERR : 0;
+}
+
 static int result(struct pollfd *fds, const struct pollfd *mine, nfds_t count) {
     int ready = 0;
     lock_take();
     for (nfds_t i = 0; i < count; i++) {
-        fds[i].revents = mine[i].revents | kept_events(&fds[i]);
+        fds[i].revents = mine[i].revents | kept_events(&fds[i]) | error_events(&fds[i]);
         ready += fds[i].revents != 0;
     }
     lock_drop();

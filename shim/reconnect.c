@@ -379,6 +379,8 @@ void reconnect_give_up(struct sock *s, int error) {
         return;
     if (s->hidden < 0)
         s->hidden = lift(real.socket(s->family, s->type | SOCK_NONBLOCK | SOCK_CLOEXEC, s->protocol));
+    if (s->hidden >= 0)
+        real.shutdown(s->hidden, SHUT_RDWR);
     failed(s, error);
 }
 
