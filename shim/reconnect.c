@@ -402,6 +402,13 @@ static void keep_waiting(struct sock *s) {
     announce(s);
 }
 
+/* What the handler waits for on that connection will not come. */
+static void overtake_handler(struct sock *s) {
+    if (!s->broken)
+        swap_wake(s->lent);
+    s->broken = true;
+}
+
 void reconnect_consider(struct sock *s) {
     switch (s->state) {
     case LIFE_WAITING:
@@ -415,7 +422,7 @@ void reconnect_consider(struct sock *s) {
         if (usable_still(s))
             announce(s);
         else if (s->in_handler)
-            s->broken = true;
+            overtake_handler(s);
         else
             absent(s);
         break;
@@ -477,6 +484,8 @@ static void forget_attempt(struct sock *s) {
         lift_close(s->hidden);
     else if (s->hidden >= 0)
         swap_abort(s->hidden);
+    if (s->lent >= 0)
+        swap_wake(s->lent);
     s->hidden = -1;
     s->attempt++;
     s->due = 0;

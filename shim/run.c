@@ -91,6 +91,7 @@ static void handler_left(struct stretch *t) {
     struct sock *s = t->sock;
     leave(t);
     s->in_handler = false;
+    s->lent = -1;
     reconnect_handler_done(s, t->attempt, t->frame.hidden, t->rc);
     wait_wake(&s->waiters);
     sock_put(s);
@@ -113,6 +114,7 @@ bool run_handler(struct sock *s) {
     const int fd = s->fds[0], hidden = s->hidden;
     void *arg = s->arg;
     s->in_handler = true;
+    s->lent = hidden;
     s->hidden = -1;
     pthread_cleanup_push(handler_cut_off, &t);
     enter(&t, s, hidden);

@@ -165,7 +165,7 @@ static void inherit(struct sock *s) {
     atomic_store(&s->direct, false);
     if (s->hidden >= 0)
         lift_close(s->hidden);
-    s->hidden = -1;
+    s->hidden = s->lent = -1;
     if (life_attempting(s->state))
         sock_turn(s, LIFE_ABSENT);
     else if (s->state == LIFE_MOVING)

@@ -80,6 +80,7 @@ struct sock {
     pthread_t user;      /* the thread running this socket's user code, if user_depth */
     unsigned user_depth; /* a handler inside a waiting thunk: 2 */
     bool in_handler;
+    int lent; /* while in_handler: the connection it works on; else -1 */
     bool in_thunk;
     uint64_t thunk_labels; /* while in_thunk */
 

@@ -26,6 +26,9 @@ int swap_out(struct sock *s);
  * receiving first, unless the description is shared: then it is only copied. */
 void swap_collect(struct sock *s, int fd);
 
+/* Ends a connection under whoever waits on it. */
+void swap_wake(int fd);
+
 /* Gives fd up without a word to the peer that could be mistaken for an end: an abort, then close. */
 void swap_abort(int fd);
 
