@@ -6,6 +6,7 @@
 #include "flow.h"
 
 #include <errno.h>
+#include <unistd.h>
 
 #define HOOK(result, name, parameters)                                                                       \
     __attribute__((visibility("default"))) result hook_##name parameters __asm__(#name);                     \
@@ -21,6 +22,18 @@
 static inline struct sock *hook_find(int fd) {
     struct sock *s = sock_find(fd);
     return __builtin_expect(s != NULL, 0) && !self.holding ? s : NULL;
+}
+
+/* The same for calls that change what is managed: a child of vfork, or a raw clone, runs on our memory with
+ * descriptors of its own. */
+static inline struct sock *hook_own(int fd) {
+    struct sock *s = hook_find(fd);
+    return s && getpid() == shim.owner ? s : NULL;
+}
+
+/* Anything is managed, and by this process. */
+static inline bool hook_any(void) {
+    return sock_first() && !self.holding && getpid() == shim.owner;
 }
 
 static inline long hook_told(long r) {

@@ -14,15 +14,16 @@
 
 HOOK(int, socket, (int family, int type, int protocol)) {
     int fd = real.socket(family, type, protocol);
-    if (fd >= 0 && hook_find(fd))
+    if (fd >= 0 && hook_own(fd))
         socket_gone(fd); /* closed unseen before */
-    if (fd >= 0 && shim.preloaded && (family == AF_INET || family == AF_INET6) && !self.holding)
+    if (fd >= 0 && shim.preloaded && (family == AF_INET || family == AF_INET6) && !self.holding &&
+        getpid() == shim.owner)
         capture_socket(fd, family, type, protocol);
     return fd;
 }
 
 HOOK(int, connect, (int fd, const struct sockaddr *to, socklen_t len)) {
-    struct sock *s = hook_find(fd);
+    struct sock *s = hook_own(fd);
     if (!s || !to)
         return real.connect(fd, to, len);
     int r = s->kind == SOCK_CAPTURED ? capture_connect(fd, to, len) : -EISCONN;
@@ -35,19 +36,19 @@ HOOK_ALIAS(int, __connect, (int fd, const struct sockaddr *to, socklen_t len)) {
 
 HOOK(int, bind, (int fd, const struct sockaddr *to, socklen_t len)) {
     int r = real.bind(fd, to, len);
-    if (r == 0 && hook_find(fd))
+    if (r == 0 && hook_own(fd))
         capture_bound(fd, to, len);
     return r;
 }
 
 HOOK(int, listen, (int fd, int backlog)) {
-    if (hook_find(fd))
+    if (hook_own(fd))
         capture_release(fd);
     return real.listen(fd, backlog);
 }
 
 HOOK(int, shutdown, (int fd, int how)) {
-    const struct sock *s = hook_find(fd);
+    const struct sock *s = hook_own(fd);
     if (!s || (s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH))
         return real.shutdown(fd, how);
     return (int)hook_told(socket_shutdown(fd, how));
@@ -59,7 +60,7 @@ HOOK(int, shutdown, (int fd, int how)) {
 HOOK(int, close, (int fd)) {
     if (lift_owns(fd))
         return (int)hook_told(-EBADF);
-    if (hook_find(fd))
+    if (hook_own(fd))
         return (int)hook_told(socket_close(fd));
     return real.close(fd);
 }
@@ -87,13 +88,13 @@ static int sweep(unsigned first, unsigned last, int flags) {
 HOOK(int, close_range, (unsigned first, unsigned last, int flags)) {
     if (first > last)
         return real.close_range(first, last, flags);
-    if (!(flags & CLOSE_RANGE_CLOEXEC) && sock_first() && !self.holding)
+    if (!(flags & CLOSE_RANGE_CLOEXEC) && hook_any())
         close_ours(first, last);
     return sweep(first, last, flags);
 }
 
 HOOK(void, closefrom, (int first)) {
-    if (sock_first() && !self.holding)
+    if (hook_any())
         close_ours(first < 0 ? 0 : (unsigned)first, ~0U);
     if (lift_next(0) == ~0U || sweep(first < 0 ? 0 : (unsigned)first, ~0U, 0) < 0)
         real.closefrom(first);
@@ -102,7 +103,7 @@ HOOK(void, closefrom, (int first)) {
 /* ---- copies ---- */
 
 static int copied(int fd, int copy) {
-    if (copy >= 0 && copy != fd && hook_find(fd))
+    if (copy >= 0 && copy != fd && hook_own(fd))
         socket_copied(fd, copy);
     return copy;
 }
@@ -112,9 +113,9 @@ HOOK(int, dup, (int fd)) {
 }
 
 static void replaced(int fd, int to) {
-    if (lift_owns(to) && !self.holding)
+    if (lift_owns(to) && !self.holding && getpid() == shim.owner)
         socket_make_way(to);
-    if (fd != to && hook_find(to) && real.fcntl(fd, F_GETFD, NULL) >= 0)
+    if (fd != to && hook_own(to) && real.fcntl(fd, F_GETFD, NULL) >= 0)
         socket_gone(to);
 }
 
@@ -129,7 +130,7 @@ HOOK(int, dup3, (int fd, int to, int flags)) {
 }
 
 static int control(int (*libc)(int, int, void *), int fd, int command, void *arg) {
-    if (command == F_SETFL && hook_find(fd))
+    if (command == F_SETFL && hook_own(fd))
         return (int)hook_told(socket_set_flags(fd, (long)arg));
     int r = libc(fd, command, arg);
     return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? copied(fd, r) : r;
@@ -156,7 +157,7 @@ HOOK(int, ioctl, (int fd, unsigned long request, ...)) {
     va_start(args, request);
     void *arg = va_arg(args, void *);
     va_end(args);
-    if ((request == FIONBIO || request == FIONREAD) && arg && hook_find(fd))
+    if ((request == FIONBIO || request == FIONREAD) && arg && hook_own(fd))
         return (int)hook_told(request == FIONBIO ? socket_set_nonblocking(fd, *(int *)arg)
                                                  : socket_unread(fd, arg));
     return real.ioctl(fd, request, arg);
@@ -165,25 +166,25 @@ HOOK(int, ioctl, (int fd, unsigned long request, ...)) {
 /* ---- options and names ---- */
 
 HOOK(int, setsockopt, (int fd, int level, int name, const void *val, socklen_t len)) {
-    if (!hook_find(fd))
+    if (!hook_own(fd))
         return real.setsockopt(fd, level, name, val, len);
     return (int)hook_told(socket_set_option(fd, level, name, val, len));
 }
 
 HOOK(int, getsockopt, (int fd, int level, int name, void *val, socklen_t *len)) {
-    if (!hook_find(fd) || !val || !len)
+    if (!hook_own(fd) || !val || !len)
         return real.getsockopt(fd, level, name, val, len);
     return (int)hook_told(socket_get_option(fd, level, name, val, len));
 }
 
 HOOK(int, getsockname, (int fd, struct sockaddr *addr, socklen_t *len)) {
-    if (!hook_find(fd) || !addr || !len)
+    if (!hook_own(fd) || !addr || !len)
         return real.getsockname(fd, addr, len);
     return (int)hook_told(socket_own_name(fd, addr, len));
 }
 
 HOOK(int, getpeername, (int fd, struct sockaddr *addr, socklen_t *len)) {
-    if (!hook_find(fd) || !addr || !len)
+    if (!hook_own(fd) || !addr || !len)
         return real.getpeername(fd, addr, len);
     return (int)hook_told(socket_peer_name(fd, addr, len));
 }

@@ -14,7 +14,7 @@
 /* ---- what becomes of a number that libc gives out or takes back unseen ---- */
 
 static int fresh(int fd) {
-    if (fd >= 0 && hook_find(fd))
+    if (fd >= 0 && hook_own(fd))
         socket_gone(fd);
     return fd;
 }
@@ -29,7 +29,7 @@ HOOK(int, accept4, (int fd, struct sockaddr *from, socklen_t *len, int flags)) {
 
 HOOK(int, fclose, (FILE * file)) {
     const int fd = file ? fileno(file) : -1;
-    if (fd >= 0 && hook_find(fd)) {
+    if (fd >= 0 && hook_own(fd)) {
         fflush(file);
         socket_gone(fd);
     }
@@ -66,12 +66,12 @@ static ssize_t send_file(int out, int in, off64_t *offset, size_t len) {
 }
 
 HOOK(ssize_t, sendfile64, (int out, int in, off64_t *offset, size_t len)) {
-    return hook_find(out) ? send_file(out, in, offset, len) : real.sendfile64(out, in, offset, len);
+    return hook_own(out) ? send_file(out, in, offset, len) : real.sendfile64(out, in, offset, len);
 }
 
 HOOK(ssize_t, sendfile, (int out, int in, off_t *offset, size_t len)) {
     off64_t at = offset ? *offset : 0;
-    if (!hook_find(out))
+    if (!hook_own(out))
         return real.sendfile(out, in, offset, len);
     ssize_t n = send_file(out, in, offset ? &at : NULL, len);
     if (offset)

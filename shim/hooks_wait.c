@@ -71,7 +71,7 @@ HOOK(int, pselect,
 }
 
 HOOK(int, epoll_ctl, (int epfd, int op, int fd, struct epoll_event *event)) {
-    if (!hook_find(fd))
+    if (!hook_own(fd))
         return real.epoll_ctl(epfd, op, fd, event);
     return (int)hook_told(socket_watch(epfd, op, fd, event));
 }
