@@ -348,6 +348,7 @@ static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c, bool
 
 ssize_t flow_send(int fd, const struct flow_send *call) {
     ssize_t r = AGAIN;
+    link_resume();
     lock_take();
     struct sock *s = sock_find(fd);
     if (!s) {
@@ -429,6 +430,7 @@ static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags) 
 
 ssize_t flow_recv(int fd, struct msghdr *msg, int flags, int failed, uint32_t swaps) {
     ssize_t r = AGAIN;
+    link_resume();
     lock_take();
     struct sock *s = sock_find(fd);
     if (!s) {
@@ -522,6 +524,7 @@ int flow_check(int fd, uint64_t labels, void (*handler)(void *), void *arg) {
     const struct wire_network *n;
     const struct flow_send c = {.handler = handler, .arg = arg};
     int r = 0;
+    link_resume();
     lock_take();
     struct sock *s = sock_find(fd);
     if (!s || s->kind != SOCK_LABELED) {

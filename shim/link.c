@@ -32,6 +32,7 @@ enum { ABOUT_KICK = 1, ABOUT_QUEUE, ABOUT_SOCKET, ABOUT_BELL };
 static struct scout_link wire = SCOUT_LINK_NONE;
 static int epoll = -1, kick = -1, bell = -1;
 static bool running, asked, kicked;
+static bool lapsed; /* the parent's thread, not yet replaced in this child */
 static pthread_t thread;
 static pthread_cond_t first_word = PTHREAD_COND_INITIALIZER;
 
@@ -361,6 +362,13 @@ void link_moved(int from, int to) {
             *all[i] = to;
 }
 
+void link_resume(void) {
+    if (!__atomic_load_n(&lapsed, __ATOMIC_RELAXED))
+        return;
+    __atomic_store_n(&lapsed, false, __ATOMIC_RELAXED);
+    link_need();
+}
+
 void link_forked(void) {
     scout_link_close(&wire);
     if (epoll >= 0)
@@ -370,6 +378,7 @@ void link_forked(void) {
     if (bell >= 0)
         lift_close(bell);
     epoll = kick = bell = -1;
+    lapsed |= running;
     running = asked = kicked = report_due = false;
     seek_at = 0;
     pthread_cond_init(&first_word, NULL);

@@ -12,6 +12,9 @@ int link_start(void);
  * once. Without the lock. 0, or -errno: no thread can be had. */
 int link_need(void);
 
+/* In a forked child, before it uses a socket of its parent's: as link_need, if the parent had the thread. */
+void link_resume(void);
+
 /* With the lock: tell the thread that timers or waiters changed; look for a scout again if there is none (at
  * most once a second). */
 void link_kick(void);

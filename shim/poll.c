@@ -5,6 +5,7 @@
  * bytes. */
 #include "poll.h"
 #include "flow.h"
+#include "link.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -112,6 +113,7 @@ int poll_wait(struct pollfd *fds, nfds_t count, const struct timespec *timeout, 
     int r;
     if (count >= 64 && !many)
         return -ENOMEM;
+    link_resume();
     self_wake_fd();
     pthread_cleanup_push(free, many);
     r = poll_with(many ? many : few, fds, count, timeout, mask);
