@@ -330,6 +330,8 @@ static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c, bool
             return -s->error;
         else if (!reconnect_here(s, labels))
             r = elsewhere(s, fd, c, labels, &moved, &deadline);
+        else if (moved && c->handler && s->user_depth && !pthread_equal(s->user, pthread_self()))
+            return defer(s, c, labels); /* in between another thread began a thunk here: one at a time */
         else if (moved && c->handler) {
             run_now(s, labels, c->handler, c->arg);
             return FLOW_EXECUTED;
