@@ -128,6 +128,7 @@ void leave_for(struct sock *s, uint64_t labels) {
     s->attempt++;
     s->drain_until = wait_now_ms() + DRAIN_MS;
     s->backoff_ms = 0;
+    swap_gather(s, old);
     if (sock_stream(s) && !s->shared)
         real.shutdown(old, SHUT_WR);
     s->due = wait_now_ms();
@@ -140,6 +141,7 @@ bool leave_drain(struct sock *s, uint64_t now_ms) {
     if (sock_stream(s) && now_ms < s->drain_until && !stream_closed(old) && stream_unacked(old, false) > 0) {
         uint64_t spent = DRAIN_MS - (s->drain_until - now_ms);
         s->due = now_ms + (spent < 10 ? 1 : spent < 100 ? 4 : 20);
+        swap_gather(s, old);
         return false;
     }
     s->hidden = -1;

@@ -230,6 +230,16 @@ void swap_review(struct sock *s) {
     }
 }
 
+void swap_gather(struct sock *s, int fd) {
+    int waiting = 0;
+    if (s->shared || real.ioctl(fd, FIONREAD, &waiting) < 0 || waiting <= 0 || !self_quiesce(s, QUIESCE_MS))
+        return;
+    read_all(s, fd);
+    swap_review(s);
+    wait_wake(&s->waiters);
+    self_wake_all();
+}
+
 int swap_steer(struct sock *s, const struct wire_network *n) {
     const uint32_t index = htonl(n->ifindex);
     const bool four = s->family == AF_INET;

@@ -29,6 +29,10 @@ void swap_collect(struct sock *s, int fd);
 /* Ends a connection under whoever waits on it. */
 void swap_wake(int fd);
 
+/* The same as far as it goes without disturbing anybody, while fd is still being drained: who only receives
+ * is not kept waiting, nor a peer that sends before it reads on. */
+void swap_gather(struct sock *s, int fd);
+
 /* Gives fd up without a word to the peer that could be mistaken for an end: an abort, then close. */
 void swap_abort(int fd);
 
