@@ -46,15 +46,15 @@ static inline int flow_number(const struct sock *s, int fd) {
 /* The direct way, for the doors: enter, note s->swaps, look, call, leave. No lock, no system call of ours.
  * The note comes before the look: a swap between the two must not be taken for the connection's own error. */
 static inline const void *flow_enter(struct sock *s) {
-    const void *before = self.in_call;
-    self.in_call = s;
+    const void *before = atomic_load_explicit(&self.in_call, memory_order_relaxed);
+    atomic_store_explicit(&self.in_call, s, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
     return before;
 }
 
 static inline void flow_leave(const void *before) {
     atomic_signal_fence(memory_order_seq_cst);
-    self.in_call = before;
+    atomic_store_explicit(&self.in_call, before, memory_order_relaxed);
 }
 
 static inline bool flow_clear(const struct sock *s, uint64_t labels) {

@@ -4,6 +4,7 @@
 #define CMM_SELF_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -25,8 +26,8 @@ struct self {
     int cancel_state;
     int wake_fd; /* -1 until it polls; registered threads only */
     struct frame *frames;
-    const void *helping;          /* a socket this thread is about to wait for: its handlers are left to it */
-    const void *volatile in_call; /* the socket whose descriptor a real call is using now */
+    const void *helping; /* a socket this thread is about to wait for: its handlers are left to it */
+    _Atomic(const void *) in_call; /* the socket whose descriptor a real call is using now */
     struct self *next, *prev;
 };
 
