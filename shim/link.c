@@ -68,10 +68,9 @@ void link_report(void) {
 }
 
 void link_seek_scout(void) {
-    const uint64_t now = wait_now_ms();
-    if (wire.sock >= 0 || seek_at || now - sought_at < ASK_AGAIN_MS)
+    if (wire.sock >= 0 || seek_at)
         return;
-    seek_at = now;
+    seek_at = sought_at + ASK_AGAIN_MS;
     link_kick();
 }
 
@@ -231,6 +230,8 @@ static void sooner(uint64_t *earliest, uint64_t at) {
 /* Does what is due and says when to come back: ms, 0 for never. */
 static uint64_t work_timers(void) {
     uint64_t now = wait_now_ms(), next = 0;
+    if (wire.sock < 0 && !seek_at && anything_waits())
+        seek_at = sought_at + SEEK_MIN_MS;
     if (wire.sock < 0 && seek_at && seek_at <= now)
         seek();
     for (struct sock *s = sock_first(), *after; s; s = after) {
