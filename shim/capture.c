@@ -4,6 +4,7 @@
  * labeled one without handlers; what differs is that the program knows nothing of it. Deliberately absent:
  * the connection itself (reconnect). */
 #include "capture.h"
+#include "datagram.h"
 #include "flow.h"
 #include "lift.h"
 #include "link.h"
@@ -173,50 +174,61 @@ static int connect_stream(struct sock *s, int fd, const struct sockaddr *to, soc
 
 /* ---- datagrams ---- */
 
-/* Lock held. A socket's way is chosen anew when its network is not the one picked now. */
-static int steer(struct sock *s, const struct sockaddr *to, uint64_t labels, bool blocking) {
-    const struct wire_network *n;
-    uint64_t deadline = 0;
-    if (!s->tolen)
-        s->to.ss_family = to->sa_family;
-    for (;;) {
-        int r = reconnect_pick(s, labels, &n);
-        if (r < 0)
-            return r;
-        if (r > 0)
-            break;
-        atomic_store(&s->labels, labels);
-        r = blocking ? flow_wait(s, labels, true, &deadline) : -EAGAIN;
-        if (r < 0)
-            return r;
-    }
-    if (n && n->id != s->net) {
-        int r = swap_steer(s, n);
-        if (r < 0)
-            return r;
-        s->net = n->id;
-    }
+/* Memberships and broadcasts belong to an interface. */
+static bool to_many(const struct sock *s) {
+    return options_find(&s->options, SOL_SOCKET, SO_BROADCAST) ||
+           options_find(&s->options, IPPROTO_IP, IP_ADD_MEMBERSHIP) ||
+           options_find(&s->options, IPPROTO_IP, MCAST_JOIN_GROUP) ||
+           options_find(&s->options, IPPROTO_IPV6, IPV6_JOIN_GROUP) ||
+           options_find(&s->options, IPPROTO_IPV6, MCAST_JOIN_GROUP);
+}
+
+static bool well_formed(const struct sock *s, const struct sockaddr *to, socklen_t len) {
+    return len >= (to->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in)) &&
+           len <= sizeof s->to;
+}
+
+/* Lock held: the way found for it before still stands. */
+static bool same_way(const struct sock *s, const struct sockaddr *to, socklen_t len) {
+    return atomic_load(&s->clear) == atomic_load(&shim.generation) &&
+           (!to || (!s->tolen && memcmp(&s->to, to, len) == 0));
+}
+
+/* Lock held, dropped to judge. */
+static int send_datagram(struct sock *s, int fd, const struct sockaddr *to, socklen_t len, int flags) {
+    const bool blocking = !(flags & MSG_DONTWAIT) && !(real.fcntl(fd, F_GETFL, NULL) & O_NONBLOCK);
+    struct sockaddr_storage peer = s->to;
+    const socklen_t peerlen = s->tolen;
+    if ((!to && !peerlen) || (to && !well_formed(s, to, len)) || same_way(s, to, len))
+        return 0;
+    lock_drop();
+    link_need();
+    self_register();
+    struct verdict v = judge(IPPROTO_UDP, to ? to : (struct sockaddr *)&peer);
+    lock_take();
+    if (v.ours && !to_many(s))
+        return datagram_steer(s, to ? to : (struct sockaddr *)&peer, to ? len : peerlen, v.labels, blocking);
+    datagram_leave_alone(s);
     return 0;
 }
 
-int capture_datagram(int fd, const struct sockaddr *to, int flags) {
-    struct verdict v;
-    struct sock *s = sock_find(fd);
-    if (!s)
-        return 0;
-    if (!to && s->tolen)
-        to = (const struct sockaddr *)&s->to;
-    if (!to)
-        return 0;
-    v = judge(IPPROTO_UDP, to);
-    if (!v.ours)
-        return 0;
-    link_need();
+bool capture_unsent(int fd, int error) {
     lock_take();
-    sock_get(s);
-    const bool blocking = !(flags & MSG_DONTWAIT) && !(real.fcntl(fd, F_GETFL, NULL) & O_NONBLOCK);
-    int r = steer(s, to, v.labels, blocking);
-    sock_put(s);
+    struct sock *s = sock_find(fd);
+    const bool again = s && s->state == LIFE_FRESH && datagram_unreachable(s, error);
+    lock_drop();
+    return again;
+}
+
+int capture_datagram(int fd, const struct sockaddr *to, socklen_t len, int flags) {
+    lock_take();
+    struct sock *s = sock_find(fd);
+    int r = 0;
+    if (s && s->state == LIFE_FRESH) {
+        sock_get(s);
+        r = send_datagram(s, fd, to, len, flags);
+        sock_put(s);
+    }
     lock_drop();
     return r;
 }
@@ -224,13 +236,10 @@ int capture_datagram(int fd, const struct sockaddr *to, int flags) {
 /* It never waits: what cannot go now waits when it is sent. */
 static int connect_datagram(struct sock *s, const struct sockaddr *to, socklen_t len,
                             const struct verdict *v) {
-    int r = steer(s, to, v->labels, false);
-    if (r < 0 && r != -EAGAIN)
-        return r;
-    if (len <= sizeof s->to) {
-        memcpy(&s->to, to, len);
-        s->tolen = len;
-    }
+    if (v->ours && to->sa_family != AF_UNSPEC && !to_many(s) && well_formed(s, to, len))
+        return datagram_connect(s, to, len, v->labels);
+    s->tolen = 0;
+    datagram_leave_alone(s);
     return CAPTURE_PASS;
 }
 
@@ -238,18 +247,18 @@ int capture_connect(int fd, const struct sockaddr *to, socklen_t len) {
     struct sock *s = sock_find(fd);
     if (!s || len < sizeof(sa_family_t) || len > sizeof s->to)
         return CAPTURE_PASS;
-    if (to->sa_family == AF_UNSPEC && s->state == LIFE_FRESH)
+    if (to->sa_family == AF_UNSPEC && s->state == LIFE_FRESH && sock_stream(s))
         return CAPTURE_PASS;
     link_need();
     const struct verdict v = judge(sock_stream(s) ? IPPROTO_TCP : IPPROTO_UDP, to);
-    if (!v.ours) {
-        if (sock_stream(s))
-            socket_gone(fd);
+    if (!v.ours && sock_stream(s)) {
+        socket_gone(fd);
         return CAPTURE_PASS;
     }
-    if (shim.labels_bad)
+    if (v.ours && shim.labels_bad)
         return -EINVAL;
-    say_no_scout();
+    if (v.ours)
+        say_no_scout();
     lock_take();
     sock_get(s);
     int r = sock_stream(s) ? connect_stream(s, fd, to, len, &v) : connect_datagram(s, to, len, &v);

@@ -15,7 +15,10 @@ void capture_socket(int fd, int family, int type, int protocol);
 int capture_connect(int fd, const struct sockaddr *to, socklen_t len);
 
 /* Before a datagram goes out to (NULL: the connected peer): 0, or -errno. flags as for send. */
-int capture_datagram(int fd, const struct sockaddr *to, int flags);
+int capture_datagram(int fd, const struct sockaddr *to, socklen_t len, int flags);
+
+/* It did not go out: true if that was its network's doing, and it is to be tried again. */
+bool capture_unsent(int fd, int error);
 
 /* The program bound it, listens on it or accepts from it: leave it alone. */
 void capture_bound(int fd, const struct sockaddr *to, socklen_t len);

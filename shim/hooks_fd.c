@@ -2,6 +2,7 @@
  * names. A descriptor that is not ours goes straight to libc. What closes or replaces a number, by whatever
  * name, ends its record first. */
 #include "capture.h"
+#include "datagram.h"
 #include "hook.h"
 #include "lift.h"
 #include "socket_calls.h"
@@ -50,7 +51,7 @@ HOOK(int, listen, (int fd, int backlog)) {
 HOOK(int, shutdown, (int fd, int how)) {
     const struct sock *s = hook_own(fd);
     if (!s || (s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH))
-        return real.shutdown(fd, how);
+        return real.shutdown(s ? datagram_number(s, fd) : fd, how);
     return (int)hook_told(socket_shutdown(fd, how));
 }
 

@@ -3,6 +3,7 @@
  * wait for the call. All else is one call of flow. On a captured socket a broken pipe raises SIGPIPE as it
  * would without us; on a cmm socket nothing does. */
 #include "capture.h"
+#include "datagram.h"
 #include "hook.h"
 
 #include <stdlib.h>
@@ -22,23 +23,26 @@ static ssize_t send_flow(struct sock *s, int fd, const struct msghdr *msg, int f
     return broken_pipe(s, flags, flow_send(fd, &c));
 }
 
-/* Captured sockets that are not connected, and datagrams with a destination, are libc's once they are
- * steered. */
-static bool passes(struct sock *s, int fd, const struct sockaddr *to, int flags, int *ret_error) {
-    *ret_error = 0;
-    if (s->kind != SOCK_CAPTURED)
-        return false;
-    if (!sock_stream(s)) {
-        *ret_error = -capture_datagram(fd, to, flags);
-        return true;
+/* Steered, a datagram is libc's. failed: it was tried already. */
+static ssize_t send_datagram(int fd, const struct msghdr *msg, int flags, int failed) {
+    for (ssize_t n;;) {
+        if (failed && !capture_unsent(fd, failed))
+            return hook_told(-failed);
+        int r = capture_datagram(fd, msg->msg_name, msg->msg_namelen, flags);
+        if (r < 0)
+            return hook_told(r);
+        n = real.sendmsg(fd, msg, flags);
+        if (n >= 0)
+            return n;
+        failed = errno;
     }
-    return s->state == LIFE_FRESH;
 }
 
 static ssize_t send_message(struct sock *s, int fd, const struct msghdr *msg, int flags) {
-    int error;
-    if (passes(s, fd, msg->msg_name, flags, &error))
-        return error ? hook_told(-error) : real.sendmsg(fd, msg, flags);
+    if (s->kind == SOCK_CAPTURED && !sock_stream(s))
+        return send_datagram(fd, msg, flags, 0);
+    if (s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH)
+        return real.sendmsg(fd, msg, flags);
     return send_flow(s, fd, msg, flags, 0, 0, 0);
 }
 
@@ -61,8 +65,10 @@ static ssize_t send_bytes(struct sock *s, int fd, const void *buf, size_t len, i
     }
     struct iovec iov = {(void *)buf, len};
     const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    return failed || taken ? send_flow(s, fd, &msg, flags, failed, taken, swaps)
-                           : send_message(s, fd, &msg, flags);
+    if (!failed && !taken)
+        return send_message(s, fd, &msg, flags);
+    return s->kind == SOCK_CAPTURED && !sock_stream(s) ? send_datagram(fd, &msg, flags, failed)
+                                                       : send_flow(s, fd, &msg, flags, failed, taken, swaps);
 }
 
 HOOK(ssize_t, send, (int fd, const void *buf, size_t len, int flags)) {
@@ -119,7 +125,7 @@ HOOK(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags)) {
 static ssize_t recv_message(struct sock *s, int fd, struct msghdr *msg, int flags, int failed,
                             uint32_t swaps) {
     if (s->kind == SOCK_CAPTURED && (s->state == LIFE_FRESH || !sock_stream(s)))
-        return real.recvmsg(fd, msg, flags);
+        return real.recvmsg(datagram_number(s, fd), msg, flags);
     return hook_told(flow_recv(fd, msg, flags, failed, swaps));
 }
 
@@ -180,7 +186,7 @@ HOOK(ssize_t, readv, (int fd, const struct iovec *iov, int count)) {
 HOOK(int, recvmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)) {
     struct sock *s = hook_find(fd);
     if (!s || !count || (s->kind == SOCK_CAPTURED && !sock_stream(s)))
-        return real.recvmmsg(fd, msgs, count, flags, timeout);
+        return real.recvmmsg(s ? datagram_number(s, fd) : fd, msgs, count, flags, timeout);
     ssize_t n = recv_message(s, fd, &msgs[0].msg_hdr, flags & ~MSG_WAITFORONE, 0, 0);
     if (n < 0)
         return -1;

@@ -129,7 +129,7 @@ static void hear(void) {
 
 static bool anything_waits(void) {
     for (struct sock *s = sock_first(); s; s = s->next)
-        if (s->state == LIFE_WAITING || s->waiters.first || s->thunks.count)
+        if (s->state == LIFE_WAITING || s->aside || s->waiters.first || s->thunks.count)
             return true;
     return shim.lookups.first != NULL;
 }
@@ -199,7 +199,7 @@ static void describe(struct wire_report *r, const struct sock *s) {
     for (const struct thunk_set *set = s->thunks.sets; set; set = set->next)
         if (set->count)
             want(r, set->labels, s->waiting_since, set->count);
-    if (s->state == LIFE_WAITING && !s->waiters.first && !s->thunks.count)
+    if ((s->state == LIFE_WAITING || s->aside) && !s->waiters.first && !s->thunks.count)
         want(r, atomic_load(&s->labels), s->waiting_since, 1);
 }
 

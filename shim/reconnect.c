@@ -3,6 +3,7 @@
  * that wait, the working threads and the listening thread all come in here; who comes next finds the state
  * the last one left. Deliberately absent: user code (run) and descriptors (swap). */
 #include "reconnect.h"
+#include "datagram.h"
 #include "leave.h"
 #include "lift.h"
 #include "link.h"
@@ -437,6 +438,10 @@ void reconnect_consider(struct sock *s) {
         review_live(s);
         break;
     case LIFE_FRESH:
+        if (s->kind == SOCK_CAPTURED && !sock_stream(s))
+            datagram_review(s);
+        announce(s);
+        break;
     case LIFE_DEAD:
         announce(s);
         break;
@@ -522,6 +527,9 @@ void reconnect_close(struct sock *s) {
     if (s->ready_fd >= 0)
         lift_close(s->ready_fd);
     s->ready_fd = -1;
+    if (s->own >= 0)
+        lift_close(s->own);
+    s->own = -1;
     sock_turn(s, LIFE_CLOSE);
     atomic_fetch_add(&s->swaps, 1);
     thunk_finish(&s->thunks);

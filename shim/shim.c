@@ -4,6 +4,7 @@
  * first socket that needs it. Under AT_SECURE the CMM_* variables are not looked at. Deliberately absent:
  * exits, aborts and uninvited output, whatever fails. */
 #include "shim.h"
+#include "datagram.h"
 #include "lift.h"
 #include "link.h"
 #include "log.h"
@@ -166,6 +167,7 @@ static void inherit(struct sock *s) {
     if (s->hidden >= 0)
         lift_close(s->hidden);
     s->hidden = s->lent = -1;
+    datagram_forked(s);
     if (life_attempting(s->state))
         sock_turn(s, LIFE_ABSENT);
     else if (s->state == LIFE_MOVING)

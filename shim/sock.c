@@ -69,7 +69,7 @@ struct sock *sock_new(int fd, enum sock_kind kind, int family, int type, int pro
     s->family = family;
     s->type = type;
     s->protocol = protocol;
-    s->hidden = s->lent = s->ready_fd = -1;
+    s->hidden = s->lent = s->own = s->ready_fd = -1;
     s->patient = true;
     if (sock_alias(s, fd) < 0) {
         s->next = unused;

@@ -65,6 +65,9 @@ struct sock {
     uint64_t on_labels; /* what this connection was made for */
     uint64_t want;      /* with wanted: labels the next attempt is for */
     bool wanted;
+    int own;              /* captured datagrams: their description once it was aside; else -1 */
+    _Atomic bool aside;   /* ... it is: a placeholder stands under the numbers */
+    bool fresh;           /* ... it is one of ours, bound to a network's address */
     int hidden;           /* PREPARING..RESENDING: the new connection; MOVING: the old one; else -1 */
     unsigned attempt;     /* rises with every attempt and every end of one */
     uint64_t attempt_at;  /* ms */

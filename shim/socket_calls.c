@@ -3,6 +3,7 @@
  * and the connection being made; what a program can ask about its socket is answered as if that connection
  * were there already. */
 #include "socket_calls.h"
+#include "datagram.h"
 #include "flow.h"
 #include "lift.h"
 #include "link.h"
@@ -36,6 +37,16 @@ static struct sock *enter_labeled(int fd) {
     return NULL;
 }
 
+/* What a call on fd acts on. */
+static int described(const struct sock *s, int fd) {
+    return s->aside ? datagram_number(s, fd) : flow_number(s, fd);
+}
+
+/* Captured and not connected by us: what is under the number is the program's own. */
+static bool untouched(const struct sock *s) {
+    return s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH;
+}
+
 int socket_new(int family, int type, int protocol) {
     const int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (family != AF_INET && family != AF_INET6)
@@ -62,14 +73,16 @@ int socket_new(int family, int type, int protocol) {
 
 /* A placeholder knows only what a stream knows: others ask and try on a socket of their own kind. */
 static int scratch(const struct sock *s) {
-    return sock_stream(s) || s->state == LIFE_LIVE || s->state == LIFE_DEAD ? -1 : swap_fresh(s, NULL);
+    const bool real_one =
+        sock_stream(s) || s->kind == SOCK_CAPTURED || s->state == LIFE_LIVE || s->state == LIFE_DEAD;
+    return real_one ? -1 : swap_fresh(s, NULL);
 }
 
 int socket_set_option(int fd, int level, int name, const void *val, socklen_t len) {
     struct sock *s = enter(fd);
     if (!s)
         return -EBADF;
-    const int number = flow_number(s, fd);
+    const int number = described(s, fd);
     const int trial = number == fd ? scratch(s) : -1;
     int r = real.setsockopt(trial >= 0 ? trial : number, level, name, val, len) < 0 ? -errno : 0;
     if (trial >= 0)
@@ -121,7 +134,7 @@ int socket_get_option(int fd, int level, int name, void *val, socklen_t *len) {
     struct sock *s = enter(fd);
     if (!s)
         return -EBADF;
-    const int number = flow_number(s, fd);
+    const int number = described(s, fd);
     if (number == fd && answer(s, level, name, &value)) {
         if (*len > sizeof value)
             *len = sizeof value;
@@ -148,7 +161,7 @@ int socket_set_flags(int fd, long flags) {
     if (!s)
         return -EBADF;
     int r = real.fcntl(fd, F_SETFL, (void *)flags) < 0 ? -errno : 0;
-    const int number = flow_number(s, fd);
+    const int number = described(s, fd);
     if (r == 0 && number != fd)
         real.fcntl(number, F_SETFL, (void *)flags);
     lock_drop();
@@ -160,7 +173,7 @@ int socket_set_nonblocking(int fd, int on) {
     if (!s)
         return -EBADF;
     int r = real.ioctl(fd, FIONBIO, &on) < 0 ? -errno : 0;
-    const int number = flow_number(s, fd);
+    const int number = described(s, fd);
     if (r == 0 && number != fd)
         real.ioctl(number, FIONBIO, &on);
     lock_drop();
@@ -171,9 +184,9 @@ int socket_unread(int fd, int *ret_bytes) {
     struct sock *s = enter(fd);
     if (!s)
         return -EBADF;
-    const int number = flow_number(s, fd);
+    const int number = described(s, fd);
     int there = 0;
-    if (s->state == LIFE_LIVE || s->state == LIFE_DEAD || number != fd)
+    if (s->state == LIFE_LIVE || s->state == LIFE_DEAD || number != fd || untouched(s))
         real.ioctl(number, FIONREAD, &there);
     if (number == fd && s->unread.first)
         there = sock_stream(s) ? there + (int)s->unread.bytes : (int)s->unread.first->len;
@@ -195,12 +208,12 @@ int socket_peer_name(int fd, struct sockaddr *addr, socklen_t *len) {
     struct sock *s = enter(fd);
     if (!s)
         return -EBADF;
-    if (!s->tolen)
+    if (!s->tolen && s->kind == SOCK_LABELED)
         r = -ENOTCONN;
-    else if (s->kind == SOCK_LABELED)
+    else if (s->tolen && (s->kind == SOCK_LABELED || !sock_stream(s)))
         r = hand_out(&s->to, s->tolen, addr, len);
     else
-        r = real.getpeername(flow_number(s, fd), addr, len) < 0 ? -errno : 0;
+        r = real.getpeername(described(s, fd), addr, len) < 0 ? -errno : 0;
     lock_drop();
     return r;
 }
@@ -212,9 +225,8 @@ int socket_own_name(int fd, struct sockaddr *addr, socklen_t *len) {
     int r;
     if (!s)
         return -EBADF;
-    const int number = flow_number(s, fd);
-    if (number != fd || s->state == LIFE_LIVE || s->state == LIFE_DEAD ||
-        (s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH)) {
+    const int number = described(s, fd);
+    if (number != fd || s->state == LIFE_LIVE || s->state == LIFE_DEAD || untouched(s)) {
         r = real.getsockname(number, addr, len) < 0 ? -errno : 0;
     } else if (s->hidden >= 0 && s->state != LIFE_MOVING) {
         r = real.getsockname(s->hidden, addr, len) < 0 ? -errno : 0;
@@ -247,7 +259,7 @@ int socket_shutdown(int fd, int how) {
     struct sock *s = enter(fd);
     if (!s)
         return -EBADF;
-    const int number = flow_number(s, fd);
+    const int number = described(s, fd);
     int r;
     if (number == fd && s->kind == SOCK_LABELED && s->state != LIFE_LIVE && s->state != LIFE_DEAD)
         r = -ENOTCONN;
@@ -305,6 +317,7 @@ void socket_make_way(int fd) {
         for (struct sock *s = sock_first(); s; s = s->next) {
             s->hidden = s->hidden == fd ? other : s->hidden;
             s->ready_fd = s->ready_fd == fd ? other : s->ready_fd;
+            s->own = s->own == fd ? other : s->own;
         }
     }
     lock_drop();

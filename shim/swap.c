@@ -239,20 +239,3 @@ void swap_gather(struct sock *s, int fd) {
     wait_wake(&s->waiters);
     self_wake_all();
 }
-
-int swap_steer(struct sock *s, const struct wire_network *n) {
-    const uint32_t index = htonl(n->ifindex);
-    const bool four = s->family == AF_INET;
-    if (!(n->flags & WIRE_ADDRESS))
-        return real.setsockopt(s->fds[0], four ? IPPROTO_IP : IPPROTO_IPV6,
-                               four ? IP_UNICAST_IF : IPV6_UNICAST_IF, &index, sizeof index) < 0
-                   ? -errno
-                   : 0;
-    int fd = swap_fresh(s, n);
-    if (fd < 0)
-        return fd;
-    if (s->tolen)
-        real.connect(fd, (struct sockaddr *)&s->to, s->tolen);
-    swap_in(s, fd);
-    return 0;
-}

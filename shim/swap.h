@@ -9,10 +9,6 @@
  * Or -errno. */
 int swap_fresh(const struct sock *s, const struct wire_network *n);
 
-/* A datagram socket goes by n from now on: by its interface, or on a fresh socket bound to its address. 0 or
- * -errno. */
-int swap_steer(struct sock *s, const struct wire_network *n);
-
 /* Puts the description fd under every number of s, file status flags and epoll registrations carried over,
  * and closes fd. Every poll looks again; who is blocked on the old description stays there until it is shut
  * down or aborted. */

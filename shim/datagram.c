@@ -1,0 +1,253 @@
+/* datagram - the plain datagram sockets of a preloaded program.
+ * Such a socket stays the program's own description, steered by its interface: so its port, options and
+ * copies stay. While no network matches, a silent placeholder stands under its numbers and the description
+ * waits aside, where receives and options go on acting on it. Runs with the lock held, on the calling thread
+ * or the listening one. Deliberately absent: whose business a destination is (capture). */
+#include "datagram.h"
+#include "flow.h"
+#include "lift.h"
+#include "link.h"
+#include "reconnect.h"
+#include "swap.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <string.h>
+
+enum { RETRY_MS = 100, YOUNG_MS = 10000 };
+
+/* ---- aside, and back ---- */
+
+/* What has arrived is to be read first: such a socket cannot be silent. */
+static bool has_unread(int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return real.poll(&p, 1, 0) > 0 && (p.revents & (POLLIN | POLLERR));
+}
+
+static void put_aside(struct sock *s) {
+    if (s->aside || !s->nfds || has_unread(s->fds[0]))
+        return;
+    int old = swap_out(s);
+    if (old < 0)
+        return;
+    if (s->own >= 0)
+        lift_close(old);
+    else
+        s->own = old;
+    s->aside = true;
+}
+
+/* `own' stays open: a call may be inside it. */
+static void put_back(struct sock *s) {
+    if (!s->aside)
+        return;
+    int fd = real.fcntl(s->own, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    s->aside = false;
+    swap_in(s, lift(fd));
+    wait_wake(&s->waiters);
+}
+
+/* ---- its way ---- */
+
+static void set_interface(const struct sock *s, int fd, uint32_t ifindex) {
+    const uint32_t index = htonl(ifindex);
+    if (s->family == AF_INET6)
+        real.setsockopt(fd, IPPROTO_IPV6, IPV6_UNICAST_IF, &index, sizeof index);
+    /* Also for IPv4 in an IPv6 socket. */
+    real.setsockopt(fd, IPPROTO_IP, IP_UNICAST_IF, &index, sizeof index);
+}
+
+static void bind_port(int fd, struct sockaddr_storage *at, socklen_t len) {
+    struct sockaddr_in *in = (struct sockaddr_in *)at;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)at;
+    if (at->ss_family == AF_INET)
+        in->sin_addr.s_addr = INADDR_ANY;
+    else
+        in6->sin6_addr = in6addr_any;
+    real.bind(fd, (struct sockaddr *)at, len);
+}
+
+/* The source address is chosen anew; the port, which a peer may know, stays. */
+static int connect_anew(const struct sock *s, int fd) {
+    struct sockaddr_storage at = {0};
+    socklen_t len = sizeof at;
+    const struct sockaddr none = {.sa_family = AF_UNSPEC};
+    const int known = real.getsockname(fd, (struct sockaddr *)&at, &len);
+    real.connect(fd, &none, sizeof none);
+    if (known == 0 && ((struct sockaddr_in *)&at)->sin_port)
+        bind_port(fd, &at, len);
+    return real.connect(fd, (const struct sockaddr *)&s->to, s->tolen) < 0 ? -errno : 0;
+}
+
+static int steer_fresh(struct sock *s, const struct wire_network *n) {
+    int fd = swap_fresh(s, n);
+    if (fd < 0)
+        return fd;
+    if (s->tolen && real.connect(fd, (struct sockaddr *)&s->to, s->tolen) < 0) {
+        int r = -errno;
+        lift_close(fd);
+        return r;
+    }
+    if (s->own >= 0)
+        real.dup3(fd, s->own, O_CLOEXEC);
+    s->aside = false;
+    s->fresh = n != NULL;
+    swap_in(s, fd);
+    wait_wake(&s->waiters);
+    return 0;
+}
+
+/* n NULL: the kernel's choice. */
+static int steer(struct sock *s, const struct wire_network *n) {
+    const int fd = datagram_number(s, s->nfds ? s->fds[0] : -1);
+    int r = 0;
+    if (fd < 0)
+        return -EBADF;
+    if ((n && n->flags & WIRE_ADDRESS) || s->fresh)
+        r = steer_fresh(s, n);
+    else {
+        set_interface(s, fd, n ? n->ifindex : 0);
+        if (s->tolen)
+            r = connect_anew(s, fd);
+        if (r == 0)
+            put_back(s);
+    }
+    s->net = n && r == 0 ? n->id : 0;
+    return r;
+}
+
+static bool not_yet(int error) {
+    return error == ENETUNREACH || error == EHOSTUNREACH || error == ENETDOWN || error == EADDRNOTAVAIL ||
+           error == ENODEV;
+}
+
+static void try_again(struct sock *s) {
+    s->due = wait_now_ms() + RETRY_MS;
+    link_kick();
+}
+
+/* A way that works is kept, though a better one may be there. */
+static bool goes_well(const struct sock *s, uint64_t labels) {
+    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    return n && n->state == WIRE_NET_UP && net_matches(n, labels) && !s->aside;
+}
+
+/* 1: steered, 0: no way now, or -errno. */
+static int find_way(struct sock *s, uint64_t labels) {
+    const struct wire_network *n;
+    if (goes_well(s, labels))
+        return 1;
+    int r = reconnect_pick(s, labels, &n);
+    if (r <= 0 || !n)
+        return r;
+    r = steer(s, n);
+    if (r == 0)
+        return 1;
+    if (!not_yet(-r))
+        return r;
+    try_again(s);
+    return 0;
+}
+
+static void wait_here(struct sock *s) {
+    put_aside(s);
+    s->waiting_since = wait_wall_ms();
+    link_seek_scout();
+    link_report();
+}
+
+int datagram_steer(struct sock *s, const struct sockaddr *to, socklen_t len, uint64_t labels, bool blocking) {
+    uint64_t deadline = 0;
+    if (!s->tolen)
+        memcpy(&s->to, to, len);
+    for (;;) {
+        atomic_store(&s->labels, labels);
+        int r = find_way(s, labels);
+        if (r > 0)
+            break;
+        if (r < 0) {
+            put_back(s);
+            return r;
+        }
+        wait_here(s);
+        r = blocking ? flow_wait(s, labels, true, &deadline) : -EAGAIN;
+        if (r < 0)
+            return r;
+    }
+    atomic_store(&s->clear, atomic_load(&shim.generation));
+    return 0;
+}
+
+/* The kernel is told the peer even where it has no way there yet: that is found out when there is one. */
+int datagram_connect(struct sock *s, const struct sockaddr *to, socklen_t len, uint64_t labels) {
+    memcpy(&s->to, to, len);
+    s->tolen = s->tolen ? len : 0;
+    atomic_store(&s->labels, labels);
+    atomic_store(&s->clear, 0);
+    int r = find_way(s, labels);
+    s->tolen = r < 0 ? 0 : len;
+    if (r < 0)
+        return r;
+    if (real.connect(datagram_number(s, s->fds[0]), to, len) < 0) {
+        if (!not_yet(errno)) {
+            s->tolen = 0;
+            return -errno;
+        }
+        try_again(s);
+        r = 0;
+    }
+    if (r == 0) {
+        wait_here(s);
+        return 0;
+    }
+    atomic_store(&s->clear, atomic_load(&shim.generation));
+    return 0;
+}
+
+bool datagram_unreachable(struct sock *s, int error) {
+    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    if (!s->net || !not_yet(error))
+        return false;
+    if (n && n->state == WIRE_NET_UP && (uint32_t)wait_now_ms() - n->since_ms >= YOUNG_MS)
+        return false;
+    s->avoid = s->net;
+    s->net = 0;
+    s->backoff_ms = RETRY_MS;
+    atomic_store(&s->clear, 0);
+    try_again(s);
+    return true;
+}
+
+void datagram_leave_alone(struct sock *s) {
+    atomic_store(&s->clear, 0);
+    if (s->net)
+        steer(s, NULL);
+    put_back(s);
+}
+
+/* Unconnected sockets find their way when they send. */
+void datagram_review(struct sock *s) {
+    const uint64_t labels = atomic_load(&s->labels);
+    if (!s->aside && !s->tolen)
+        return;
+    int r = find_way(s, labels);
+    if (r < 0)
+        put_back(s); /* the next send is told */
+    else if (r == 0)
+        put_aside(s);
+    wait_wake(&s->waiters);
+}
+
+void datagram_forked(struct sock *s) {
+    if (s->aside)
+        for (unsigned i = 0; i < s->nfds; i++)
+            real.dup3(s->own, s->fds[i], real.fcntl(s->fds[i], F_GETFD, NULL) & FD_CLOEXEC ? O_CLOEXEC : 0);
+    if (s->own >= 0)
+        lift_close(s->own);
+    s->own = -1;
+    s->aside = false;
+}
