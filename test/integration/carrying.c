@@ -168,6 +168,24 @@ static void threads_blocked_in_poll_carry_over(void) {
     expect_carried(in_poll, 1);
 }
 
+static long in_poll_out(void) {
+    struct pollfd p = {.fd = talk_sock, .events = POLLOUT};
+    return poll(&p, 1, -1);
+}
+
+static void a_thread_that_polls_for_room_hears_of_the_new_connections(void) {
+    stage_receive_buffer(65536);
+    live_on_wifi(0);
+    stage_hold(true);
+    stage_wait(cmm_send(talk_sock, (char[65536]){0}, 65536, MSG_DONTWAIT, SMALL, NULL, NULL) == CMM_FAILED);
+    talk_begin(in_poll_out);
+    stage_wait(talk_asleep());
+    stage_up("cell");
+    stage_down("wifi");
+    stage_equal(talk_join(), 1);
+    stage_expect(talk_on("cell"));
+}
+
 static void threads_blocked_in_select_carry_over(void) {
     live_on_wifi(0);
     expect_carried(in_select, 1);
@@ -338,6 +356,35 @@ static void a_thread_blocked_in_send_carries_over_and_every_byte_it_told_arrives
     expect_pattern(1, first, put_at - first);
 }
 
+static _Atomic bool enough;
+
+static long in_many_sends(void) {
+    while (!enough)
+        stage_expect(put_pattern(3000, 0) > 0);
+    return 0;
+}
+
+static void a_stream_through_many_moves_is_whole(void) {
+    enum { MOVES = 30 };
+    size_t sum = 0;
+    live_on_wifi(0);
+    talk_begin(in_many_sends);
+    for (int i = 1; i <= MOVES; i++) {
+        stage_up(i % 2 ? "cell" : "wifi");
+        stage_down(i % 2 ? "wifi" : "cell");
+        stage_wait(stage_connections() > i && stage_received(i) > 3000);
+    }
+    enough = true;
+    stage_equal(talk_join(), 0);
+    stage_equal(stage_connections(), MOVES + 1);
+    for (int i = 0; i <= MOVES; i++) {
+        stage_wait(i == MOVES ? sum + stage_received(i) == put_at : stage_end(i) == STAGE_EOF);
+        expect_pattern(i, sum, stage_received(i));
+        sum += stage_received(i);
+    }
+    stage_equal(sum, put_at);
+}
+
 /* ---- bytes that had arrived unread ---- */
 
 static void expect_unread(int ep) {
@@ -429,6 +476,27 @@ static void a_large_arrival_unread_is_whole_after_a_move(void) {
     stage_equal(number(FIONREAD), 0);
 }
 
+static void datagrams_that_had_arrived_keep_their_bounds(void) {
+    struct sockaddr_in to = stage_udp();
+    stage_up("wifi");
+    stage_echo(true);
+    talk_sock = cmm_socket(AF_INET, SOCK_DGRAM, 0);
+    stage_equal(cmm_connect(talk_sock, (struct sockaddr *)&to, sizeof to, SMALL, NULL, NULL, NULL), 0);
+    stage_equal(talk_put("one", SMALL), 3);
+    stage_equal(talk_put("three", SMALL), 5);
+    stage_wait(stage_datagrams() == 2 && number(FIONREAD) == 3);
+    stage_up("cell");
+    stage_down("wifi");
+    stage_wait(talk_on("cell"));
+    stage_equal(number(FIONREAD), 3);
+    stage_expect(polled(POLLIN) & POLLIN);
+    stage_equal(recv(talk_sock, heard, sizeof heard, 0), 3);
+    stage_equal(recv(talk_sock, heard, 2, MSG_TRUNC), 5);
+    stage_equal(talk_put("next", SMALL), 4);
+    stage_equal(recv(talk_sock, heard, sizeof heard, 0), 4);
+    stage_expect(memcmp(heard, "next", 4) == 0);
+}
+
 static void bytes_that_had_arrived_survive_a_loss(void) {
     stage_wait(stage_offered("wifi"));
     stage_equal(talk_dial(0, SMALL, NULL), 0);
@@ -438,215 +506,6 @@ static void bytes_that_had_arrived_survive_a_loss(void) {
     stage_link("wifi0", false);
     talk_expect_moved(1, "10.2.0.2", "cell");
     expect_unread(ep);
-}
-
-/* ---- the peer's word ---- */
-
-static void expect_no_other_connection_until_reset(void) {
-    stage_up("cell");
-    stage_down("wifi");
-    stage_wait(talk_put("x", SMALL) == CMM_FAILED);
-    stage_equal(stage_connections(), 1);
-    stage_expect(strcmp(talk_diary(), "<>") == 0);
-    stage_equal(cmm_reset(talk_sock), 0);
-    stage_equal(talk_connect(SMALL, NULL), 0);
-    stage_expect_connection(1, "127.0.2.1");
-    stage_equal(talk_put("again", SMALL), 5);
-    stage_expect_text(1, "again");
-}
-
-static void a_peers_end_of_file_is_not_loss(void) {
-    live_on_wifi(0);
-    stage_say(0, "last");
-    stage_finish(0);
-    stage_equal(recv(talk_sock, heard, sizeof heard, 0), 4);
-    stage_equal(recv(talk_sock, heard, sizeof heard, 0), 0);
-    expect_no_other_connection_until_reset();
-}
-
-static void a_peers_end_of_file_is_read_also_after_its_network_is_gone(void) {
-    live_on_wifi(0);
-    stage_say(0, "last");
-    stage_finish(0);
-    stage_wait(polled(POLLIN | POLLRDHUP) & POLLRDHUP);
-    stage_up("cell");
-    stage_down("wifi");
-    stage_equal(recv(talk_sock, heard, sizeof heard, 0), 4);
-    stage_equal(recv(talk_sock, heard, sizeof heard, 0), 0);
-    stage_equal(stage_connections(), 1);
-}
-
-static void a_peers_reset_is_not_loss(void) {
-    live_on_wifi(0);
-    stage_hang_up(0);
-    stage_fails(recv(talk_sock, heard, sizeof heard, 0), ECONNRESET);
-    expect_no_other_connection_until_reset();
-}
-
-static void a_thread_blocked_in_recv_hears_the_peers_end(void) {
-    live_on_wifi(0);
-    talk_begin(in_recv);
-    stage_wait(talk_asleep());
-    stage_finish(0);
-    stage_equal(talk_join(), 0);
-}
-
-/* ---- loss ---- */
-
-static void live_in_the_world(int flags) {
-    stage_wait(stage_offered("wifi"));
-    stage_expect(talk_dial(flags, SMALL, NULL) >= (flags ? CMM_DEFERRED : 0));
-    talk_expect_moved(0, "10.1.0.2", "wifi");
-}
-
-static void a_lost_connection_is_remade_also_for_a_program_that_only_receives(void) {
-    live_in_the_world(0);
-    talk_begin(in_recv);
-    stage_wait(talk_asleep());
-    stage_link("wifi0", false);
-    stage_expect_connection(1, "10.2.0.2");
-    stage_say(1, "news");
-    stage_equal(talk_join(), 4);
-}
-
-static void a_lost_connection_is_remade_though_nobody_is_in_a_call(void) {
-    live_in_the_world(SOCK_NONBLOCK);
-    stage_link("wifi0", false);
-    talk_expect_moved(1, "10.2.0.2", "cell");
-    stage_expect(strcmp(talk_diary(), "<><>") == 0);
-    stage_equal(talk_events[3].labels, SMALL);
-}
-
-static void a_lost_connection_waits_for_a_network_that_has_its_last_labels(void) {
-    stage_wait(stage_offered("wifi"));
-    stage_equal(talk_dial(SOCK_NONBLOCK, SMALL, NULL), CMM_DEFERRED);
-    stage_wait(talk_put("x", BG) == 1);
-    stage_link("wifi0", false);
-    stage_wait(!stage_offered("wifi"));
-    stage_wait(polled(POLLOUT) == 0);
-    stage_fails(talk_put("x", BG), EAGAIN);
-    stage_equal(stage_connections(), 1);
-    stage_link("wifi0", true);
-    talk_expect_moved(1, "10.1.0.2", "wifi");
-}
-
-static void a_short_blip_is_no_loss(void) {
-    live_in_the_world(0);
-    stage_link("wifi0", false);
-    stage_link("wifi0", true);
-    stage_equal(talk_put("still here", SMALL), 10);
-    stage_expect_text(0, "still here");
-    stage_equal(stage_connections(), 1);
-    stage_expect(strcmp(talk_diary(), "<>") == 0);
-}
-
-/* ---- data in flight ---- */
-
-static void swallow_three_messages(void) {
-    live_in_the_world(0);
-    stage_equal(talk_put("first.", SMALL), 6);
-    stage_wait(number(SIOCOUTQ) == 0);
-    stage_swallow("wifi0", true, false);
-    stage_equal(talk_put("second.", SMALL), 7);
-    stage_equal(talk_put("third.", SMALL), 6);
-    stage_equal(number(SIOCOUTQ), 13);
-    stage_link("wifi0", false);
-}
-
-static void what_the_peer_had_not_acknowledged_is_known_exactly(void) {
-    swallow_three_messages();
-    talk_expect_moved(1, "10.2.0.2", "cell");
-    stage_expect(strcmp(talk_diary(), "<><>") == 0);
-    stage_equal(talk_events[2].unacked, 13);
-    stage_equal(talk_events[3].unacked, 13);
-    stage_equal(cmm_unacked(talk_sock), 13);
-    stage_equal(talk_put("fourth.", SMALL), 7);
-    stage_expect_text(1, "fourth.");
-    stage_expect(stage_is_text(0, "first."));
-    stage_equal(cmm_unacked(talk_sock), 13);
-}
-
-static int greet(int s) {
-    stage_equal(cmm_write(s, "hello.", 6, SMALL, NULL, NULL), 6);
-    return 0;
-}
-
-static int replay_then_greet(int s) {
-    stage_equal(cmm_set_replay(s, 1), 0);
-    return greet(s);
-}
-
-static void with_replay_what_was_not_acknowledged_is_sent_again_first_thing_after_post_reconnect(void) {
-    talk_in_post = replay_then_greet;
-    swallow_three_messages();
-    talk_expect_moved(1, "10.2.0.2", "cell");
-    stage_equal(talk_events[2].unacked, 13);
-    stage_equal(talk_put("fourth.", SMALL), 7);
-    stage_expect_text(1, "hello.second.third.fourth.");
-    stage_expect(stage_is_text(0, "hello.first."));
-}
-
-static void with_replay_a_message_is_repeated_only_if_its_acknowledgement_was_lost(void) {
-    talk_sock = -1;
-    live_in_the_world(0);
-    stage_equal(cmm_set_replay(talk_sock, 1), 0);
-    stage_equal(talk_put("first.", SMALL), 6);
-    stage_wait(number(SIOCOUTQ) == 0);
-    stage_swallow("wifi0", false, true);
-    stage_equal(talk_put("second.", SMALL), 7);
-    stage_expect_text(0, "first.second.");
-    stage_equal(number(SIOCOUTQ), 7);
-    stage_link("wifi0", false);
-    stage_expect_text(1, "second.");
-    talk_expect_moved(1, "10.2.0.2", "cell");
-    stage_equal(cmm_unacked(talk_sock), 7);
-}
-
-static void with_replay_nothing_is_lost_through_two_losses(void) {
-    live_in_the_world(0);
-    stage_equal(cmm_set_replay(talk_sock, 1), 0);
-    stage_swallow("wifi0", true, false);
-    stage_equal(talk_put("one.", SMALL), 4);
-    stage_swallow("cell0", true, false);
-    stage_link("wifi0", false);
-    /* cell swallows the handshake too. */
-    stage_wait(strcmp(talk_diary(), "<><") == 0);
-    stage_link("cell0", false);
-    stage_swallow("wifi0", false, false);
-    stage_link("wifi0", true);
-    talk_expect_moved(1, "10.1.0.2", "wifi");
-    stage_equal(talk_put("two.", SMALL), 4);
-    stage_expect_text(1, "one.two.");
-    stage_equal(cmm_unacked(talk_sock), 4);
-}
-
-static long in_large_send(void) {
-    return put_pattern(3 << 20, 0);
-}
-
-static void with_replay_a_call_cut_short_goes_out_again_whole(void) {
-    live_in_the_world(0);
-    stage_equal(cmm_set_replay(talk_sock, 1), 0);
-    stage_hold(true);
-    talk_begin(in_large_send);
-    stage_wait(number(SIOCOUTQ) > 100000 && talk_asleep());
-    stage_link("wifi0", false);
-    stage_hold(false);
-    stage_equal(talk_join(), 3 << 20);
-    stage_wait(stage_connections() == 2 && stage_received(1) >= 3 << 20);
-    expect_pattern(1, 0, 3 << 20);
-}
-
-static void without_replay_a_blocking_send_cut_short_is_made_again_as_a_whole(void) {
-    live_in_the_world(0);
-    stage_hold(true);
-    talk_begin(in_large_send);
-    stage_wait(number(SIOCOUTQ) > 100000 && talk_asleep());
-    stage_link("wifi0", false);
-    stage_hold(false);
-    stage_equal(talk_join(), 3 << 20);
-    stage_wait(stage_connections() == 2 && stage_received(1) >= 3 << 20);
-    expect_pattern(1, 0, 3 << 20);
 }
 
 static const struct stage_test tests[] = {
@@ -669,21 +528,9 @@ static const struct stage_test tests[] = {
     STAGE_TEST(an_edge_tells_of_bytes_that_had_arrived),
     STAGE_TEST(a_large_arrival_unread_is_whole_after_a_move),
     STAGE_TEST_IN(bytes_that_had_arrived_survive_a_loss, STAGE_WORLD, world),
-    STAGE_TEST(a_peers_end_of_file_is_not_loss),
-    STAGE_TEST(a_peers_end_of_file_is_read_also_after_its_network_is_gone),
-    STAGE_TEST(a_peers_reset_is_not_loss),
-    STAGE_TEST(a_thread_blocked_in_recv_hears_the_peers_end),
-    STAGE_TEST_IN(a_lost_connection_is_remade_also_for_a_program_that_only_receives, STAGE_WORLD, world),
-    STAGE_TEST_IN(a_lost_connection_is_remade_though_nobody_is_in_a_call, STAGE_WORLD, world),
-    STAGE_TEST_IN(a_lost_connection_waits_for_a_network_that_has_its_last_labels, STAGE_WORLD, world),
-    STAGE_TEST_IN(a_short_blip_is_no_loss, STAGE_WORLD, world),
-    STAGE_TEST_IN(what_the_peer_had_not_acknowledged_is_known_exactly, STAGE_WORLD, world),
-    STAGE_TEST_IN(with_replay_what_was_not_acknowledged_is_sent_again_first_thing_after_post_reconnect,
-                  STAGE_WORLD, world),
-    STAGE_TEST_IN(with_replay_a_message_is_repeated_only_if_its_acknowledgement_was_lost, STAGE_WORLD, world),
-    STAGE_TEST_IN(with_replay_nothing_is_lost_through_two_losses, STAGE_WORLD, world),
-    STAGE_TEST_IN(with_replay_a_call_cut_short_goes_out_again_whole, STAGE_WORLD, world),
-    STAGE_TEST_IN(without_replay_a_blocking_send_cut_short_is_made_again_as_a_whole, STAGE_WORLD, world),
+    STAGE_TEST(a_stream_through_many_moves_is_whole),
+    STAGE_TEST(datagrams_that_had_arrived_keep_their_bounds),
+    STAGE_TEST(a_thread_that_polls_for_room_hears_of_the_new_connections),
 };
 
 STAGE_MAIN(config, tests)

@@ -1,0 +1,352 @@
+/* losing - what is promised when the peer ends a connection and when its network is lost.
+ * Each test is a sentence of the contract. Loss needs a world, where the kernel says that an interface is
+ * gone. */
+#include "talk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/select.h>
+#include <unistd.h>
+
+static const char config[] = "[network wifi]\naddress = 127.0.1.1\nlabels = all\nmetric = 100\n"
+                             "[network cell]\naddress = 127.0.2.1\nlabels = ondemand, small\nmetric = 200\n";
+static const char world[] = "[network wifi]\nmatch = wifi0\nlabels = all\n"
+                            "[network cell]\nmatch = cell0\nlabels = ondemand, small\n";
+
+#define BG    CMM_LABEL_BACKGROUND
+#define SMALL CMM_LABEL_SMALL
+
+static int number(int request) {
+    int value = -1;
+    stage_equal(ioctl(talk_sock, (unsigned long)request, &value), 0);
+    return value;
+}
+
+static short polled(short events) {
+    struct pollfd p = {.fd = talk_sock, .events = events};
+    return poll(&p, 1, 0) == 1 ? p.revents : 0;
+}
+
+/* wifi carries it; then it is withdrawn and cell carries it. */
+static void live_on_wifi(int flags) {
+    stage_up("wifi");
+    stage_expect(talk_dial(flags, SMALL, NULL) >= (flags ? CMM_DEFERRED : 0));
+    talk_expect_moved(0, "127.0.1.1", "wifi");
+}
+
+/* A pattern that tells every byte's place. */
+static unsigned char at(size_t i) {
+    return (unsigned char)(i * 131 + (i >> 8) * 29 + (i >> 16));
+}
+
+static size_t put_at; /* how much of the pattern the library has taken */
+
+static long put_pattern(size_t len, int flags) {
+    unsigned char *bytes = malloc(len);
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = at(put_at + i);
+    ssize_t n = cmm_send(talk_sock, bytes, len, flags, SMALL, NULL, NULL);
+    free(bytes);
+    if (n > 0)
+        put_at += (size_t)n;
+    return n;
+}
+
+static void expect_pattern(int connection, size_t from, size_t len) {
+    const unsigned char *bytes = stage_bytes(connection);
+    stage_equal(stage_received(connection), len);
+    for (size_t i = 0; i < len && i < STAGE_KEPT; i++)
+        if (bytes[i] != at(from + i))
+            stage_fail(__FILE__, __LINE__, "byte %zu of connection %d is wrong", i, connection);
+}
+
+static char heard[256];
+
+static long in_recv(void) {
+    return recv(talk_sock, heard, sizeof heard, 0);
+}
+
+/* ---- the peer's word ---- */
+
+static void expect_no_other_connection_until_reset(void) {
+    stage_up("cell");
+    stage_down("wifi");
+    stage_wait(talk_put("x", SMALL) == CMM_FAILED);
+    stage_equal(stage_connections(), 1);
+    stage_expect(strcmp(talk_diary(), "<>") == 0);
+    stage_equal(cmm_reset(talk_sock), 0);
+    stage_equal(talk_connect(SMALL, NULL), 0);
+    stage_expect_connection(1, "127.0.2.1");
+    stage_equal(talk_put("again", SMALL), 5);
+    stage_expect_text(1, "again");
+}
+
+static void a_peers_end_of_file_is_not_loss(void) {
+    live_on_wifi(0);
+    stage_say(0, "last");
+    stage_finish(0);
+    stage_equal(recv(talk_sock, heard, sizeof heard, 0), 4);
+    stage_equal(recv(talk_sock, heard, sizeof heard, 0), 0);
+    expect_no_other_connection_until_reset();
+}
+
+static void a_peers_end_of_file_is_read_also_after_its_network_is_gone(void) {
+    live_on_wifi(0);
+    stage_say(0, "last");
+    stage_finish(0);
+    stage_wait(polled(POLLIN | POLLRDHUP) & POLLRDHUP);
+    stage_up("cell");
+    stage_down("wifi");
+    stage_equal(recv(talk_sock, heard, sizeof heard, 0), 4);
+    stage_equal(recv(talk_sock, heard, sizeof heard, 0), 0);
+    stage_equal(stage_connections(), 1);
+}
+
+static void a_peers_reset_is_not_loss(void) {
+    live_on_wifi(0);
+    stage_hang_up(0);
+    stage_fails(recv(talk_sock, heard, sizeof heard, 0), ECONNRESET);
+    expect_no_other_connection_until_reset();
+}
+
+static void a_thread_blocked_in_recv_hears_the_peers_end(void) {
+    live_on_wifi(0);
+    talk_begin(in_recv);
+    stage_wait(talk_asleep());
+    stage_finish(0);
+    stage_equal(talk_join(), 0);
+}
+
+/* ---- an end of our own ---- */
+
+static void after_SHUT_WR_the_socket_is_not_moved_any_more(void) {
+    live_on_wifi(0);
+    stage_equal(talk_put("request", SMALL), 7);
+    stage_equal(cmm_shutdown(talk_sock, SHUT_WR), 0);
+    stage_wait(stage_end(0) == STAGE_EOF);
+    stage_up("cell");
+    stage_down("wifi");
+    stage_say(0, "reply");
+    stage_finish(0);
+    stage_equal(recv(talk_sock, heard, 5, MSG_WAITALL), 5);
+    stage_expect(memcmp(heard, "reply", 5) == 0);
+    stage_equal(recv(talk_sock, heard, sizeof heard, 0), 0);
+    stage_equal(stage_connections(), 1);
+    stage_expect(strcmp(talk_diary(), "<>") == 0);
+}
+
+static void reset_keeps_options_handlers_and_thunks(void) {
+    int value = 77;
+    socklen_t len = sizeof value;
+    live_on_wifi(0);
+    stage_equal(cmm_setsockopt(talk_sock, SOL_SOCKET, SO_KEEPALIVE, &value, sizeof value), 0);
+    stage_equal(talk_defer("later", CMM_LABEL_CELLULAR), CMM_DEFERRED);
+    stage_equal(talk_defer("background", BG), 10);
+    stage_equal(cmm_reset(talk_sock), 0);
+    stage_equal(cmm_thunk_count(talk_sock), 1);
+    stage_fails(talk_put("x", SMALL), ENOTCONN);
+    stage_equal(talk_connect(SMALL, "other"), 0);
+    stage_equal(cmm_getsockopt(talk_sock, SOL_SOCKET, SO_KEEPALIVE, &value, &len), 0);
+    stage_equal(value, 1);
+    stage_expect(strcmp(talk_diary(), "<><>") == 0 && strcmp(talk_events[3].arg, "other") == 0);
+    stage_equal(cmm_thunk_count(talk_sock), 1);
+}
+
+/* ---- loss ---- */
+
+static void live_in_the_world(int flags) {
+    stage_wait(stage_offered("wifi"));
+    stage_expect(talk_dial(flags, SMALL, NULL) >= (flags ? CMM_DEFERRED : 0));
+    talk_expect_moved(0, "10.1.0.2", "wifi");
+}
+
+static void a_lost_connection_is_remade_also_for_a_program_that_only_receives(void) {
+    live_in_the_world(0);
+    talk_begin(in_recv);
+    stage_wait(talk_asleep());
+    stage_link("wifi0", false);
+    stage_expect_connection(1, "10.2.0.2");
+    stage_say(1, "news");
+    stage_equal(talk_join(), 4);
+}
+
+static void a_lost_connection_is_remade_though_nobody_is_in_a_call(void) {
+    live_in_the_world(SOCK_NONBLOCK);
+    stage_link("wifi0", false);
+    talk_expect_moved(1, "10.2.0.2", "cell");
+    stage_expect(strcmp(talk_diary(), "<><>") == 0);
+    stage_equal(talk_events[3].labels, SMALL);
+}
+
+static void a_lost_connection_waits_for_a_network_that_has_its_last_labels(void) {
+    stage_wait(stage_offered("wifi"));
+    stage_equal(talk_dial(SOCK_NONBLOCK, SMALL, NULL), CMM_DEFERRED);
+    stage_wait(talk_put("x", BG) == 1);
+    stage_link("wifi0", false);
+    stage_wait(!stage_offered("wifi"));
+    stage_wait(polled(POLLOUT) == 0);
+    stage_fails(talk_put("x", BG), EAGAIN);
+    stage_equal(stage_connections(), 1);
+    stage_link("wifi0", true);
+    talk_expect_moved(1, "10.1.0.2", "wifi");
+}
+
+static void a_short_blip_is_no_loss(void) {
+    live_in_the_world(0);
+    stage_link("wifi0", false);
+    stage_link("wifi0", true);
+    stage_equal(talk_put("still here", SMALL), 10);
+    stage_expect_text(0, "still here");
+    stage_equal(stage_connections(), 1);
+    stage_expect(strcmp(talk_diary(), "<>") == 0);
+}
+
+static void after_SHUT_WR_a_loss_ends_what_can_still_be_read_with_ECONNRESET(void) {
+    live_in_the_world(0);
+    stage_equal(cmm_shutdown(talk_sock, SHUT_WR), 0);
+    stage_say(0, "half");
+    stage_wait(number(FIONREAD) == 4);
+    stage_link("wifi0", false);
+    stage_wait(!stage_offered("wifi"));
+    stage_equal(recv(talk_sock, heard, sizeof heard, 0), 4);
+    stage_fails(recv(talk_sock, heard, sizeof heard, 0), ECONNRESET);
+    stage_equal(stage_connections(), 1);
+}
+
+/* ---- data in flight ---- */
+
+static void swallow_three_messages(void) {
+    live_in_the_world(0);
+    stage_equal(talk_put("first.", SMALL), 6);
+    stage_wait(number(SIOCOUTQ) == 0);
+    stage_swallow("wifi0", true, false);
+    stage_equal(talk_put("second.", SMALL), 7);
+    stage_equal(talk_put("third.", SMALL), 6);
+    stage_equal(number(SIOCOUTQ), 13);
+    stage_link("wifi0", false);
+}
+
+static void what_the_peer_had_not_acknowledged_is_known_exactly(void) {
+    swallow_three_messages();
+    talk_expect_moved(1, "10.2.0.2", "cell");
+    stage_expect(strcmp(talk_diary(), "<><>") == 0);
+    stage_equal(talk_events[2].unacked, 13);
+    stage_equal(talk_events[3].unacked, 13);
+    stage_equal(cmm_unacked(talk_sock), 13);
+    stage_equal(talk_put("fourth.", SMALL), 7);
+    stage_expect_text(1, "fourth.");
+    stage_expect(stage_is_text(0, "first."));
+    stage_equal(cmm_unacked(talk_sock), 13);
+}
+
+static int greet(int s) {
+    stage_equal(cmm_write(s, "hello.", 6, SMALL, NULL, NULL), 6);
+    return 0;
+}
+
+static int replay_then_greet(int s) {
+    stage_equal(cmm_set_replay(s, 1), 0);
+    return greet(s);
+}
+
+static void with_replay_what_was_not_acknowledged_is_sent_again_first_thing_after_post_reconnect(void) {
+    talk_in_post = replay_then_greet;
+    swallow_three_messages();
+    talk_expect_moved(1, "10.2.0.2", "cell");
+    stage_equal(talk_events[2].unacked, 13);
+    stage_equal(talk_put("fourth.", SMALL), 7);
+    stage_expect_text(1, "hello.second.third.fourth.");
+    stage_expect(stage_is_text(0, "hello.first."));
+}
+
+static void with_replay_a_message_is_repeated_only_if_its_acknowledgement_was_lost(void) {
+    talk_sock = -1;
+    live_in_the_world(0);
+    stage_equal(cmm_set_replay(talk_sock, 1), 0);
+    stage_equal(talk_put("first.", SMALL), 6);
+    stage_wait(number(SIOCOUTQ) == 0);
+    stage_swallow("wifi0", false, true);
+    stage_equal(talk_put("second.", SMALL), 7);
+    stage_expect_text(0, "first.second.");
+    stage_equal(number(SIOCOUTQ), 7);
+    stage_link("wifi0", false);
+    stage_expect_text(1, "second.");
+    talk_expect_moved(1, "10.2.0.2", "cell");
+    stage_equal(cmm_unacked(talk_sock), 7);
+}
+
+static void with_replay_nothing_is_lost_through_two_losses(void) {
+    live_in_the_world(0);
+    stage_equal(cmm_set_replay(talk_sock, 1), 0);
+    stage_swallow("wifi0", true, false);
+    stage_equal(talk_put("one.", SMALL), 4);
+    stage_swallow("cell0", true, false);
+    stage_link("wifi0", false);
+    /* cell swallows the handshake too. */
+    stage_wait(strcmp(talk_diary(), "<><") == 0);
+    stage_link("cell0", false);
+    stage_swallow("wifi0", false, false);
+    stage_link("wifi0", true);
+    talk_expect_moved(1, "10.1.0.2", "wifi");
+    stage_equal(talk_put("two.", SMALL), 4);
+    stage_expect_text(1, "one.two.");
+    stage_equal(cmm_unacked(talk_sock), 4);
+}
+
+static long in_large_send(void) {
+    return put_pattern(3 << 20, 0);
+}
+
+static void with_replay_a_call_cut_short_goes_out_again_whole(void) {
+    live_in_the_world(0);
+    stage_equal(cmm_set_replay(talk_sock, 1), 0);
+    stage_hold(true);
+    talk_begin(in_large_send);
+    stage_wait(number(SIOCOUTQ) > 100000 && talk_asleep());
+    stage_link("wifi0", false);
+    stage_hold(false);
+    stage_equal(talk_join(), 3 << 20);
+    stage_wait(stage_connections() == 2 && stage_received(1) >= 3 << 20);
+    expect_pattern(1, 0, 3 << 20);
+}
+
+static void without_replay_a_blocking_send_cut_short_is_made_again_as_a_whole(void) {
+    live_in_the_world(0);
+    stage_hold(true);
+    talk_begin(in_large_send);
+    stage_wait(number(SIOCOUTQ) > 100000 && talk_asleep());
+    stage_link("wifi0", false);
+    stage_hold(false);
+    stage_equal(talk_join(), 3 << 20);
+    stage_wait(stage_connections() == 2 && stage_received(1) >= 3 << 20);
+    expect_pattern(1, 0, 3 << 20);
+}
+
+static const struct stage_test tests[] = {
+    STAGE_TEST(a_peers_end_of_file_is_not_loss),
+    STAGE_TEST(a_peers_end_of_file_is_read_also_after_its_network_is_gone),
+    STAGE_TEST(a_peers_reset_is_not_loss),
+    STAGE_TEST(a_thread_blocked_in_recv_hears_the_peers_end),
+    STAGE_TEST_IN(a_lost_connection_is_remade_also_for_a_program_that_only_receives, STAGE_WORLD, world),
+    STAGE_TEST_IN(a_lost_connection_is_remade_though_nobody_is_in_a_call, STAGE_WORLD, world),
+    STAGE_TEST_IN(a_lost_connection_waits_for_a_network_that_has_its_last_labels, STAGE_WORLD, world),
+    STAGE_TEST_IN(a_short_blip_is_no_loss, STAGE_WORLD, world),
+    STAGE_TEST_IN(what_the_peer_had_not_acknowledged_is_known_exactly, STAGE_WORLD, world),
+    STAGE_TEST_IN(with_replay_what_was_not_acknowledged_is_sent_again_first_thing_after_post_reconnect,
+                  STAGE_WORLD, world),
+    STAGE_TEST_IN(with_replay_a_message_is_repeated_only_if_its_acknowledgement_was_lost, STAGE_WORLD, world),
+    STAGE_TEST_IN(with_replay_nothing_is_lost_through_two_losses, STAGE_WORLD, world),
+    STAGE_TEST_IN(with_replay_a_call_cut_short_goes_out_again_whole, STAGE_WORLD, world),
+    STAGE_TEST_IN(without_replay_a_blocking_send_cut_short_is_made_again_as_a_whole, STAGE_WORLD, world),
+    STAGE_TEST(after_SHUT_WR_the_socket_is_not_moved_any_more),
+    STAGE_TEST(reset_keeps_options_handlers_and_thunks),
+    STAGE_TEST_IN(after_SHUT_WR_a_loss_ends_what_can_still_be_read_with_ECONNRESET, STAGE_WORLD, world),
+};
+
+STAGE_MAIN(config, tests)
