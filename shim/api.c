@@ -271,7 +271,7 @@ PUBLIC unsigned long cmm_get_default_labels(void) {
 static void show(struct cmm_network *to, const struct wire_network *from) {
     memset(to, 0, sizeof *to);
     memcpy(to->name, from->name, sizeof to->name);
-    to->ifindex = from->ifindex;
+    to->ifindex = from->flags & WIRE_ADDRESS ? 0 : from->ifindex;
     to->labels = (unsigned long)from->labels;
     to->id = (unsigned long)from->id;
 }
