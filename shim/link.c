@@ -31,8 +31,9 @@ enum { ABOUT_KICK = 1, ABOUT_QUEUE, ABOUT_SOCKET, ABOUT_BELL };
 
 static struct scout_link wire = SCOUT_LINK_NONE;
 static int epoll = -1, kick = -1, bell = -1;
-static bool running, asked, kicked;
-static bool lapsed; /* the parent's thread, not yet replaced in this child */
+static bool running, kicked;
+static _Atomic bool asked; /* read without the lock, too */
+static bool lapsed;        /* the parent's thread, not yet replaced in this child */
 static pthread_t thread;
 static pthread_cond_t first_word = PTHREAD_COND_INITIALIZER;
 
@@ -338,7 +339,7 @@ int link_start(void) {
 int link_need(void) {
     struct timespec until;
     int r = 0;
-    if (__atomic_load_n(&asked, __ATOMIC_ACQUIRE))
+    if (asked)
         return 0;
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += FIRST_WORD_MS / 1000;
@@ -380,7 +381,8 @@ void link_forked(void) {
         lift_close(bell);
     epoll = kick = bell = -1;
     lapsed |= running;
-    running = asked = kicked = report_due = false;
+    running = kicked = report_due = false;
+    asked = false;
     seek_at = 0;
     pthread_cond_init(&first_word, NULL);
 }
