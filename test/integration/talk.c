@@ -85,10 +85,22 @@ static void again(void *arg) {
     talk_events[i].result = cmm_send(talk_sock, d->text, strlen(d->text), 0, d->labels, again, arg);
 }
 
-long talk_defer(const char *text, unsigned long labels) {
+static long defer(const char *text, int flags, unsigned long labels) {
     struct deferred *d = malloc(sizeof *d);
     *d = (struct deferred){labels, text};
-    return cmm_send(talk_sock, text, strlen(text), 0, labels, again, d);
+    return cmm_send(talk_sock, text, strlen(text), flags, labels, again, d);
+}
+
+long talk_defer(const char *text, unsigned long labels) {
+    return defer(text, 0, labels);
+}
+
+long talk_defer_at_once(const char *text, unsigned long labels) {
+    return defer(text, MSG_DONTWAIT, labels);
+}
+
+void talk_note(void *arg) {
+    enter('t', talk_sock, 0, arg);
 }
 
 bool talk_on(const char *network) {

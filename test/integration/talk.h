@@ -38,9 +38,13 @@ int talk_connect(unsigned long labels, void *arg);
 /* Without handlers. */
 int talk_dial_plainly(int flags, unsigned long labels);
 
-/* cmm_send of a text without a handler; with talk_thunk, which sends it again with the same labels. */
+/* cmm_send of a text without a handler; with a thunk that sends it again with the same labels. */
 long talk_put(const char *text, unsigned long labels);
 long talk_defer(const char *text, unsigned long labels);
+long talk_defer_at_once(const char *text, unsigned long labels); /* with MSG_DONTWAIT */
+
+/* A thunk that writes its argument into the diary and does nothing else. */
+void talk_note(void *arg);
 
 /* The diary as letters: "<>" after the first connection. */
 const char *talk_diary(void);

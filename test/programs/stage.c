@@ -18,7 +18,7 @@
 
 #pragma weak cmm_networks
 
-enum { LIMIT_SECONDS = 25 };
+enum { LIMIT_SECONDS = 25 }; /* or CMM_STAGE_SECONDS */
 
 static struct far_record *record;
 static int commands = -1;
@@ -48,8 +48,9 @@ void stage_pause(void) {
 }
 
 void stage_wait_begins(void) {
+    const char *seconds = getenv("CMM_STAGE_SECONDS");
     clock_gettime(CLOCK_MONOTONIC, &limit);
-    limit.tv_sec += LIMIT_SECONDS;
+    limit.tv_sec += seconds ? atoi(seconds) : LIMIT_SECONDS;
 }
 
 bool stage_late(void) {
