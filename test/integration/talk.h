@@ -18,7 +18,7 @@ struct talk_event {
     const void *arg;
     pthread_t thread;
     ssize_t unacked;
-    long result; /* of a thunk's send */
+    _Atomic long result; /* of a thunk's send, once it is back */
 };
 
 extern int talk_sock;
