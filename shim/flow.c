@@ -4,6 +4,7 @@
  * can wait for them. Whoever waits here runs the reconnect handlers that fall due. Deliberately absent: the
  * direct way of the hot path, which is inline in flow.h. */
 #include "flow.h"
+#include "leave.h"
 #include "link.h"
 #include "reconnect.h"
 #include "run.h"
@@ -138,13 +139,23 @@ static bool ends_connection(int error) {
 static ssize_t judge(struct sock *s, int error) {
     if (s->state != LIFE_LIVE || !ends_connection(error))
         return -error;
+    if (s->kind == SOCK_CAPTURED && sock_stream(s) && stream_aborted(s->fds[0])) {
+        s->cut = true;
+        reconnect_dead(s, ECONNRESET);
+        return -ECONNRESET;
+    }
     if (error == EPIPE && s->sealed)
         return -error;
     if (reconnect_unreachable(s, error))
         return AGAIN;
-    if (sock_stream(s))
-        reconnect_dead(s, error);
+    if (sock_stream(s) && s->kind == SOCK_LABELED)
+        reconnect_dead(s, error); /* of a captured one the kernel tells the rest itself */
     return -error;
+}
+
+/* A captured socket that failed by itself: the kernel goes on telling. */
+static bool kernels_own(const struct sock *s) {
+    return s->kind == SOCK_CAPTURED && s->state == LIFE_DEAD && !s->cut;
 }
 
 /* ---- send ---- */
@@ -314,6 +325,11 @@ static bool cut_by_loss(const struct sock *s, int fd, const struct flow_send *c,
            !nonblocking(fd, c->flags);
 }
 
+static ssize_t send_dead(int fd, const struct flow_send *c) {
+    ssize_t r = real.sendmsg(fd, c->msg, c->flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+    return r < 0 ? -errno : r;
+}
+
 static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c, bool moved) {
     const uint64_t labels = c->labeled ? c->labels : atomic_load(&s->labels);
     uint64_t deadline = 0;
@@ -327,7 +343,7 @@ static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c, bool
         if (run_must_queue(s, labels))
             r = wait_turn(s, fd, c, labels, &deadline);
         else if (s->state == LIFE_DEAD)
-            return -s->error;
+            return kernels_own(s) ? send_dead(fd, c) : -s->error;
         else if (!reconnect_here(s, labels))
             r = elsewhere(s, fd, c, labels, &moved, &deadline);
         else if (moved && c->handler && s->user_depth && !pthread_equal(s->user, pthread_self()))
@@ -392,12 +408,16 @@ static ssize_t take_kept(struct sock *s, struct msghdr *msg, int flags) {
 }
 
 /* What is left of a connection that failed is still read; then its error stands, but for an end of file that
- * is the peer's. The kernel tells a captured socket's own failures once, then an end of file. */
+ * is the peer's. */
 static ssize_t recv_dead(struct sock *s, int fd, struct msghdr *msg, int flags) {
-    const bool stands = s->kind == SOCK_LABELED || s->error == ECONNRESET;
     ssize_t r = real.recvmsg(fd, msg, flags | MSG_DONTWAIT);
-    if (r > 0 || (r == 0 && (!stands || !sock_stream(s) || stream_finished(fd))))
+    if (kernels_own(s))
+        return r < 0 ? -errno : r;
+    if (s->due)
+        leave_cut_off(s, wait_now_ms());
+    if (r > 0 || (r == 0 && (!sock_stream(s) || stream_finished(fd))))
         return r;
+    s->untold = 0;
     return s->error == EPIPE ? -ECONNRESET : -s->error;
 }
 

@@ -27,6 +27,13 @@ HOOK(int, accept4, (int fd, struct sockaddr *from, socklen_t *len, int flags)) {
     return fresh(real.accept4(fd, from, len, flags));
 }
 
+HOOK(FILE *, fdopen, (int fd, const char *mode)) {
+    FILE *file = real.fdopen(fd, mode);
+    if (file && hook_own(fd))
+        socket_is_file(fd);
+    return file;
+}
+
 HOOK(int, fclose, (FILE * file)) {
     const int fd = file ? fileno(file) : -1;
     if (fd >= 0 && hook_own(fd)) {

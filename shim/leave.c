@@ -4,12 +4,13 @@
  * any thread. Deliberately absent: what comes next, which reconnect decides. */
 #include "leave.h"
 #include "lift.h"
+#include "link.h"
 #include "stream.h"
 #include "swap.h"
 
 #include <errno.h>
 
-enum { DRAIN_MS = 2000 };
+enum { DRAIN_MS = 2000, UNREAD_MS = 60000 };
 
 static void leave_dead(struct sock *s, int error) {
     if (sock_turn(s, LIFE_FAILED))
@@ -40,19 +41,60 @@ static bool peer_has_ended(const struct sock *s) {
     return sock_stream(s) && stream_ended(s->fds[0]);
 }
 
+/* AF_UNSPEC wakes every holder with an error and drops what is unread. Somebody whose calls no door sees
+ * must be given time to read it first. */
+static void cut_off(struct sock *s, uint64_t now_ms) {
+    const int fd = s->fds[0];
+    const bool theirs = s->shared || s->stdio;
+    s->due = 0;
+    if (!theirs) {
+        swap_take(s, fd);
+    } else if (stream_unread(fd) && now_ms < s->drain_until) {
+        const uint64_t spent = UNREAD_MS - (s->drain_until - now_ms);
+        s->due = now_ms + (spent < 100 ? 2 : spent < 5000 ? 20 : 500);
+        link_kick();
+        return;
+    }
+    swap_wake(fd);
+    self_wake_all();
+}
+
+void leave_cut_off(struct sock *s, uint64_t now_ms) {
+    if (s->cut && s->nfds)
+        cut_off(s, now_ms);
+}
+
 /* No other connection may follow: what had arrived is read, then the reset. The description stays, so that
  * every holder hears it. */
 static void end_in_place(struct sock *s) {
-    struct sockaddr none = {.sa_family = AF_UNSPEC};
     if (!s->nfds)
         return;
+    s->unacked = (ssize_t)stream_unacked(s->fds[0], s->sealed);
     atomic_fetch_add(&s->swaps, 1);
     atomic_store(&s->direct, false);
-    swap_collect(s, s->fds[0]);
-    s->unacked = (ssize_t)stream_unacked(s->fds[0], s->sealed);
-    real.connect(s->fds[0], &none, sizeof none);
-    self_wake_all();
     leave_dead(s, ECONNRESET);
+    s->cut = true;
+    s->drain_until = wait_now_ms() + UNREAD_MS;
+    if (s->kind == SOCK_CAPTURED) {
+        cut_off(s, wait_now_ms());
+    } else {
+        swap_collect(s, s->fds[0]);
+        if (!s->shared)
+            swap_wake(s->fds[0]);
+    }
+    self_wake_all();
+}
+
+/* The peer's end has arrived and stays to be read; only who sends hears of the loss. */
+static void end_behind_peer(struct sock *s) {
+    leave_dead(s, ECONNRESET);
+    if (s->kind == SOCK_LABELED)
+        return;
+    s->cut = true;
+    atomic_fetch_add(&s->swaps, 1);
+    atomic_store(&s->direct, false);
+    real.shutdown(s->fds[0], SHUT_WR);
+    self_wake_all();
 }
 
 /* A captured stream is never spliced unasked: only one that reconnects by policy, and is nobody else's, may
@@ -60,7 +102,7 @@ static void end_in_place(struct sock *s) {
 static bool may_follow(const struct sock *s) {
     if (s->kind == SOCK_LABELED || !sock_stream(s))
         return true;
-    return s->policy == RULES_POLICY_RECONNECT && !s->shared;
+    return s->policy == RULES_POLICY_RECONNECT && !s->shared && !s->stdio;
 }
 
 static void drop_moving(struct sock *s) {
@@ -81,7 +123,7 @@ void leave_lost(struct sock *s) {
     if (s->state != LIFE_LIVE)
         return;
     if (peer_has_ended(s)) {
-        leave_dead(s, ECONNRESET);
+        end_behind_peer(s);
         return;
     }
     const bool follows = may_follow(s), fresh = !follows && !s->shared && stream_untouched(s->fds[0]);
@@ -96,13 +138,15 @@ void leave_lost(struct sock *s) {
     }
     sock_turn(s, LIFE_LOST);
     s->lost_at = atomic_load(&s->swaps);
+    s->net = 0;
+    s->attempt++;
+    if (fresh) {
+        swap_abort(old); /* a greeting nobody has read: the next connection brings its own */
+        return;
+    }
     if (!s->shared)
         real.shutdown(old, SHUT_RDWR);
     drop_connection(s, old, !s->shared);
-    if (fresh)
-        stash_finish(&s->unread); /* a greeting nobody has read: the next connection brings its own */
-    s->net = 0;
-    s->attempt++;
 }
 
 void leave_for(struct sock *s, uint64_t labels) {

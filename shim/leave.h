@@ -16,4 +16,7 @@ bool leave_drain(struct sock *s, uint64_t now_ms);
  */
 void leave_lost(struct sock *s);
 
+/* One more look at a lost one whose other holders have bytes to read: once they have, they hear of it. */
+void leave_cut_off(struct sock *s, uint64_t now_ms);
+
 #endif

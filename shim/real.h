@@ -74,6 +74,7 @@
     X(int, epoll_pwait2,                                                                                     \
       (int epfd, struct epoll_event *events, int max, const struct timespec *timeout, const sigset_t *mask), \
       (epfd, events, max, timeout, mask))                                                                    \
+    X(FILE *, fdopen, (int fd, const char *mode), (fd, mode))                                                \
     X(int, fclose, (FILE * file), (file))                                                                    \
     X(struct hostent *, gethostbyname, (const char *name), (name))                                           \
     X(struct hostent *, gethostbyname2, (const char *name, int family), (name, family))                      \

@@ -349,6 +349,8 @@ void reconnect_tick(struct sock *s, uint64_t now_ms) {
     s->due = 0;
     if (s->state == LIFE_MOVING)
         drain(s, now_ms);
+    else if (s->state == LIFE_DEAD)
+        leave_cut_off(s, now_ms);
     else
         reconnect_consider(s);
 }

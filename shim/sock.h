@@ -46,12 +46,14 @@ struct sock {
     bool shared;         /* a fork has copied the description */
     int policy;          /* captured: enum rules_policy */
     uint64_t give_up_at; /* captured and waiting: ms when patience ends; 0: never */
-    bool sealed;         /* SHUT_WR was asked: not moved any more */
-    bool queued;         /* on run's list */
-    bool broken;         /* the attempt's network went while a handler ran */
-    int error;           /* positive errno of DEAD */
-    uint32_t lost_at;    /* what `swaps' was after the latest loss */
-    int untold;          /* captured: that, until SO_ERROR or connect() has told it */
+    bool stdio;          /* a FILE reads and writes it, past every door */
+    bool cut;         /* captured: its network was lost under it; else what failed is the kernel's to tell */
+    bool sealed;      /* SHUT_WR was asked: not moved any more */
+    bool queued;      /* on run's list */
+    bool broken;      /* the attempt's network went while a handler ran */
+    int error;        /* positive errno of DEAD */
+    uint32_t lost_at; /* what `swaps' was after the latest loss */
+    int untold;       /* captured: that, until SO_ERROR or connect() has told it */
 
     struct sockaddr_storage to;
     socklen_t tolen;

@@ -331,11 +331,20 @@ void socket_gone(int fd) {
     lock_drop();
 }
 
+void socket_is_file(int fd) {
+    struct sock *s = enter(fd);
+    if (!s)
+        return;
+    s->stdio = true;
+    lock_drop();
+}
+
 void socket_copied(int fd, int copy) {
     struct sock *s = enter(fd);
     if (!s)
         return;
     sock_alias(s, copy);
+    s->stdio |= copy <= STDERR_FILENO; /* who writes there writes by a FILE */
     lock_drop();
 }
 

@@ -43,6 +43,16 @@ bool stream_untouched(int fd) {
     return info.tcpi_bytes_received == (uint64_t)unread && info.tcpi_bytes_acked <= 1 && unsent == 0;
 }
 
+bool stream_aborted(int fd) {
+    const struct tcp_info info = info_of(fd);
+    return info.tcpi_state == CLOSE && info.tcpi_bytes_acked == 0;
+}
+
+size_t stream_unread(int fd) {
+    int bytes = 0;
+    return real.ioctl(fd, SIOCINQ, &bytes) < 0 || bytes < 0 ? 0 : (size_t)bytes;
+}
+
 size_t stream_unacked(int fd, bool fin) {
     int bytes = 0;
     if (real.ioctl(fd, SIOCOUTQ, &bytes) < 0 || bytes <= 0)

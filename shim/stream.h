@@ -17,6 +17,13 @@ bool stream_closed(int fd);
 /* Not a byte of data has been delivered to a holder nor accepted from one. */
 bool stream_untouched(int fd);
 
+/* Ended by connect(AF_UNSPEC), here or in another process that shares it: the kernel has forgotten even the
+ * handshake. */
+bool stream_aborted(int fd);
+
+/* Bytes that have arrived and nobody has read. */
+size_t stream_unread(int fd);
+
 /* Bytes sent that the peer has not acknowledged; fin: our own end is among them. */
 size_t stream_unacked(int fd, bool fin);
 

@@ -29,6 +29,9 @@ void swap_wake(int fd);
  * is not kept waiting, nor a peer that sends before it reads on. */
 void swap_gather(struct sock *s, int fd);
 
+/* The same without a word to anybody: who is inside a call on fd keeps what it gets. */
+void swap_take(struct sock *s, int fd);
+
 /* Gives fd up without a word to the peer that could be mistaken for an end: an abort, then close. */
 void swap_abort(int fd);
 
