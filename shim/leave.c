@@ -27,10 +27,12 @@ static void settle_account(struct sock *s, int old, bool fin) {
     s->unsent = 0;
 }
 
+/* A shared description is left in peace, unless a thread of ours was blocked on it before it came to be
+ * shared: nothing else would wake it, and the connection is lost to the others too. */
 static void drop_connection(struct sock *s, int old, bool fin) {
-    swap_collect(s, old);
+    const bool alone = swap_collect(s, old);
     settle_account(s, old, fin);
-    if (s->shared)
+    if (s->shared && alone)
         lift_close(old);
     else
         swap_abort(old);

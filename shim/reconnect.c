@@ -320,6 +320,10 @@ bool reconnect_unreachable(struct sock *s, int error) {
     const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
     const bool up = n && n->state == WIRE_NET_UP;
     const uint64_t net = s->net;
+    if (net && !up && error == ECONNRESET && (!n || n->state == WIRE_NET_DOWN)) {
+        lost(s); /* no peer can have said so: another process has given up the lost connection */
+        return true;
+    }
     if (!means_unreachable(error) || !s->on_labels || (up && (sock_stream(s) || error == EHOSTUNREACH)))
         return false;
     leave_lost(s);

@@ -23,7 +23,7 @@
 #define SO_BINDTOIFINDEX 62
 #endif
 
-enum { QUIESCE_MS = 50, RECEIVE_LIMIT = 8 << 20 };
+enum { QUIESCE_MS = 50, QUIESCE_SHARED_MS = 2, RECEIVE_LIMIT = 8 << 20 };
 
 static int bind_address(int fd, int family, const struct wire_network *n) {
     struct sockaddr_in in = {.sin_family = AF_INET};
@@ -177,15 +177,15 @@ static void copy_all(struct sock *s, int fd) {
     free(buf);
 }
 
-void swap_collect(struct sock *s, int fd) {
+bool swap_collect(struct sock *s, int fd) {
     if (!s->shared)
         real.shutdown(fd, SHUT_RD);
-    self_quiesce(s, QUIESCE_MS);
-    if (s->shared) {
+    const bool alone = self_quiesce(s, s->shared ? QUIESCE_SHARED_MS : QUIESCE_MS);
+    if (s->shared)
         copy_all(s, fd);
-        return;
-    }
-    read_all(s, fd);
+    else
+        read_all(s, fd);
+    return alone;
 }
 
 void swap_take(struct sock *s, int fd) {

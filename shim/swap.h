@@ -19,8 +19,8 @@ void swap_in(struct sock *s, int fd);
 int swap_out(struct sock *s);
 
 /* Moves what has arrived unread on fd into s, once nobody is inside a call on it. fd is shut down for
- * receiving first, unless the description is shared: then it is only copied. */
-void swap_collect(struct sock *s, int fd);
+ * receiving first, unless the description is shared: then it is only copied.  True: nobody was. */
+bool swap_collect(struct sock *s, int fd);
 
 /* Ends a connection under whoever waits on it. */
 void swap_wake(int fd);
