@@ -126,6 +126,7 @@ static void a_thunk_may_block_in_a_send_until_a_network_comes(void) {
     stage_expect(!by_cell.gate);
     stage_up("cell");
     stage_wait(by_cell.gate);
+    pthread_join(thread, NULL);
     stage_equal(by_cell.result, 7);
 }
 
@@ -307,6 +308,7 @@ static void a_send_without_thunk_waits_its_turn(void) {
     stage_wait(three.entered);
     one.gate = true;
     stage_wait(three.gate);
+    pthread_join(thread, NULL);
     stage_equal(three.result, 1);
     carries(0, "123");
 }
@@ -321,6 +323,7 @@ static void a_send_without_thunk_that_came_before_the_network_goes_behind_the_th
     stage_wait(two.entered);
     stage_up("wifi");
     stage_wait(two.gate);
+    pthread_join(thread, NULL);
     stage_equal(two.result, 1);
     carries(0, "12");
 }
