@@ -30,6 +30,7 @@ enum {
 enum { ABOUT_KICK = 1, ABOUT_QUEUE, ABOUT_SOCKET, ABOUT_BELL };
 
 static struct scout_link wire = SCOUT_LINK_NONE;
+static struct scout_link found = SCOUT_LINK_NONE; /* the thread's own, until it is the wire */
 static int epoll = -1, kick = -1, bell = -1;
 static bool running, kicked;
 static _Atomic bool asked; /* read without the lock, too */
@@ -150,12 +151,14 @@ static void seek(void) {
     struct wire_snapshot first;
     const pid_t tid = (pid_t)real_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0);
     lock_drop();
-    int r = scout_link_open(&wire, shim.scout, tid, &first);
+    int r = scout_link_open(&found, shim.scout, tid, &first);
     lock_take();
     sought_at = wait_now_ms();
     seek_at = 0;
     if (r == 0) {
         seek_ms = SEEK_MIN_MS;
+        wire = found;
+        found = SCOUT_LINK_NONE;
         watch(wire.sock, ABOUT_SOCKET);
         if (wire.queue >= 0)
             watch(wire.queue, ABOUT_QUEUE);
@@ -373,6 +376,7 @@ void link_resume(void) {
 
 void link_forked(void) {
     scout_link_close(&wire);
+    scout_link_close(&found);
     if (epoll >= 0)
         lift_close(epoll);
     if (kick >= 0)

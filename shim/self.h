@@ -24,7 +24,7 @@ struct self {
     bool holding; /* the lock: a signal handler's call must not take it again */
     bool ours;    /* a thread of the library */
     int cancel_state;
-    int wake_fd; /* -1 until it polls; registered threads only */
+    _Atomic int wake_fd; /* -1 until it polls; registered threads only */
     struct frame *frames;
     const void *helping; /* a socket this thread is about to wait for: its handlers are left to it */
     _Atomic(const void *) in_call; /* the socket whose descriptor a real call is using now */
