@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -345,6 +346,54 @@ static void a_thread_blocked_in_a_receive_is_carried_over_though_a_child_holds_t
     stage_equal(ended(child), 0);
 }
 
+static _Atomic pid_t receiver;
+
+static void *receive_known(void *arg) {
+    receiver = gettid();
+    return receive(arg);
+}
+
+/* In the kernel, in a receive: the numbers of recvfrom and recvmsg. */
+static bool is_receiving(pid_t thread) {
+    char path[64], text[16] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%d/syscall", (int)thread);
+    FILE *file = fopen(path, "r");
+    if (file && !fgets(text, sizeof text, file))
+        text[0] = 0;
+    if (file)
+        fclose(file);
+    return atoi(text) == SYS_recvfrom || atoi(text) == SYS_recvmsg;
+}
+
+static void a_thread_blocked_before_the_fork_is_carried_over_when_the_network_is_lost(void) {
+    share();
+    stage_link("cell0", false);
+    stage_wait(stage_offered("wifi") && !stage_offered("cell"));
+    int sock = connected_socket(WIFI), pipes[2];
+    char none;
+    pthread_t thread;
+    void *text;
+    stage_equal(pipe(pipes), 0);
+    pthread_create(&thread, NULL, receive_known, &sock);
+    stage_wait(receiver && is_receiving(receiver));
+    pid_t child = fork();
+    if (child == 0) {
+        close(pipes[1]);
+        _exit((int)read(pipes[0], &none, 1));
+    }
+    close(pipes[0]);
+    stage_link("wifi0", false);
+    stage_link("cell0", true);
+    stage_expect_connection(1, "10.2.0.2");
+    stage_equal(both->step, 0);
+    stage_say(1, "hello");
+    stage_wait(both->step == 1);
+    pthread_join(thread, &text);
+    stage_expect(text && strcmp(text, "hello") == 0);
+    close(pipes[1]);
+    stage_equal(ended(child), 0);
+}
+
 static const struct stage_test tests[] = {
     STAGE_TEST(the_childs_copy_remains_a_cmm_socket_without_thunks),
     STAGE_TEST(stored_thunks_run_once_however_many_children_there_are),
@@ -359,6 +408,8 @@ static const struct stage_test tests[] = {
     STAGE_TEST(parent_and_child_may_both_send_on_the_shared_connection),
     STAGE_TEST_IN(after_a_loss_each_process_remakes_its_own, STAGE_WORLD, world),
     STAGE_TEST(a_thread_blocked_in_a_receive_is_carried_over_though_a_child_holds_the_socket),
+    STAGE_TEST_IN(a_thread_blocked_before_the_fork_is_carried_over_when_the_network_is_lost, STAGE_WORLD,
+                  world),
 };
 
 STAGE_MAIN(config, tests)
