@@ -23,8 +23,8 @@ struct note {
     int sock;
     const char *text;
     unsigned long labels;
-    ssize_t result;
-    int error;
+    _Atomic ssize_t result;
+    _Atomic int error;
     _Atomic int runs;
     _Atomic bool entered, gate; /* of those that stop */
     pthread_t thread;
