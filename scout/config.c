@@ -351,12 +351,15 @@ void config_read(struct config *c, FILE *f, const char *file) {
     leave_section(c);
 }
 
-static bool names_a_network(const struct settings *s, const char *name) {
+/* A network that has no section may be on another machine that shares this file; scout mentions it. */
+static bool may_name_a_network(const char *name) {
+    char plain[WIRE_NAME];
     size_t len = strcspn(name, "@");
-    for (unsigned i = 0; i < s->network_count; i++)
-        if (strncmp(s->networks[i].name, name, len) == 0 && !s->networks[i].name[len])
-            return true;
-    return s->network_count == 0; /* then the interfaces' names are the networks' */
+    if (len >= sizeof plain || strlen(name) >= FACT_FULL_NAME)
+        return false;
+    memcpy(plain, name, len);
+    plain[len] = 0;
+    return words_name_ok(plain);
 }
 
 static void resolve_prefer(struct config *c, const struct later *l) {
@@ -369,8 +372,8 @@ static void resolve_prefer(struct config *c, const struct later *l) {
     *p = (struct settings_pref){.bit = (int)l->index};
     for (char *at = l->text, *name; (name = strsep(&at, ","));) {
         name = words_trim(name);
-        if (strlen(name) >= FACT_FULL_NAME || !names_a_network(s, name))
-            mistake(c, "prefer: unknown network '%s'", name);
+        if (!may_name_a_network(name))
+            mistake(c, "prefer: '%s' cannot be the name of a network", name);
         else if (p->count == SETTINGS_ORDER)
             mistake(c, "prefer: more than %d networks", SETTINGS_ORDER);
         else

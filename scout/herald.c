@@ -28,6 +28,12 @@ static void name_of(const struct herald_view *v, uint32_t i, char *ret, size_t l
              v->ifaces[i]);
 }
 
+/* Listed, but of no interface: the place of one that is to come. */
+static bool is_nowhere(const struct herald_view *v, uint32_t i) {
+    const struct wire_network *n = &v->snapshot.networks[i];
+    return !v->ifaces[i][0] && !(n->flags & WIRE_ADDRESS) && n->state == WIRE_NET_DOWN;
+}
+
 static const char *word(enum wire_state state) {
     switch (state) {
     case WIRE_NET_DOWN:
@@ -64,13 +70,16 @@ void herald_compare(const struct herald_view *before, const struct herald_view *
                     const struct label_names *names, herald_say say, void *arg) {
     char name[2 * WIRE_NAME + 16], text[3 * WIRE_TEXT];
     for (uint32_t i = 0; i < before->snapshot.count; i++)
-        if (find(now, &before->snapshot.networks[i], before->ifaces[i]) < 0) {
+        if (find(now, &before->snapshot.networks[i], before->ifaces[i]) < 0 &&
+            !(is_nowhere(before, i) && count_of(now, before->snapshot.networks[i].name))) {
             name_of(before, i, name, sizeof name);
             snprintf(text, sizeof text, "%s gone", name);
             say(arg, text);
         }
     for (uint32_t i = 0; i < now->snapshot.count; i++) {
         int old = find(before, &now->snapshot.networks[i], now->ifaces[i]);
+        if (old < 0 && is_nowhere(now, i) && count_of(before, now->snapshot.networks[i].name))
+            continue;
         name_of(now, i, name, sizeof name);
         compare(old < 0 ? NULL : &before->snapshot.networks[old], &now->snapshot.networks[i], name, names,
                 say, arg);

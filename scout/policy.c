@@ -133,6 +133,29 @@ bool policy_address(const struct settings *s, unsigned index, bool works, uint32
     return true;
 }
 
+static bool is_shown(const struct wire_snapshot *snapshot, const char *name) {
+    for (uint32_t i = 0; i < snapshot->count; i++)
+        if (strncmp(snapshot->networks[i].name, name, WIRE_NAME) == 0)
+            return true;
+    return false;
+}
+
+/* Nothing is ever attached to the id of what was never offered: a number that no hash begins with will do. */
+void policy_listed(const struct settings *s, struct wire_snapshot *snapshot) {
+    struct fact_network fact;
+    for (unsigned i = 0; i < s->network_count && snapshot->count < WIRE_NETWORKS; i++) {
+        const struct settings_network *n = &s->networks[i];
+        if (n->address_only || is_shown(snapshot, n->name))
+            continue;
+        fact = (struct fact_network){.flags = WIRE_EVER4 | WIRE_EVER6};
+        offer(n, n->type, &fact);
+        struct wire_network *w = &snapshot->networks[snapshot->count++];
+        *w = (struct wire_network){
+            .id = i + 1, .labels = fact.labels, .metric = fact.metric, .flags = fact.flags};
+        memcpy(w->name, n->name, sizeof w->name);
+    }
+}
+
 bool policy_knows(const struct settings *s, const char *name) {
     size_t len = strcspn(name, "@");
     for (unsigned i = 0; i < s->network_count; i++)

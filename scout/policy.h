@@ -13,6 +13,9 @@ bool policy_link(const struct settings *s, const struct fact_link *l, struct fac
 bool policy_address(const struct settings *s, unsigned index, bool works, uint32_t ifindex,
                     struct fact_network *ret);
 
+/* Sections that have no network in snapshot join it as down, as far as there is room: they are listed. */
+void policy_listed(const struct settings *s, struct wire_snapshot *snapshot);
+
 /* A section of the configuration has this NAME (or the NAME of NAME@IFACE). */
 bool policy_knows(const struct settings *s, const char *name);
 

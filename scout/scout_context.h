@@ -17,6 +17,7 @@ enum { CONFIG_PATH = 4096 };
 struct scout {
     const struct scout_options *options;
     char config[CONFIG_PATH];
+    char mistake[WIRE_TEXT]; /* the first of the last reading; empty: none */
     struct settings settings;
     struct network_table networks;
     struct monitor *monitor; /* NULL: no netlink here */

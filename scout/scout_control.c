@@ -16,12 +16,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+struct reading {
+    bool logged;
+    char *first; /* the first mistake is kept for who asked, WIRE_TEXT bytes */
+};
+
 /* Mistakes in files begin with the file, as compilers say it; in the journal with the level. */
 static void say_mistake(void *arg, const char *file, unsigned line, const char *text) {
-    const bool *log = arg;
+    const struct reading *r = arg;
+    if (r && !r->first[0] && line)
+        snprintf(r->first, WIRE_TEXT, "%s:%u: %s", file, line, text);
     if (line == 0)
         log_say(LOG_ERROR, "%s: %s", file, text);
-    else if (log && *log)
+    else if (r && r->logged)
         log_say(LOG_ERROR, "%s:%u: %s", file, line, text);
     else
         fprintf(stderr, "%s:%u: %s\n", file, line, text);
@@ -54,11 +61,26 @@ int scout_load_script(struct scout *s) {
     return script_load(s->options->script, &reader, &s->script);
 }
 
+static void mention_unknown_preferences(const struct settings *s) {
+    char label[LABEL_NAME];
+    for (unsigned i = 0; i < s->pref_count; i++)
+        for (unsigned k = 0; k < s->prefs[i].count; k++)
+            if (s->network_count && !policy_knows(s, s->prefs[i].order[k])) {
+                label_format(UINT64_C(1) << s->prefs[i].bit, &s->names, label, sizeof label);
+                log_say(LOG_WARNING, "label %s prefers '%s', which the configuration does not list", label,
+                        s->prefs[i].order[k]);
+            }
+}
+
 bool scout_adopt_config(struct scout *s, bool logged) {
     struct settings *fresh = malloc(sizeof *fresh);
-    int r = fresh ? config_load(s->config, s->options->config != NULL, fresh, say_mistake, &logged) : -ENOMEM;
+    struct reading reading = {.logged = logged, .first = s->mistake};
+    s->mistake[0] = 0;
+    int r =
+        fresh ? config_load(s->config, s->options->config != NULL, fresh, say_mistake, &reading) : -ENOMEM;
     if (r == 0) {
         s->settings = *fresh;
+        mention_unknown_preferences(fresh);
         s->networks.hold_ms = fresh->hold_ms;
         s->networks.grace_ms = fresh->grace_ms;
         if (s->subscribers)
@@ -115,7 +137,10 @@ int scout_on_set(void *arg, const struct wire_set *m, char *ret_text, size_t len
     case WIRE_SET_RELOAD:
         if (scout_reload(s))
             return 0;
-        snprintf(ret_text, len, "%.90s has mistakes; the old policy stays", s->config);
+        if (s->mistake[0])
+            snprintf(ret_text, len, "%s", s->mistake);
+        else
+            snprintf(ret_text, len, "%.90s cannot be read; the old policy stays", s->config);
         return EINVAL;
     case WIRE_SET_RELEASE:
         snprintf(ret_text, len, "this scout cannot release yet");

@@ -69,6 +69,17 @@ START_TEST(another_identity_and_other_labels_are_said) {
 }
 END_TEST
 
+START_TEST(the_place_of_one_that_is_to_come_makes_no_noise) {
+    add(&before, "cell", "", WIRE_NET_DOWN);
+    add(&now, "cell", "wwan0", WIRE_NET_UP);
+    ck_assert_str_eq(compare(), "network cell up");
+    start();
+    add(&before, "cell", "wwan0", WIRE_NET_UP);
+    add(&now, "cell", "", WIRE_NET_DOWN);
+    ck_assert_str_eq(compare(), "network cell gone");
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("herald");
     TCase *c = tcase_create("herald");
@@ -77,6 +88,7 @@ int main(void) {
     tcase_add_test(c, coming_and_going_is_said);
     tcase_add_test(c, one_of_several_is_named_with_its_interface);
     tcase_add_test(c, another_identity_and_other_labels_are_said);
+    tcase_add_test(c, the_place_of_one_that_is_to_come_makes_no_noise);
     suite_add_tcase(suite, c);
     SRunner *r = srunner_create(suite);
     srunner_run_all(r, CK_ENV);

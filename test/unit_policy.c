@@ -202,6 +202,22 @@ START_TEST(preferences_become_indices_of_networks_that_are_there) {
 }
 END_TEST
 
+START_TEST(what_is_listed_but_not_there_is_down) {
+    static struct wire_snapshot snapshot = {.count = 1};
+    strcpy(snapshot.networks[0].name, "home");
+    section("home", "wl*");
+    section("cell", "wwan*")->metered = SETTINGS_METERED_YES;
+    section("lab", "")->address_only = true;
+    policy_listed(&s, &snapshot);
+    ck_assert_uint_eq(snapshot.count, 2);
+    ck_assert_str_eq(snapshot.networks[1].name, "cell");
+    ck_assert_uint_eq(snapshot.networks[1].state, WIRE_NET_DOWN);
+    ck_assert_uint_eq(snapshot.networks[1].flags, WIRE_METERED | WIRE_EVER4 | WIRE_EVER6);
+    ck_assert(snapshot.networks[1].id);
+    ck_assert_uint_eq(snapshot.networks[1].labels, LABEL_INTENTS);
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("policy");
     TCase *c = tcase_create("policy");
@@ -217,6 +233,7 @@ int main(void) {
     tcase_add_test(c, a_network_works_with_carrier_address_and_route);
     tcase_add_test(c, a_host_address_is_a_network_of_one_family);
     tcase_add_test(c, preferences_become_indices_of_networks_that_are_there);
+    tcase_add_test(c, what_is_listed_but_not_there_is_down);
     suite_add_tcase(suite, c);
     SRunner *r = srunner_create(suite);
     srunner_run_all(r, CK_ENV);

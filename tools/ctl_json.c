@@ -119,7 +119,7 @@ static void networks(const struct ctl_view *v) {
         bool first = true;
         fputs(i ? ",{" : "{", stdout);
         member(&first, "name", n->name);
-        number(&first, "ifindex", n->ifindex);
+        number(&first, "ifindex", n->flags & WIRE_ADDRESS ? 0 : n->ifindex);
         label_list(&first, "labels", n->labels, &v->names);
         truth(&first, "up", n->state == WIRE_NET_UP);
         truth(&first, "metered", n->flags & WIRE_METERED);

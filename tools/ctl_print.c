@@ -138,7 +138,7 @@ void ctl_print_networks(const struct ctl_view *v) {
         char name[CELL], state[32], ifindex[16] = "-", metric[16], labels[CELL];
         ctl_escape(n->name, name, sizeof name);
         snprintf(state, sizeof state, "%s%s", ctl_state(n), n->flags & WIRE_OVERRIDE ? "!" : "");
-        if (n->ifindex)
+        if (n->ifindex && !(n->flags & WIRE_ADDRESS))
             snprintf(ifindex, sizeof ifindex, "%" PRIu32, n->ifindex);
         snprintf(metric, sizeof metric, "%" PRIu32, n->metric);
         labels_text(n->labels, &v->names, labels, sizeof labels);

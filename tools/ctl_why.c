@@ -71,7 +71,7 @@ static const char *what_is_missing(const struct wire_network *n) {
     case WIRE_NET_UP:
         return "it is up: the wait should end now, unless it lacks the address family or the route";
     case WIRE_NET_DOWN:
-        return "it is down";
+        return n->ifindex || n->flags & WIRE_ADDRESS ? "it is down" : "no interface of it is there";
     case WIRE_NET_GRACE:
         return "it has just gone, and may be back";
     case WIRE_NET_WITHDRAWN:

@@ -138,7 +138,8 @@ struct wire_pref {
 struct wire_snapshot {
     struct wire_header header;
     uint64_t generation; /* rises by one with every snapshot of this scout */
-    uint32_t count;      /* of networks: all that are listed and present, offered or not */
+    uint32_t
+        count; /* of networks: all that are listed, offered or not; state DOWN without ifindex: not there */
     uint32_t pref_count;
     struct wire_pref prefs[WIRE_PREFS];
     struct wire_network networks[WIRE_NETWORKS]; /* cut after count on the wire */
