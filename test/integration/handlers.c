@@ -254,6 +254,28 @@ static void a_handler_may_wait_for_the_peer(void) {
     stage_expect_text(1, "x");
 }
 
+static _Atomic ssize_t handler_heard = 1;
+
+static int hear_nothing_once(int s) {
+    char byte;
+    talk_in_post = NULL;
+    inside = true;
+    handler_heard = recv(s, &byte, 1, 0);
+    return 0;
+}
+
+static void a_handler_that_waits_for_the_peer_is_woken_when_its_network_goes(void) {
+    talk_in_post = hear_nothing_once;
+    stage_up("wifi");
+    stage_up("twin");
+    stage_equal(talk_dial(SOCK_NONBLOCK, BG, NULL), CMM_DEFERRED);
+    stage_wait(inside);
+    stage_down("wifi");
+    talk_expect_moved(1, "127.0.3.1", "twin");
+    stage_expect(handler_heard <= 0);
+    stage_expect(strcmp(talk_diary(), "<><>") == 0);
+}
+
 /* ---- the others, while a handler runs ---- */
 
 static char heard[16];
@@ -328,6 +350,48 @@ static void close_ends_a_wait_for_a_network_with_ECANCELED(void) {
     stage_wait(talk_asleep());
     stage_equal(cmm_close(talk_sock), 0);
     stage_fails(talk_join(), ECANCELED);
+}
+
+static long connect_it(void) {
+    return talk_connect(BG, NULL);
+}
+
+static void close_ends_a_blocking_connect_with_ECANCELED(void) {
+    stage_up("wifi");
+    stage_crowd(true);
+    talk_sock = cmm_socket(AF_INET, SOCK_STREAM, 0);
+    talk_begin(connect_it);
+    stage_wait(strcmp(talk_diary(), "<") == 0 && talk_asleep());
+    stage_equal(close(talk_sock), 0);
+    stage_fails(talk_join(), ECANCELED);
+}
+
+static void dup2_over_it_and_close_range_are_closes(void) {
+    stage_up("wifi");
+    stage_equal(talk_dial(0, BG, NULL), 0);
+    stage_equal(talk_defer("x", CMM_LABEL_CELLULAR), CMM_DEFERRED);
+    stage_equal(dup2(2, talk_sock), talk_sock);
+    stage_wait(stage_end(0) == STAGE_EOF);
+    stage_fails(talk_put("x", BG), EBADF);
+    stage_equal(close(talk_sock), 0);
+    stage_equal(talk_dial(0, BG, NULL), 0);
+    stage_equal(close_range((unsigned)talk_sock, (unsigned)talk_sock, 0), 0);
+    stage_wait(stage_end(1) == STAGE_EOF);
+    stage_fails(talk_put("x", BG), EBADF);
+}
+
+static void reset_ends_a_wait_with_ENOTCONN(void) {
+    stage_equal(talk_dial(0, BG, NULL), CMM_DEFERRED);
+    talk_begin(put_blocking);
+    stage_wait(talk_asleep());
+    stage_equal(cmm_reset(talk_sock), 0);
+    stage_fails(talk_join(), ENOTCONN);
+    stage_up("wifi");
+    stage_equal(talk_connect(BG, NULL), 0);
+    talk_begin(receive);
+    stage_wait(talk_asleep());
+    stage_equal(cmm_reset(talk_sock), 0);
+    stage_fails(talk_join(), ENOTCONN);
 }
 
 /* ---- one at a time ---- */
@@ -481,6 +545,10 @@ static const struct stage_test tests[] = {
     STAGE_TEST(while_a_thunk_runs_no_handler_of_its_socket_does),
     STAGE_TEST(a_label_change_asked_from_elsewhere_while_a_thunk_runs_is_deferred),
     STAGE_TEST(a_thunk_may_wait_for_another_network),
+    STAGE_TEST(a_handler_that_waits_for_the_peer_is_woken_when_its_network_goes),
+    STAGE_TEST(close_ends_a_blocking_connect_with_ECANCELED),
+    STAGE_TEST(dup2_over_it_and_close_range_are_closes),
+    STAGE_TEST(reset_ends_a_wait_with_ENOTCONN),
 };
 
 STAGE_MAIN(config, tests)

@@ -316,6 +316,83 @@ static void with_replay_a_call_cut_short_goes_out_again_whole(void) {
     expect_pattern(1, 0, 3 << 20);
 }
 
+static void with_replay_short_counts_are_repeated_as_they_were_told(void) {
+    stage_receive_buffer(65536);
+    live_in_the_world(0);
+    stage_equal(cmm_set_replay(talk_sock, 1), 0);
+    stage_hold(true);
+    stage_wait(put_pattern(33333, MSG_DONTWAIT) == CMM_FAILED && errno == EAGAIN);
+    stage_link("wifi0", false);
+    stage_hold(false);
+    talk_expect_moved(1, "10.2.0.2", "cell");
+    const size_t unacked = (size_t)cmm_unacked(talk_sock);
+    stage_expect(unacked > 0 && unacked <= put_at);
+    stage_equal(put_pattern(1000, 0), 1000);
+    stage_wait(stage_received(1) >= unacked + 1000 &&
+               memcmp(stage_bytes(1) + stage_received(1) - 1, (unsigned char[]){at(put_at - 1)}, 1) == 0);
+    expect_pattern(1, put_at - stage_received(1), stage_received(1));
+    stage_expect(stage_received(1) < unacked + 1000 + 33333);
+}
+
+static int narrow(int s) {
+    const int little = 4096;
+    return cmm_setsockopt(s, SOL_SOCKET, SO_SNDBUF, &little, sizeof little);
+}
+
+static void with_replay_a_loss_in_the_middle_of_the_repetition_repeats_it(void) {
+    const int large = 400000;
+    stage_receive_buffer(8192);
+    live_in_the_world(0);
+    stage_equal(cmm_setsockopt(talk_sock, SOL_SOCKET, SO_SNDBUF, &large, sizeof large), 0);
+    stage_equal(cmm_set_replay(talk_sock, 1), 0);
+    stage_swallow("wifi0", true, false);
+    while (put_at < 200000)
+        stage_equal(put_pattern(10000, MSG_DONTWAIT), 10000);
+    /* By cell it cannot all go at once: neither end has room for it. */
+    talk_in_pre = narrow;
+    stage_hold(true);
+    stage_link("wifi0", false);
+    stage_expect_connection(1, "10.2.0.2");
+    stage_wait(strcmp(talk_diary(), "<><>") == 0);
+    stage_swallow("wifi0", false, false);
+    stage_link("wifi0", true);
+    stage_wait(stage_offered("wifi"));
+    stage_expect(!talk_on("cell"));
+    stage_link("cell0", false);
+    stage_expect_connection(2, "10.1.0.2");
+    stage_hold(false);
+    stage_wait(talk_on("wifi"));
+    stage_equal(put_pattern(1000, 0), 1000);
+    stage_wait(stage_received(2) >= 201000);
+    expect_pattern(2, 0, 201000);
+}
+
+static void a_network_lost_while_it_is_being_left_is_not_waited_for(void) {
+    stage_receive_buffer(65536);
+    live_in_the_world(0);
+    stage_equal(cmm_set_replay(talk_sock, 1), 0);
+    stage_swallow("wifi0", true, false);
+    stage_equal(talk_put("unheard.", SMALL), 8);
+    stage_down("wifi");
+    stage_link("wifi0", false);
+    talk_expect_moved(1, "10.2.0.2", "cell");
+    stage_equal(cmm_unacked(talk_sock), 8);
+    stage_equal(talk_put("heard.", SMALL), 6);
+    stage_expect_text(1, "unheard.heard.");
+}
+
+static void labels_0_wait_only_while_there_is_no_route_at_all(void) {
+    stage_wait(stage_offered("wifi"));
+    stage_link("wifi0", false);
+    stage_link("cell0", false);
+    stage_wait(!stage_offered("wifi") && !stage_offered("cell"));
+    stage_equal(talk_dial(SOCK_NONBLOCK, 0, NULL), CMM_DEFERRED);
+    stage_fails(talk_put("x", 0), EAGAIN);
+    stage_link("cell0", true);
+    stage_expect_connection(0, "10.2.0.2");
+    stage_wait(talk_put("x", 0) == 1);
+}
+
 static void without_replay_a_blocking_send_cut_short_is_made_again_as_a_whole(void) {
     live_in_the_world(0);
     stage_hold(true);
@@ -347,6 +424,10 @@ static const struct stage_test tests[] = {
     STAGE_TEST(after_SHUT_WR_the_socket_is_not_moved_any_more),
     STAGE_TEST(reset_keeps_options_handlers_and_thunks),
     STAGE_TEST_IN(after_SHUT_WR_a_loss_ends_what_can_still_be_read_with_ECONNRESET, STAGE_WORLD, world),
+    STAGE_TEST_IN(with_replay_short_counts_are_repeated_as_they_were_told, STAGE_WORLD, world),
+    STAGE_TEST_IN(with_replay_a_loss_in_the_middle_of_the_repetition_repeats_it, STAGE_WORLD, world),
+    STAGE_TEST_IN(a_network_lost_while_it_is_being_left_is_not_waited_for, STAGE_WORLD, world),
+    STAGE_TEST_IN(labels_0_wait_only_while_there_is_no_route_at_all, STAGE_WORLD, world),
 };
 
 STAGE_MAIN(config, tests)
