@@ -174,7 +174,6 @@ void leave_for(struct sock *s, uint64_t labels) {
     s->attempt++;
     s->drain_until = wait_now_ms() + DRAIN_MS;
     s->backoff_ms = 0;
-    swap_gather(s, old);
     if (sock_stream(s) && !s->shared)
         real.shutdown(old, SHUT_WR);
     s->due = wait_now_ms();
