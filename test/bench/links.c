@@ -22,6 +22,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { PORT = 7001, CONNECTIONS = 64, WIFI = 1, CELL = 2 };
@@ -88,25 +89,38 @@ static void serve(int listener) {
     }
 }
 
+static pid_t server;
+
+static void stop_server(void) {
+    kill(server, SIGKILL);
+    waitpid(server, NULL, 0);
+}
+
 static void start_server(void) {
     const struct sockaddr_in at = {.sin_family = AF_INET, .sin_port = htons(PORT)};
     far = mmap(NULL, sizeof *far, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (far == MAP_FAILED)
         fail("mmap");
-    if (fork() == 0) {
+    if ((server = fork()) == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         int place = open("/run/netns/server", O_RDONLY | O_CLOEXEC);
         if (place < 0 || setns(place, CLONE_NEWNET) < 0)
             fail("/run/netns/server");
+        const int one = 1;
         int listener = socket(AF_INET, SOCK_STREAM, 0);
+        setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
         if (bind(listener, (const struct sockaddr *)&at, sizeof at) < 0 || listen(listener, 16) < 0)
             fail("listen");
         far->listens = true;
         serve(listener);
-        exit(1);
+        _exit(1);
     }
-    while (!far->listens)
+    atexit(stop_server);
+    while (!far->listens) {
+        if (waitpid(server, NULL, WNOHANG) != 0)
+            fail("the server");
         usleep(1000);
+    }
 }
 
 static void arm(int net) {
@@ -216,10 +230,8 @@ static uint64_t down(void) {
 
 static int connect_by(int net) {
     const struct sockaddr_in to = target();
-    const int index = (int)if_nametoindex(names[net]);
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, names[net], (socklen_t)strlen(names[net]) + 1);
-    (void)index;
     if (connect(fd, (const struct sockaddr *)&to, sizeof to) == 0)
         return fd;
     close(fd);
@@ -279,6 +291,7 @@ static uint64_t floor_of(int net_changed, bool to_up, int net_used) {
     set_link(net_changed, to_up);
     const uint64_t took = stamped() - began;
     kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
     close(ready[0]);
     close(ready[1]);
     return took;

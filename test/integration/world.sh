@@ -154,7 +154,9 @@ labels = $cell_labels
 
 [scout]
 SCOUT
-    printf '%s\n' hold-down=0 grace=0.2 "$@" | sed 's/=/ = /' >>"$stage/scout.conf"
+    # What is said last counts.
+    printf '%s\n' hold-down=0 grace=0.2 "$@" |
+        awk -F = '{ last[$1] = $2 } END { for (key in last) print key " = " last[key] }' >>"$stage/scout.conf"
     "$build/scout/cmm-scout" -c "$stage/scout.conf" --name "$CMM_SCOUT" 2>"$stage/scout.log" &
     # shellcheck disable=SC2034 # for tests that end it
     scout=$!
