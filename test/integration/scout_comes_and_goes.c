@@ -631,7 +631,7 @@ static int tell(const void *msg, size_t len) {
 
 static void messages_of_the_wrong_version_size_or_content_are_dropped_and_counted(void) {
     struct wire_ask a = {{WIRE_VERSION, WIRE_ASK, sizeof a}, WIRE_ASK_STATUS, 0}, wrong;
-    struct wire_set set = {{WIRE_VERSION, WIRE_SET, sizeof set}, WIRE_SET_UP, 0, ""};
+    struct wire_set set = {.header = {WIRE_VERSION, WIRE_SET, sizeof set}, .action = WIRE_SET_UP};
     struct wire_report report = {.header = {WIRE_VERSION, WIRE_REPORT, sizeof report},
                                  .count = WIRE_WANTS + 1};
     struct wire_subscribe who = {.header = {WIRE_VERSION, WIRE_SUBSCRIBE, sizeof who}};

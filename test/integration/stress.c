@@ -234,7 +234,8 @@ static void start_lanes(struct lane *lanes) {
 static int scout = -1;
 
 static void set(const char *network, bool up) {
-    struct wire_set m = {{WIRE_VERSION, WIRE_SET, sizeof m}, up ? WIRE_SET_UP : WIRE_SET_DOWN, 0, ""};
+    struct wire_set m = {.header = {WIRE_VERSION, WIRE_SET, sizeof m},
+                         .action = up ? WIRE_SET_UP : WIRE_SET_DOWN};
     struct wire_done done;
     snprintf(m.network, sizeof m.network, "%s", network);
     stage_equal(send(scout, &m, sizeof m, MSG_NOSIGNAL), sizeof m);
