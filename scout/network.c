@@ -133,32 +133,6 @@ static void expire(struct network_table *t, struct network *n, int64_t now) {
     }
 }
 
-/* The more particular name speaks last; setting NAME has cleared NAME@IFACE, so both at once means both were
- * meant. */
-static const struct network_rule *rule_for(const struct network_table *t, const struct network *n,
-                                           bool with_iface) {
-    char name[FACT_FULL_NAME];
-    size_t len = strnlen(n->fact.name, sizeof n->fact.name);
-    memcpy(name, n->fact.name, len);
-    name[len] = 0;
-    if (with_iface) {
-        name[len] = '@';
-        memcpy(name + len + 1, n->fact.iface, sizeof n->fact.iface);
-    }
-    for (unsigned i = 0; i < t->rule_count; i++)
-        if (strcmp(t->rules[i].name, name) == 0)
-            return &t->rules[i];
-    return NULL;
-}
-
-static enum network_wish wish_of(const struct network_table *t, const struct network *n,
-                                 enum network_voice voice) {
-    const struct network_rule *one = rule_for(t, n, true), *all = rule_for(t, n, false);
-    if (one && one->wish[voice] != NETWORK_AUTO)
-        return one->wish[voice];
-    return all ? all->wish[voice] : NETWORK_AUTO;
-}
-
 static enum wire_state state_by_itself(const struct network *n) {
     switch (n->presence) {
     case NETWORK_GONE:
@@ -175,9 +149,10 @@ static enum wire_state state_by_itself(const struct network *n) {
 }
 
 static enum wire_state judge(const struct network_table *t, const struct network *n) {
-    enum network_wish wish = wish_of(t, n, NETWORK_CTL);
+    enum network_wish wish = network_rule_wish_of(&t->rules, NETWORK_CTL, &n->fact);
     if (wish == NETWORK_AUTO && t->scripted)
-        wish = wish_of(t, n, NETWORK_SCRIPT) == NETWORK_UP ? NETWORK_UP : NETWORK_DOWN;
+        wish = network_rule_wish_of(&t->rules, NETWORK_SCRIPT, &n->fact) == NETWORK_UP ? NETWORK_UP
+                                                                                       : NETWORK_DOWN;
     if (n->unlisted)
         wish = NETWORK_DOWN;
     switch (wish) {
@@ -315,47 +290,9 @@ int64_t network_deadline(const struct network_table *t) {
     return first;
 }
 
-static bool is_part_of(const char *name, const char *whole) {
-    size_t len = strlen(whole);
-    return strncmp(name, whole, len) == 0 && name[len] == '@';
-}
-
-static struct network_rule *make_rule(struct network_table *t, const char *name) {
-    for (unsigned i = 0; i < t->rule_count; i++)
-        if (strcmp(t->rules[i].name, name) == 0)
-            return &t->rules[i];
-    if (t->rule_count == NETWORK_RULES || strlen(name) >= FACT_FULL_NAME)
-        return NULL;
-    struct network_rule *r = &t->rules[t->rule_count++];
-    *r = (struct network_rule){0};
-    strcpy(r->name, name);
-    return r;
-}
-
-int network_wish(struct network_table *t, enum network_voice voice, const char *name, enum network_wish wish,
-                 int64_t now) {
-    struct network_rule *r = make_rule(t, name);
-    if (!r)
-        return -ENOSPC;
-    for (unsigned i = 0; i < t->rule_count; i++)
-        if (is_part_of(t->rules[i].name, name))
-            t->rules[i].wish[voice] = NETWORK_AUTO;
-    r->wish[voice] = wish;
+void network_rejudge(struct network_table *t, int64_t now) {
     for (unsigned i = 0; i < t->count; i++)
         update(t, &t->networks[i], now);
-    return 0;
-}
-
-int network_labels(struct network_table *t, const char *name, uint64_t labels) {
-    struct network_rule *r = make_rule(t, name);
-    if (!r)
-        return -ENOSPC;
-    for (unsigned i = 0; i < t->rule_count; i++)
-        if (is_part_of(t->rules[i].name, name))
-            t->rules[i].has_labels = false;
-    r->has_labels = true;
-    r->labels = labels;
-    return 0;
 }
 
 bool network_known(const struct network_table *t, const char *name) {
@@ -369,23 +306,16 @@ bool network_known(const struct network_table *t, const char *name) {
     return false;
 }
 
-/* What the network is like stays true whatever the script grants. */
-static uint64_t labels_of(const struct network_table *t, const struct network *n) {
-    const struct network_rule *one = rule_for(t, n, true), *all = rule_for(t, n, false);
-    const struct network_rule *r = one && one->has_labels ? one : all && all->has_labels ? all : NULL;
-    return r ? r->labels | (n->fact.labels & UINT64_C(0xf00)) : n->fact.labels;
-}
-
 static void put(const struct network_table *t, const struct network *n, struct wire_network *ret) {
     const struct fact_network *f = &n->fact;
     memcpy(ret->name, f->name, sizeof ret->name);
     ret->id = n->id;
-    ret->labels = labels_of(t, n);
+    ret->labels = network_rule_labels_of(&t->rules, f);
     ret->since_ms = n->since_ms;
     ret->ifindex = f->ifindex;
     ret->metric = f->metric;
     ret->state = (uint8_t)n->state;
-    ret->flags = f->flags | (wish_of(t, n, NETWORK_CTL) == NETWORK_AUTO ? 0 : WIRE_OVERRIDE);
+    ret->flags = network_rule_flags_of(&t->rules, f);
     ret->family = f->address.family;
     memcpy(ret->address, f->address.bytes, sizeof ret->address);
 }

@@ -3,20 +3,9 @@
 #ifndef CMM_NETWORK_H
 #define CMM_NETWORK_H
 
-#include "fact.h"
+#include "network_rule.h"
 
-enum { NETWORK_MAX = 128, NETWORK_RULES = 128, NETWORK_SPENT = 1024 };
-
-/* Who overrides: cmm-ctl stands above the script, the script above the kernel. */
-enum network_voice { NETWORK_SCRIPT = 0, NETWORK_CTL, NETWORK_VOICES };
-enum network_wish { NETWORK_AUTO = 0, NETWORK_UP, NETWORK_DOWN };
-
-struct network_rule {
-    char name[FACT_FULL_NAME]; /* NAME or NAME@IFACE */
-    enum network_wish wish[NETWORK_VOICES];
-    bool has_labels;
-    uint64_t labels;
-};
+enum { NETWORK_MAX = 128, NETWORK_SPENT = 1024 };
 
 enum network_presence {
     NETWORK_GONE = 0, /* and given up */
@@ -42,9 +31,9 @@ struct network_table {
     bool scripted;         /* what the script has not called up is down */
     uint64_t seed, random; /* seed: the same for every scout of this machine and boot */
     uint64_t losses;
-    unsigned count, rule_count, spent_count;
+    unsigned count, spent_count;
     struct network networks[NETWORK_MAX];
-    struct network_rule rules[NETWORK_RULES];
+    struct network_rules rules;
     uint64_t spent[NETWORK_SPENT]; /* plain ids that were lost: never to be used again */
 };
 
@@ -62,10 +51,8 @@ void network_end(struct network_table *t, bool (*present)(void *arg, uint32_t if
 void network_tick(struct network_table *t, int64_t now);
 int64_t network_deadline(const struct network_table *t);
 
-/* Overrides of NAME or NAME@IFACE, also for networks that appear later. 0, or -ENOSPC. */
-int network_wish(struct network_table *t, enum network_voice voice, const char *name, enum network_wish wish,
-                 int64_t now);
-int network_labels(struct network_table *t, const char *name, uint64_t labels);
+/* What script or cmm-ctl have changed in t->rules (wishes) counts now. */
+void network_rejudge(struct network_table *t, int64_t now);
 
 /* A network of that NAME or NAME@IFACE is there. */
 bool network_known(const struct network_table *t, const char *name);

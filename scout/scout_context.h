@@ -44,6 +44,7 @@ bool scout_adopt_config(struct scout *s, bool logged);
 int scout_load_script(struct scout *s);
 bool scout_reload(struct scout *s);
 int scout_on_set(void *arg, const struct wire_set *m, char *ret_text, size_t len);
+int scout_on_policy(void *arg, const struct wire_policy *m, char *ret_text, size_t len);
 void scout_on_status(void *arg, struct wire_status *ret);
 
 #endif

@@ -106,34 +106,66 @@ bool scout_reload(struct scout *s) {
     return good;
 }
 
-static int override(struct scout *s, const struct wire_set *m, enum network_wish wish, char *ret_text,
-                    size_t len) {
-    char name[sizeof m->network];
-    memcpy(name, m->network, sizeof name);
-    if (!network_known(&s->networks, name) && (strchr(name, '@') || !policy_knows(&s->settings, name))) {
-        snprintf(ret_text, len, "unknown network '%s'", name);
-        for (char *p = ret_text; *p; p++)
-            if (*p < ' ' || *p > '~')
-                *p = '?';
-        return ENOENT;
-    }
-    if (network_wish(&s->networks, NETWORK_CTL, name, wish, machine_now_ms()) < 0) {
+static bool is_network(const struct scout *s, const char *name) {
+    return network_known(&s->networks, name) || (!strchr(name, '@') && policy_knows(&s->settings, name));
+}
+
+static int refuse_name(const char *name, char *ret_text, size_t len) {
+    snprintf(ret_text, len, "unknown network '%s'", name);
+    for (char *p = ret_text; *p; p++)
+        if (*p < ' ' || *p > '~')
+            *p = '?';
+    return ENOENT;
+}
+
+/* As if cmm-ctl had never spoken of it. */
+static int give_back(struct network_rules *rules, const char *name) {
+    int r = network_rule_wish(rules, NETWORK_CTL, name, NETWORK_AUTO);
+    r = r < 0 ? r : network_rule_labels(rules, NETWORK_CTL, name, NULL);
+    return r < 0 ? r : network_rule_metered(rules, name, WIRE_METERED_AUTO);
+}
+
+static int adopt_rules(struct scout *s, int r, char *ret_text, size_t len) {
+    if (r < 0) {
         snprintf(ret_text, len, "too many overrides");
         return ENOSPC;
     }
+    network_rejudge(&s->networks, machine_now_ms());
     scout_publish(s);
     return 0;
 }
 
+static int override(struct scout *s, const struct wire_set *m, char *ret_text, size_t len) {
+    struct network_rules *rules = &s->networks.rules;
+    enum network_wish wish = m->action == WIRE_SET_UP ? NETWORK_UP : NETWORK_DOWN;
+    if (!is_network(s, m->network))
+        return refuse_name(m->network, ret_text, len);
+    int r = m->action == WIRE_SET_AUTO ? give_back(rules, m->network)
+                                       : network_rule_wish(rules, NETWORK_CTL, m->network, wish);
+    return adopt_rules(s, r, ret_text, len);
+}
+
+int scout_on_policy(void *arg, const struct wire_policy *m, char *ret_text, size_t len) {
+    struct scout *s = arg;
+    struct network_rules *rules = &s->networks.rules;
+    int r = 0;
+    if (!is_network(s, m->network))
+        return refuse_name(m->network, ret_text, len);
+    if (m->fields & WIRE_SET_METERED)
+        r = network_rule_metered(rules, m->network, (enum wire_metered)m->metered);
+    if (r == 0 && m->fields & (WIRE_SET_LABELS | WIRE_SET_LABELS_AUTO))
+        r = network_rule_labels(rules, NETWORK_CTL, m->network,
+                                m->fields & WIRE_SET_LABELS ? &m->labels : NULL);
+    return adopt_rules(s, r, ret_text, len);
+}
+
 int scout_on_set(void *arg, const struct wire_set *m, char *ret_text, size_t len) {
     struct scout *s = arg;
-    switch (m->action) {
+    switch (m->action) { /* a release is the subscribers' own affair */
     case WIRE_SET_UP:
-        return override(s, m, NETWORK_UP, ret_text, len);
     case WIRE_SET_DOWN:
-        return override(s, m, NETWORK_DOWN, ret_text, len);
     case WIRE_SET_AUTO:
-        return override(s, m, NETWORK_AUTO, ret_text, len);
+        return override(s, m, ret_text, len);
     case WIRE_SET_RELOAD:
         if (scout_reload(s))
             return 0;
@@ -142,9 +174,6 @@ int scout_on_set(void *arg, const struct wire_set *m, char *ret_text, size_t len
         else
             snprintf(ret_text, len, "%.90s cannot be read; the old policy stays", s->config);
         return EINVAL;
-    case WIRE_SET_RELEASE:
-        snprintf(ret_text, len, "this scout cannot release yet");
-        return EOPNOTSUPP;
     default:
         snprintf(ret_text, len, "this scout does not know that action");
         return EINVAL;

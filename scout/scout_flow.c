@@ -77,11 +77,12 @@ static void act(struct scout *s, const struct script_action *a) {
     switch (a->verb) {
     case SCRIPT_UP:
     case SCRIPT_DOWN:
-        network_wish(&s->networks, NETWORK_SCRIPT, a->network,
-                     a->verb == SCRIPT_UP ? NETWORK_UP : NETWORK_DOWN, machine_now_ms());
+        network_rule_wish(&s->networks.rules, NETWORK_SCRIPT, a->network,
+                          a->verb == SCRIPT_UP ? NETWORK_UP : NETWORK_DOWN);
+        network_rejudge(&s->networks, machine_now_ms());
         return;
     case SCRIPT_LABELS:
-        network_labels(&s->networks, a->network, a->labels);
+        network_rule_labels(&s->networks.rules, NETWORK_SCRIPT, a->network, &a->labels);
         return;
     case SCRIPT_EXIT:
         log_say(LOG_INFORM, "the script ends here");

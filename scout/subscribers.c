@@ -26,6 +26,7 @@
 
 enum { EVENTS = 64, ACCEPTS = 64, READS = 8 };
 static const uint64_t listening_key = UINT64_MAX;
+static const char not_owner[] = "only the owner of the scout may do that";
 
 struct subscribers {
     int epoll, listening, spare; /* spare: given up to be able to refuse when there are no descriptors left */
@@ -197,14 +198,59 @@ static void ask(struct subscribers *s, struct client *c, const struct wire_ask *
     }
 }
 
+static bool anything_is_up(const struct subscribers *s) {
+    for (uint32_t i = 0; i < s->snapshot.count; i++)
+        if (s->snapshot.networks[i].state == WIRE_NET_UP)
+            return true;
+    return false;
+}
+
+static bool may_release(const struct client *by, const struct client *who) {
+    return is_owner(by->uid) || by->uid == who->uid;
+}
+
+/* 0, or a positive errno with one clear line. Who is lost on the way is dropped when it is read next. */
+static int release(struct subscribers *s, const struct client *by, uint32_t pid, char *ret_text, size_t len) {
+    int error = ESRCH;
+    if (!anything_is_up(s)) {
+        snprintf(ret_text, len, "no network is up: there is nothing to go by");
+        return ENETDOWN;
+    }
+    for (uint32_t i = 0; i < s->slots; i++) {
+        struct client *c = s->clients[i];
+        if (!c || !c->subscribed || c->pid != pid)
+            continue;
+        if (!may_release(by, c)) {
+            snprintf(ret_text, len, "process %" PRIu32 " is somebody else's", pid);
+            return EPERM;
+        }
+        error = 0;
+        c->release = true;
+        client_push(c, &s->source);
+        listen_to(s, c);
+        tell(s, c, "released");
+    }
+    if (error)
+        snprintf(ret_text, len, "process %" PRIu32 " is not known to the scout", pid);
+    return error;
+}
+
+/* Who may is asked for each: a release is also for the process's own user. */
 static void set(struct subscribers *s, struct client *c, const struct wire_set *m) {
     char text[WIRE_TEXT] = "";
-    if (!is_owner(c->uid)) {
-        client_owe_done(c, EPERM, "only the owner of the scout may do that");
-        return;
-    }
-    int error = s->hooks.set(s->hooks.arg, m, text, sizeof text);
-    client_owe_done(c, error, text);
+    int error = EPERM;
+    if (m->action == WIRE_SET_RELEASE)
+        error = release(s, c, m->pid, text, sizeof text);
+    else if (is_owner(c->uid))
+        error = s->hooks.set(s->hooks.arg, m, text, sizeof text);
+    client_owe_done(c, error, text[0] || error != EPERM ? text : not_owner);
+}
+
+static void policy(struct subscribers *s, struct client *c, const struct wire_policy *m) {
+    char text[WIRE_TEXT] = "";
+    bool may = is_owner(c->uid);
+    int error = may ? s->hooks.policy(s->hooks.arg, m, text, sizeof text) : EPERM;
+    client_owe_done(c, error, may ? text : not_owner);
 }
 
 static void take(struct subscribers *s, struct client *c, const void *msg, size_t len) {
@@ -220,6 +266,9 @@ static void take(struct subscribers *s, struct client *c, const void *msg, size_
         return;
     case WIRE_SET:
         set(s, c, msg);
+        return;
+    case WIRE_POLICY:
+        policy(s, c, msg);
         return;
     default: /* malformed, or what only a scout says */
         s->dropped++;

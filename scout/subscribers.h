@@ -12,8 +12,9 @@ enum { SUBSCRIBERS_MAX = 4096, SUBSCRIBERS_PER_USER = 2048, SUBSCRIBERS_QUEUES_P
 
 struct subscribers_hooks {
     void *arg;
-    /* A permitted request. 0, or a positive errno with one clear line. */
+    /* Permitted requests. 0, or a positive errno with one clear line. */
     int (*set)(void *arg, const struct wire_set *set, char *ret_text, size_t len);
+    int (*policy)(void *arg, const struct wire_policy *policy, char *ret_text, size_t len);
     /* Everything but subscribers, queues and dropped. */
     void (*status)(void *arg, struct wire_status *ret);
 };

@@ -142,6 +142,14 @@ static int say_lost(struct client *c) {
     return r;
 }
 
+static int say_release(struct client *c) {
+    struct wire_release release;
+    int r = say(c, &release.header, WIRE_RELEASE, sizeof release);
+    if (r > 0)
+        c->release = false;
+    return r;
+}
+
 int client_push(struct client *c, const struct client_source *from) {
     int r = 1;
     c->blocked = false;
@@ -153,6 +161,8 @@ int client_push(struct client *c, const struct client_source *from) {
                 c->owed = next;
         } else if (c->dirty) {
             r = say_snapshot(c, from, -1);
+        } else if (c->release) {
+            r = say_release(c);
         } else if (c->events_lost) {
             r = say_lost(c);
         } else {

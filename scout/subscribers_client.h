@@ -29,6 +29,7 @@ struct client {
     bool subscribed, watching;
     bool dirty;   /* a newer snapshot has to go over sock */
     bool blocked; /* the last send found no room */
+    bool release; /* owed a WIRE_RELEASE */
     unsigned events_lost;
     enum client_owed owed; /* nothing more is read while something is owed */
     unsigned cursor;       /* in the list of subscribers */

@@ -9,6 +9,9 @@ static const struct wire_subscribe subscribe = {
     {WIRE_VERSION, WIRE_SUBSCRIBE, sizeof subscribe}, 7, 1, "curl"};
 static const struct wire_ask ask = {{WIRE_VERSION, WIRE_ASK, sizeof ask}, WIRE_ASK_LABELS, 0};
 static const struct wire_set set = {{WIRE_VERSION, WIRE_SET, sizeof set}, WIRE_SET_UP, 0, "home@wlan0"};
+static const struct wire_policy policy = {
+    {WIRE_VERSION, WIRE_POLICY, sizeof policy}, "home@wlan0", 8, WIRE_SET_LABELS, WIRE_METERED_YES};
+static const struct wire_release release = {{WIRE_VERSION, WIRE_RELEASE, sizeof release}};
 static const struct wire_report report = {
     {WIRE_VERSION, WIRE_REPORT, sizeof report}, 1, 2, 1, 0, {{8, 1000, 1, 0}}};
 static const struct wire_labels labels = {{WIRE_VERSION, WIRE_LABELS, sizeof labels}, {"backup"}};
@@ -48,6 +51,8 @@ const struct fuzz_seed fuzz_seeds[] = {{&full, sizeof empty - 30 * sizeof empty.
                                        {&report, sizeof report},
                                        {&ask, sizeof ask},
                                        {&set, sizeof set},
+                                       {&policy, sizeof policy},
+                                       {&release, sizeof release},
                                        {&labels, sizeof labels},
                                        {&status, sizeof status},
                                        {&subscriber, sizeof subscriber},

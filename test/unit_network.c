@@ -81,7 +81,8 @@ static const struct wire_network *after(int64_t ms) {
 }
 
 static const struct wire_network *wish(enum network_voice voice, const char *name, enum network_wish what) {
-    ck_assert_int_eq(network_wish(&t, voice, name, what, now), 0);
+    ck_assert_int_eq(network_rule_wish(&t.rules, voice, name, what), 0);
+    network_rejudge(&t, now);
     return first();
 }
 
@@ -341,8 +342,26 @@ END_TEST
 START_TEST(the_script_grants_labels_but_the_kind_of_network_stays) {
     start_table(true);
     look(true);
-    ck_assert_int_eq(network_labels(&t, "home", 0x14), 0);
+    const uint64_t labels = 0x14, others = 0x01;
+    ck_assert_int_eq(network_rule_labels(&t.rules, NETWORK_SCRIPT, "home", &labels), 0);
     ck_assert_uint_eq(first()->labels, 0x414);
+    ck_assert_int_eq(network_rule_labels(&t.rules, NETWORK_CTL, "home@wlan0", &others), 0);
+    ck_assert_uint_eq(first()->labels, 0x401);
+    ck_assert_int_eq(network_rule_labels(&t.rules, NETWORK_CTL, "home", NULL), 0);
+    ck_assert_uint_eq(first()->labels, 0x414);
+}
+END_TEST
+
+START_TEST(metered_set_by_hand_decides_unmetered) {
+    look(true);
+    ck_assert_int_eq(network_rule_metered(&t.rules, "home", WIRE_METERED_NO), 0);
+    ck_assert(first()->labels & 0x100);
+    ck_assert(!(first()->flags & WIRE_METERED) && first()->flags & WIRE_OVERRIDE);
+    ck_assert_int_eq(network_rule_metered(&t.rules, "home", WIRE_METERED_YES), 0);
+    ck_assert(!(first()->labels & 0x100));
+    ck_assert(first()->flags & WIRE_METERED);
+    ck_assert_int_eq(network_rule_metered(&t.rules, "home", WIRE_METERED_AUTO), 0);
+    ck_assert(!(first()->flags & WIRE_OVERRIDE));
 }
 END_TEST
 
@@ -438,6 +457,7 @@ int main(void) {
     tcase_add_test(c, with_a_script_all_is_down_until_it_speaks);
     tcase_add_test(c, ctl_stands_above_the_script);
     tcase_add_test(c, the_script_grants_labels_but_the_kind_of_network_stays);
+    tcase_add_test(c, metered_set_by_hand_decides_unmetered);
     tcase_add_test(c, a_failed_check_withdraws_and_a_pending_one_does_not_offer);
     tcase_add_test(c, a_host_address_is_found_again_wherever_it_moves);
     tcase_add_test(c, too_many_networks_leave_out_those_that_are_down_first);

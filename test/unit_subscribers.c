@@ -38,6 +38,10 @@ static int on_set(void *arg, const struct wire_set *set, char *ret_text, size_t 
     return set_answer;
 }
 
+static int on_policy(void *arg, const struct wire_policy *policy, char *ret_text, size_t len) {
+    return policy->labels == 8 && policy->fields == WIRE_SET_LABELS ? 0 : EINVAL;
+}
+
 static void on_status(void *arg, struct wire_status *ret) {
     ret->generation = 77;
 }
@@ -47,7 +51,7 @@ static void start(void) {
     sigemptyset(&hup);
     sigaddset(&hup, SIGHUP);
     sigprocmask(SIG_BLOCK, &hup, NULL);
-    struct subscribers_hooks hooks = {NULL, on_set, on_status};
+    struct subscribers_hooks hooks = {NULL, on_set, on_policy, on_status};
     at = (struct sockaddr_un){.sun_family = AF_UNIX};
     snprintf(at.sun_path, sizeof at.sun_path, "/tmp/cmm-subscribers-%d.sock", getpid());
     int listening = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -313,6 +317,53 @@ START_TEST(what_is_set_is_answered_with_the_outcome) {
 }
 END_TEST
 
+START_TEST(a_policy_is_answered_with_the_outcome) {
+    int c = dial();
+    struct wire_policy policy = {.network = "lab", .labels = 8, .fields = WIRE_SET_LABELS};
+    say(c, &policy, WIRE_POLICY, sizeof policy);
+    ck_assert_int_eq(hear(c), WIRE_DONE);
+    ck_assert_int_eq(m.done.error, 0);
+    policy.metered = 3; /* no message at all */
+    say(c, &policy, WIRE_POLICY, sizeof policy);
+    ck_assert_int_eq(hear(c), 0);
+    close(c);
+}
+END_TEST
+
+static void publish_one(enum wire_state state) {
+    struct wire_snapshot snapshot = {.header = {WIRE_VERSION, WIRE_SNAPSHOT, (uint32_t)wire_snapshot_size(1)},
+                                     .generation = 5,
+                                     .count = 1};
+    snapshot.networks[0] = (struct wire_network){.name = "lab", .id = 1, .state = (uint8_t)state};
+    subscribers_publish(s, &snapshot);
+}
+
+START_TEST(a_release_goes_to_that_process_and_only_while_a_network_is_up) {
+    int c = dial(), other = dial();
+    struct wire_set set = {.action = WIRE_SET_RELEASE, .pid = (uint32_t)getpid()};
+    publish_one(WIRE_NET_DOWN);
+    subscribe(other, 0);
+    ck_assert_int_eq(hear(other), WIRE_SNAPSHOT);
+    say(c, &set, WIRE_SET, sizeof set);
+    ck_assert_int_eq(hear(c), WIRE_DONE);
+    ck_assert_int_eq(m.done.error, ENETDOWN);
+    publish_one(WIRE_NET_UP);
+    ck_assert_int_eq(hear(other), WIRE_SNAPSHOT);
+    say(c, &set, WIRE_SET, sizeof set);
+    ck_assert_int_eq(hear(c), WIRE_DONE);
+    ck_assert_int_eq(m.done.error, 0);
+    ck_assert_int_eq(hear(other), WIRE_RELEASE);
+    ck_assert_int_eq(hear(other), 0);
+    set.pid = 1;
+    say(c, &set, WIRE_SET, sizeof set);
+    ck_assert_int_eq(hear(c), WIRE_DONE);
+    ck_assert_int_eq(m.done.error, ESRCH);
+    ck_assert_int_eq(set_calls, 0);
+    close(c);
+    close(other);
+}
+END_TEST
+
 START_TEST(who_watches_hears_of_subscribers_and_what_they_wait_for) {
     int c = dial(), other = dial();
     char want[64];
@@ -442,6 +493,8 @@ int main(void) {
     tcase_add_test(c, an_unknown_topic_is_answered_and_counted);
     tcase_add_test(c, every_question_is_answered_and_the_answer_has_an_end);
     tcase_add_test(c, what_is_set_is_answered_with_the_outcome);
+    tcase_add_test(c, a_policy_is_answered_with_the_outcome);
+    tcase_add_test(c, a_release_goes_to_that_process_and_only_while_a_network_is_up);
     tcase_add_test(c, who_watches_hears_of_subscribers_and_what_they_wait_for);
     tcase_add_test(c, who_watches_and_never_reads_is_told_how_much_it_missed);
     tcase_add_test(c, a_client_that_floods_and_never_reads_stops_nobody);

@@ -6,6 +6,7 @@
  * from outside without ctl_escape().
  */
 #include "ctl_print.h"
+#include "ctl_set.h"
 #include "ctl_why.h"
 #include <errno.h>
 #include <getopt.h>
@@ -21,6 +22,7 @@ struct ctl {
     const char *scout;
     bool json;
     int64_t limit_ms; /* of wait; -1: none */
+    int count;        /* of args */
     struct ctl_client client;
     struct ctl_view view;
     char **args;
@@ -179,47 +181,92 @@ static int watch(struct ctl *c) {
     return r < 0 ? fail(SILENT, "%s", c->client.why) : DONE;
 }
 
-static int set(struct ctl *c, enum wire_action action, const char *network) {
-    struct wire_set set = {.action = action};
+static int deliver(struct ctl *c, struct wire_header *m, enum wire_type type, size_t size) {
     int error;
-    if (strlen(network) >= sizeof set.network)
-        return fail(NO, "no network '%s'", network);
-    strcpy(set.network, network);
-    if (ctl_client_send(&c->client, &set.header, WIRE_SET, sizeof set) < 0 ||
-        ctl_client_done(&c->client, &error) < 0)
+    if (ctl_client_send(&c->client, m, type, size) < 0 || ctl_client_done(&c->client, &error) < 0)
         return fail(SILENT, "%s", c->client.why);
     return error ? fail(NO, "%s", c->client.why) : DONE;
 }
 
+static int act(struct ctl *c, struct wire_set *m, const char *network) {
+    if (strlen(network) >= sizeof m->network)
+        return fail(NO, "no network '%s'", network);
+    strcpy(m->network, network);
+    return deliver(c, &m->header, WIRE_SET, sizeof *m);
+}
+
 static int up(struct ctl *c) {
-    return set(c, WIRE_SET_UP, c->args[0]);
+    return act(c, &(struct wire_set){.action = WIRE_SET_UP}, c->args[0]);
 }
 
 static int down(struct ctl *c) {
-    return set(c, WIRE_SET_DOWN, c->args[0]);
+    return act(c, &(struct wire_set){.action = WIRE_SET_DOWN}, c->args[0]);
 }
 
 static int automatic(struct ctl *c) {
-    return set(c, WIRE_SET_AUTO, c->args[0]);
+    return act(c, &(struct wire_set){.action = WIRE_SET_AUTO}, c->args[0]);
 }
 
 static int reload(struct ctl *c) {
-    return set(c, WIRE_SET_RELOAD, "");
+    return act(c, &(struct wire_set){.action = WIRE_SET_RELOAD}, "");
+}
+
+static int set(struct ctl *c) {
+    struct wire_policy m = {0};
+    char bad[LABEL_NAME];
+    for (int i = 1; i < c->count; i++) {
+        int r = ctl_set_word(c->args[i], &c->view.names, &m, bad);
+        if (r == -ENOENT)
+            return fail(USAGE, "unknown label '%s'", bad);
+        if (r < 0)
+            return fail(USAGE, "'%s' is not metered=yes|no|auto nor labels=LIST|auto", c->args[i]);
+    }
+    if (strlen(c->args[0]) >= sizeof m.network)
+        return fail(NO, "no network '%s'", c->args[0]);
+    strcpy(m.network, c->args[0]);
+    return deliver(c, &m.header, WIRE_POLICY, sizeof m);
+}
+
+/* 0: it is none. */
+static uint32_t process_id(const char *text) {
+    char *end;
+    unsigned long pid = strtoul(text, &end, 10);
+    return text[0] < '0' || text[0] > '9' || *end || pid > INT32_MAX ? 0 : (uint32_t)pid;
+}
+
+static int why_labels(struct ctl *c) {
+    uint64_t wanted;
+    char bad[LABEL_NAME];
+    if (label_parse(c->args[0], &c->view.names, &wanted, bad) < 0)
+        return fail(USAGE, "'%s' is neither a process id nor labels: unknown label '%s'", c->args[0], bad);
+    if (!c->json)
+        ctl_why_print_labels(&c->view, wanted);
+    ctl_why_select_labels(&c->view, wanted);
+    if (c->json)
+        ctl_json(&c->view, CTL_NETWORKS | CTL_SUBSCRIBERS);
+    return DONE;
 }
 
 static int why(struct ctl *c) {
-    char *end;
-    unsigned long pid = strtoul(c->args[0], &end, 10);
-    if (c->args[0][0] < '0' || c->args[0][0] > '9' || *end || pid == 0 || pid > INT32_MAX)
-        return fail(USAGE, "'%s' is not a process id", c->args[0]);
-    if (!ctl_why_select(&c->view, (uint32_t)pid))
-        return fail(NO, "process %lu is not known to the scout: it waits for nothing that libcmm knows of",
-                    pid);
+    uint32_t pid = process_id(c->args[0]);
+    if (!pid)
+        return why_labels(c);
+    if (!ctl_why_knows(&c->view, pid))
+        return fail(NO, "process %s is not known to the scout: it waits for nothing that libcmm knows of",
+                    c->args[0]);
+    if (!c->json)
+        ctl_why_print(&c->view, pid);
+    ctl_why_select(&c->view, pid);
     if (c->json)
         ctl_json(&c->view, CTL_NETWORKS | CTL_SUBSCRIBERS);
-    else
-        ctl_why_print(&c->view);
     return DONE;
+}
+
+static int release(struct ctl *c) {
+    uint32_t pid = process_id(c->args[0]);
+    if (!pid)
+        return fail(USAGE, "'%s' is not a process id", c->args[0]);
+    return act(c, &(struct wire_set){.action = WIRE_SET_RELEASE, .pid = pid}, "");
 }
 
 enum { ALL_PARTS = CTL_STATUS | CTL_LABELS | CTL_NETWORKS | CTL_SUBSCRIBERS };
@@ -234,8 +281,10 @@ static const struct command commands[] = {
     {"watch", NULL, 0, watch, "a line an event, as it happens"},
     {"up", "NETWORK", 0, up, "offer it, whatever script or kernel say"},
     {"down", "NETWORK", 0, down, "withdraw it at once"},
-    {"auto", "NETWORK", 0, automatic, "end an up or down"},
-    {"why", "PID", ALL_PARTS, why, "what it waits for, and what would release it"},
+    {"auto", "NETWORK", 0, automatic, "end an up, a down or a set"},
+    {"set", "NETWORK KEY=VALUE...", CTL_LABELS, set, "metered=yes|no|auto, labels=LIST|auto"},
+    {"why", "PID|LABELS", ALL_PARTS, why, "what it waits for, and what would release it"},
+    {"release", "PID", 0, release, "let what waits there go by any network, once"},
     {"reload", NULL, 0, reload, "read the configuration again"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
@@ -244,10 +293,10 @@ static int help(void) {
     puts("Usage: cmm-ctl [--scout NAME] [--json] COMMAND\n"
          "Ask and steer the connection scout.\n\nCommands:");
     for (int i = 0; i < COMMANDS; i++) {
-        char left[32];
+        char left[40];
         snprintf(left, sizeof left, "%s%s%s", commands[i].name, commands[i].argument ? " " : "",
                  commands[i].argument ? commands[i].argument : "");
-        printf("  %-16s %s\n", left, commands[i].help);
+        printf("  %-24s %s\n", left, commands[i].help);
     }
     puts("\nOptions:\n"
          "  --scout NAME     which scout: a name or a socket path (CMM_SCOUT)\n"
@@ -288,6 +337,11 @@ static int usage(const struct command *cmd, const char *said) {
         return fail(USAGE, "unknown command '%s'; see cmm-ctl --help", said);
     return fail(USAGE, "usage: cmm-ctl %s%s%s", cmd->name, cmd->argument ? " " : "",
                 cmd->argument ? cmd->argument : "");
+}
+
+/* More than one argument. */
+static bool is_long(const struct command *cmd) {
+    return cmd->argument && strstr(cmd->argument, "...");
 }
 
 static int execute(struct ctl *c, const struct command *cmd) {
@@ -337,7 +391,8 @@ int main(int argc, char **argv) {
     if (!cmd)
         return usage(NULL, argv[optind]);
     c.args = argv + optind + 1;
-    if (argc - optind - 1 != (cmd->argument ? 1 : 0))
+    c.count = argc - optind - 1;
+    if (c.count < (cmd->argument ? 1 + is_long(cmd) : 0) || (c.count > !!cmd->argument && !is_long(cmd)))
         return usage(cmd, NULL);
     if (timed && cmd->run != wait_for)
         return fail(USAGE, "-t is for wait");

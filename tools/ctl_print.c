@@ -148,7 +148,7 @@ void ctl_print_networks(const struct ctl_view *v) {
     }
     for (uint32_t i = 0; i < v->networks.count; i++)
         if (v->networks.networks[i].flags & WIRE_OVERRIDE) {
-            puts("! set by cmm-ctl up or down, until cmm-ctl auto");
+            puts("! set by cmm-ctl, until cmm-ctl auto");
             return;
         }
 }

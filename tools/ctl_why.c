@@ -21,7 +21,14 @@ static bool offers_any(const struct wire_network *n, const struct wire_subscribe
     return false;
 }
 
-bool ctl_why_select(struct ctl_view *v, uint32_t pid) {
+bool ctl_why_knows(const struct ctl_view *v, uint32_t pid) {
+    for (size_t i = 0; i < v->subscriber_count; i++)
+        if (v->subscribers[i].pid == pid)
+            return true;
+    return false;
+}
+
+void ctl_why_select(struct ctl_view *v, uint32_t pid) {
     size_t found = 0;
     uint32_t kept = 0;
     for (size_t i = 0; i < v->subscriber_count; i++)
@@ -35,7 +42,27 @@ bool ctl_why_select(struct ctl_view *v, uint32_t pid) {
                 break;
             }
     v->networks.count = kept;
-    return found > 0;
+}
+
+static bool waits_for(const struct wire_subscriber *s, uint64_t wanted) {
+    uint32_t count = s->report.header.size ? s->report.count : 0;
+    for (uint32_t i = 0; i < count && i < WIRE_WANTS; i++)
+        if (s->report.wants[i].labels == wanted)
+            return true;
+    return false;
+}
+
+void ctl_why_select_labels(struct ctl_view *v, uint64_t wanted) {
+    size_t found = 0;
+    uint32_t kept = 0;
+    for (size_t i = 0; i < v->subscriber_count; i++)
+        if (waits_for(&v->subscribers[i], wanted))
+            v->subscribers[found++] = v->subscribers[i];
+    v->subscriber_count = found;
+    for (uint32_t i = 0; i < v->networks.count; i++)
+        if ((v->networks.networks[i].labels & wanted) == wanted)
+            v->networks.networks[kept++] = v->networks.networks[i];
+    v->networks.count = kept;
 }
 
 static void text_of(uint64_t labels, const struct label_names *names, char *buf, size_t len) {
@@ -69,7 +96,7 @@ static bool filtered(const struct wire_network *n) {
 static const char *what_is_missing(const struct wire_network *n) {
     switch ((enum wire_state)n->state) {
     case WIRE_NET_UP:
-        return "it is up: the wait should end now, unless it lacks the address family or the route";
+        return "it is up";
     case WIRE_NET_DOWN:
         return n->ifindex || n->flags & WIRE_ADDRESS ? "it is down" : "no interface of it is there";
     case WIRE_NET_GRACE:
@@ -81,39 +108,72 @@ static const char *what_is_missing(const struct wire_network *n) {
     return "";
 }
 
-static void print_releasing(const struct ctl_view *v, uint64_t wanted) {
-    bool none = true;
-    for (uint32_t i = 0; i < v->networks.count; i++) {
-        const struct wire_network *n = &v->networks.networks[i];
-        char name[TEXT];
-        if ((n->labels & wanted) != wanted)
-            continue;
-        ctl_escape(n->name, name, sizeof name);
-        printf("    %s would release it: %s\n", name, what_is_missing(n));
-        if (filtered(n))
-            puts("      its rp_filter is strict: unless it holds the best route, the kernel drops its "
-                 "answers");
-        none = false;
-    }
-    if (none)
-        puts("    no network that the scout knows offers that");
+static const char *families(const struct wire_network *n) {
+    bool four = n->flags & WIRE_HAS4, six = n->flags & WIRE_HAS6;
+    return four && six ? ", for IPv4 and IPv6"
+           : four      ? ", for IPv4"
+           : six       ? ", for IPv6"
+                       : ", without address";
 }
 
-void ctl_why_print(const struct ctl_view *v) {
-    for (size_t k = 0; k < v->subscriber_count; k++) {
-        const struct wire_subscriber *s = &v->subscribers[k];
-        char program[TEXT];
-        uint32_t count = s->report.header.size ? s->report.count : 0;
-        ctl_escape(s->program, program, sizeof program);
-        printf("%s (pid %" PRIu32 ") waits for%s\n", program, s->pid, count ? ":" : " nothing");
-        for (uint32_t i = 0; i < count && i < WIRE_WANTS; i++) {
-            const struct wire_want *w = &s->report.wants[i];
-            char labels[TEXT], age[32];
-            text_of(w->labels, &v->names, labels, sizeof labels);
-            ctl_age(w->since_ms, ctl_now(), age, sizeof age);
-            printf("  %s, for %s: %" PRIu32 " operation%s\n", labels, age, w->count,
-                   w->count == 1 ? "" : "s");
-            print_releasing(v, w->labels);
-        }
+static void print_network(const struct ctl_view *v, const struct wire_network *n, uint64_t wanted,
+                          const char *verb) {
+    char name[TEXT], lacking[TEXT];
+    ctl_escape(n->name, name, sizeof name);
+    if ((n->labels & wanted) != wanted) {
+        text_of(wanted & ~n->labels, &v->names, lacking, sizeof lacking);
+        printf("    %s would not: it does not offer %s\n", name, lacking);
+        return;
     }
+    printf("    %s %s: %s%s\n", name, verb, what_is_missing(n), n->state == WIRE_NET_UP ? families(n) : "");
+    if (filtered(n))
+        puts("      its rp_filter is strict: unless it holds the best route, the kernel drops its answers");
+}
+
+/* Those that could first. */
+static void print_releasing(const struct ctl_view *v, uint64_t wanted, const char *verb) {
+    bool none = true;
+    for (int could = 1; could >= 0; could--) {
+        for (uint32_t i = 0; i < v->networks.count; i++)
+            if (((v->networks.networks[i].labels & wanted) == wanted) == could) {
+                print_network(v, &v->networks.networks[i], wanted, verb);
+                none &= !could;
+            }
+        if (could && none)
+            puts("    no network that the scout knows offers that");
+    }
+}
+
+static void print_subscriber(const struct ctl_view *v, const struct wire_subscriber *s) {
+    char program[TEXT];
+    uint32_t count = s->report.header.size ? s->report.count : 0;
+    ctl_escape(s->program, program, sizeof program);
+    printf("%s (pid %" PRIu32 ") waits for%s\n", program, s->pid, count ? ":" : " nothing");
+    for (uint32_t i = 0; i < count && i < WIRE_WANTS; i++) {
+        const struct wire_want *w = &s->report.wants[i];
+        char labels[TEXT], age[32];
+        text_of(w->labels, &v->names, labels, sizeof labels);
+        ctl_age(w->since_ms, ctl_now(), age, sizeof age);
+        printf("  %s, for %s: %" PRIu32 " operation%s\n", labels, age, w->count, w->count == 1 ? "" : "s");
+        print_releasing(v, w->labels, "would release it");
+    }
+}
+
+void ctl_why_print(const struct ctl_view *v, uint32_t pid) {
+    for (size_t k = 0; k < v->subscriber_count; k++)
+        if (v->subscribers[k].pid == pid)
+            print_subscriber(v, &v->subscribers[k]);
+}
+
+void ctl_why_print_labels(const struct ctl_view *v, uint64_t wanted) {
+    char labels[TEXT];
+    text_of(wanted, &v->names, labels, sizeof labels);
+    printf("%s:\n", labels);
+    print_releasing(v, wanted, "would carry it");
+    for (size_t k = 0; k < v->subscriber_count; k++)
+        if (waits_for(&v->subscribers[k], wanted)) {
+            char program[TEXT];
+            ctl_escape(v->subscribers[k].program, program, sizeof program);
+            printf("  %s (pid %" PRIu32 ") waits for it\n", program, v->subscribers[k].pid);
+        }
 }

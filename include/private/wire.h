@@ -33,6 +33,7 @@ enum wire_type {
     WIRE_REPORT, /* struct wire_report; not answered */
     WIRE_ASK,    /* struct wire_ask; answered by what was asked, then WIRE_DONE */
     WIRE_SET,    /* struct wire_set; answered by WIRE_DONE */
+    WIRE_POLICY, /* struct wire_policy; answered by WIRE_DONE */
     /* scout to client */
     WIRE_SNAPSHOT = 32, /* struct wire_snapshot */
     WIRE_LABELS,        /* struct wire_labels */
@@ -40,6 +41,7 @@ enum wire_type {
     WIRE_SUBSCRIBER,    /* struct wire_subscriber, one each */
     WIRE_EVENT,         /* struct wire_event, one each, while watching */
     WIRE_DONE,          /* struct wire_done */
+    WIRE_RELEASE,       /* struct wire_release: what waits now may go by any network, this once */
 };
 
 struct wire_header {
@@ -90,11 +92,26 @@ struct wire_ask {
 
 enum wire_action { WIRE_SET_UP = 1, WIRE_SET_DOWN, WIRE_SET_AUTO, WIRE_SET_RELOAD, WIRE_SET_RELEASE };
 
+enum wire_metered { WIRE_METERED_AUTO = 0, WIRE_METERED_YES, WIRE_METERED_NO };
+
+/* Fields of a policy. */
+#define WIRE_SET_METERED     1u
+#define WIRE_SET_LABELS      2u
+#define WIRE_SET_LABELS_AUTO 4u
+
 struct wire_set {
     struct wire_header header;
     uint32_t action;             /* enum wire_action */
     uint32_t pid;                /* RELEASE only */
     char network[2 * WIRE_NAME]; /* NAME or NAME@IFACE */
+};
+
+struct wire_policy {
+    struct wire_header header;
+    char network[2 * WIRE_NAME]; /* as of wire_set */
+    uint64_t labels;
+    uint32_t fields;  /* WIRE_SET_METERED ... */
+    uint32_t metered; /* enum wire_metered */
 };
 
 /* ---- scout to client ---- */
@@ -185,6 +202,10 @@ struct wire_done {
     char text[WIRE_TEXT]; /* one clear line, may be empty */
 };
 
+struct wire_release {
+    struct wire_header header;
+};
+
 _Static_assert(sizeof(struct wire_network) == 80, "32 networks of 80 bytes");
 _Static_assert(sizeof(struct wire_snapshot) <= 3104, "256 mailboxes fit a user's quota");
 _Static_assert(sizeof(struct wire_labels) <= WIRE_MAX, "one packet");
@@ -248,6 +269,12 @@ static inline int wire_check(const void *msg, size_t len) {
                        wire_text_ok(((const struct wire_set *)msg)->network, 2 * WIRE_NAME)
                    ? h->type
                    : 0;
+    case WIRE_POLICY:
+        return len == sizeof(struct wire_policy) &&
+                       wire_text_ok(((const struct wire_policy *)msg)->network, 2 * WIRE_NAME) &&
+                       ((const struct wire_policy *)msg)->metered <= WIRE_METERED_NO
+                   ? h->type
+                   : 0;
     case WIRE_SNAPSHOT:
         return wire_snapshot_ok(msg, len) ? h->type : 0;
     case WIRE_LABELS:
@@ -276,6 +303,8 @@ static inline int wire_check(const void *msg, size_t len) {
                        wire_text_ok(((const struct wire_done *)msg)->text, WIRE_TEXT)
                    ? h->type
                    : 0;
+    case WIRE_RELEASE:
+        return len == sizeof(struct wire_release) ? h->type : 0;
     default:
         return 0;
     }

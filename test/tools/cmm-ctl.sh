@@ -76,7 +76,13 @@ is 'since when is a time of this day' True "$(json 'abs(o["subscribers"][0]["sin
 is 'why names the network that would release it, and no other' lab "$(json '*[n["name"] for n in o["networks"]]' why $waiter)"
 like 'why says so to people' '*lab would release it*' "$("$ctl" why $waiter)"
 is 'a process that does not wait is 1' 1 "$(outcome "$ctl" why 1 | cut -d ' ' -f 1)"
-is 'what is not a process id is 2' "2 cmm-ctl: 'x' is not a process id" "$(outcome "$ctl" why x)"
+is 'what is neither a process id nor labels is 2' \
+    "2 cmm-ctl: 'x' is neither a process id nor labels: unknown label 'x'" "$(outcome "$ctl" why x)"
+like 'why tells of labels, too, what each network lacks' '*lab would carry it: withdrawn*other would not: it does not offer backup*' \
+    "$("$ctl" why backup)"
+is 'why with labels names who waits for them' $waiter "$(json '*[s["pid"] for s in o["subscribers"]]' why backup)"
+is 'release needs a network that is up' '1 cmm-ctl: no network is up: there is nothing to go by' \
+    "$(outcome "$ctl" release $waiter)"
 
 is 'up is done at once' 0 "$(outcome "$ctl" up lab)"
 wait $waiter
@@ -85,9 +91,20 @@ waiter=''
 is 'wait with --json names the network' lab "$(json '*[n["name"] for n in o["networks"]]' wait backup)"
 is 'wait for what is there returns at once' 0 "$(outcome "$ctl" wait -t 0 ondemand,small)"
 is 'wait for labels that no single network has is 1' 1 "$(outcome "$ctl" wait -t 0 backup,cellular | cut -d ' ' -f 1)"
+is 'release of who is not there is 1' '1 cmm-ctl: process 1 is not known to the scout' "$(outcome "$ctl" release 1)"
 is 'down withdraws it' 0 "$(outcome "$ctl" down lab)"
 is 'withdrawn is not up' False "$(json '*[n["up"] for n in o["networks"] if n["name"] == "lab"]' networks)"
 is 'auto gives it back to the script' 0 "$(outcome "$ctl" auto lab)"
+is 'set changes what a network is like' 0 "$(outcome "$ctl" set other metered=no labels=all,backup)"
+is 'and it shows' "False ['red', 'blue', 'ondemand', 'background', 'small', 'large', 'unmetered', 'backup']" \
+    "$(json '*[(n["metered"], n["labels"]) for n in o["networks"] if n["name"] == "other"][0]' networks)"
+is 'set with auto takes that back' 0 "$(outcome "$ctl" set other metered=auto labels=auto)"
+is 'and that shows, too' "True ['ondemand']" \
+    "$(json '*[(n["metered"], n["labels"]) for n in o["networks"] if n["name"] == "other"][0]' networks)"
+is 'set of an unknown network is 1' "1 cmm-ctl: unknown network 'nosuch'" "$(outcome "$ctl" set nosuch metered=no)"
+is 'set of an unknown label is 2' "2 cmm-ctl: unknown label 'nosuch'" "$(outcome "$ctl" set lab labels=nosuch)"
+is 'set of something else is 2' "2 cmm-ctl: 'speed=9' is not metered=yes|no|auto nor labels=LIST|auto" \
+    "$(outcome "$ctl" set lab speed=9)"
 is 'an unknown network is 1' 1 "$(outcome "$ctl" up nosuch | cut -d ' ' -f 1)"
 is 'cmm-run asks the scout for its labels' backup "$("$run" -l backup env 2>/dev/null | sed -n 's/^CMM_LABELS=//p')"
 is 'and what the scout does not know is 125' "125 cmm-run: unknown label 'nosuch'" "$(outcome "$run" -l nosuch true)"

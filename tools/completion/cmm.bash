@@ -28,14 +28,14 @@ _cmm_ctl() {
     case $previous in
     --scout) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
     wait) _cmm_list "$word" ;;
-    up | down | auto) _cmm_words "$(_cmm_networks)" "$word" ;;
-    why) _cmm_words "$(cmm-ctl subscribers 2>/dev/null | awk 'NR > 1 { print $1 }')" "$word" ;;
+    up | down | auto | set) _cmm_words "$(_cmm_networks)" "$word" ;;
+    why | release) _cmm_words "$(cmm-ctl subscribers 2>/dev/null | awk 'NR > 1 { print $1 }')" "$word" ;;
     -t | --timeout) ;;
     *)
         if [[ " ${COMP_WORDS[*]} " == *' wait '* && $word != -* ]]; then
             _cmm_list "$word"
         else
-            _cmm_words 'status labels networks subscribers wait watch up down auto why reload
+            _cmm_words 'status labels networks subscribers wait watch up down auto set why release reload
                 --scout --json --timeout --help --version' "$word"
         fi
         ;;
