@@ -187,6 +187,10 @@ http {
         listen 80;
         listen [::]:80;
         root $1;
+        location /slow/ {
+            alias $1/;
+            limit_rate 300k;
+        }
     }
 }
 NGINX
