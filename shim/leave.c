@@ -3,12 +3,14 @@
  * replay on), and whoever is blocked on the old description is woken by its end. Runs with the lock held, on
  * any thread. Deliberately absent: what comes next, which reconnect decides. */
 #include "leave.h"
+#include "holder.h"
 #include "lift.h"
 #include "link.h"
 #include "stream.h"
 #include "swap.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 enum { DRAIN_MS = 2000, UNREAD_MS = 60000 };
 
@@ -99,12 +101,24 @@ static void end_behind_peer(struct sock *s) {
     self_wake_all();
 }
 
+/* A fork shares the description until the child has gone or closed it; a spawned program has what is not
+ * close-on-exec. */
+static bool shared_now(const struct sock *s) {
+    bool inherited = s->shared;
+    for (unsigned i = 0; i < s->nfds; i++)
+        inherited |= !(real.fcntl(s->fds[i], F_GETFD, NULL) & FD_CLOEXEC);
+    return inherited && s->nfds && holder_elsewhere(s->fds[0], s->shared);
+}
+
 /* A captured stream is never spliced unasked: only one that reconnects by policy, and is nobody else's, may
  * go on elsewhere. */
-static bool may_follow(const struct sock *s) {
+static bool may_follow(struct sock *s) {
     if (s->kind == SOCK_LABELED || !sock_stream(s))
         return true;
-    return s->policy == RULES_POLICY_RECONNECT && !s->shared && !s->stdio;
+    if (s->policy != RULES_POLICY_RECONNECT || s->stdio)
+        return false;
+    s->shared = shared_now(s);
+    return !s->shared;
 }
 
 static void drop_moving(struct sock *s) {

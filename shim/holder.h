@@ -1,0 +1,11 @@
+/* holder - who else holds a socket: a forked child, a spawned program. As /proc shows it; what may not be
+ * looked at is taken for a stranger. No lock of its own. */
+#ifndef CMM_HOLDER_H
+#define CMM_HOLDER_H
+
+#include <stdbool.h>
+
+/* Another process has fd's description too. doubt: the answer where /proc does not tell. */
+bool holder_elsewhere(int fd, bool doubt);
+
+#endif

@@ -1,0 +1,102 @@
+/* Unit tests of holder: who else holds a socket. */
+#include "holder.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static int pair[2];
+
+static void begin(void) {
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+}
+
+static void finish(void) {
+    close(pair[0]);
+    close(pair[1]);
+}
+
+/* One look serves for a moment. */
+static bool becomes(bool held) {
+    for (int i = 0; i < 2000; i++) {
+        if (holder_elsewhere(pair[0], !held) == held)
+            return true;
+        nanosleep(&(struct timespec){0, 5000000}, NULL);
+    }
+    return false;
+}
+
+static pid_t child_that(void (*does)(void)) {
+    char byte;
+    int ready[2];
+    ck_assert_int_eq(pipe(ready), 0);
+    const pid_t pid = fork();
+    if (!pid) {
+        does();
+        close(ready[1]);
+        pause();
+        _exit(0);
+    }
+    close(ready[1]);
+    ck_assert_int_eq(read(ready[0], &byte, 1), 0);
+    close(ready[0]);
+    return pid;
+}
+
+static void end(pid_t pid) {
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+}
+
+static void nothing(void) {}
+
+static void close_it(void) {
+    close(pair[0]);
+}
+
+START_TEST(what_nobody_else_has_is_held_here_only) {
+    const int copy = dup(pair[0]);
+    ck_assert(becomes(false));
+    close(copy);
+}
+END_TEST
+
+START_TEST(a_child_holds_what_it_has_inherited_until_it_ends) {
+    const pid_t pid = child_that(nothing);
+    ck_assert(becomes(true));
+    end(pid);
+    ck_assert(becomes(false));
+}
+END_TEST
+
+START_TEST(a_child_that_has_closed_it_holds_it_no_more) {
+    const pid_t pid = child_that(close_it);
+    ck_assert(becomes(false));
+    end(pid);
+}
+END_TEST
+
+START_TEST(what_is_no_descriptor_is_left_in_doubt) {
+    ck_assert(holder_elsewhere(-1, true));
+    ck_assert(!holder_elsewhere(-1, false));
+}
+END_TEST
+
+int main(void) {
+    Suite *s = suite_create("holder");
+    TCase *t = tcase_create("holder");
+    tcase_add_checked_fixture(t, begin, finish);
+    tcase_add_test(t, what_nobody_else_has_is_held_here_only);
+    tcase_add_test(t, a_child_holds_what_it_has_inherited_until_it_ends);
+    tcase_add_test(t, a_child_that_has_closed_it_holds_it_no_more);
+    tcase_add_test(t, what_is_no_descriptor_is_left_in_doubt);
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    const int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
