@@ -34,12 +34,26 @@ static uint64_t patience_ends(const struct sock *s) {
            ((uint64_t)s->patience.tv_nsec + 999999) / 1000000;
 }
 
-int flow_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline) {
+/* When the program's own SO_RCVTIMEO or SO_SNDTIMEO ends a wait that begins now: ms, or 0. */
+static uint64_t limit_of(const struct sock *s, int name) {
+    const struct option *o = options_find(&s->options, SOL_SOCKET, name);
+    struct timeval t;
+    if (!o || o->len != sizeof t)
+        return 0;
+    memcpy(&t, o->value, sizeof t);
+    const uint64_t ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)(t.tv_usec + 999) / 1000;
+    return ms ? wait_now_ms() + ms : 0;
+}
+
+static int wait_limited(struct sock *s, uint64_t labels, bool network, uint64_t *deadline, uint64_t limit) {
     if (run_handler(s))
         return s->state == LIFE_CLOSED ? -ECANCELED : 0;
     if (network && !*deadline)
         *deadline = patience_ends(s);
-    struct waiter w = {.deadline_ms = network ? *deadline : 0,
+    const bool limited = limit && (!network || !*deadline || limit < *deadline);
+    struct waiter w = {.deadline_ms = limited   ? limit
+                                      : network ? *deadline
+                                                : 0,
                        .labels = labels,
                        .since_ms = wait_wall_ms(),
                        .network = network,
@@ -54,7 +68,11 @@ int flow_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline)
         return -ECANCELED;
     if (r < 0)
         run_schedule(s); /* a handler that was left to this waiter falls to somebody else */
-    return r;
+    return r == -ETIMEDOUT && limited ? -EAGAIN : r;
+}
+
+int flow_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline) {
+    return wait_limited(s, labels, network, deadline, 0);
 }
 
 static bool nonblocking(int fd, int flags) {
@@ -83,12 +101,13 @@ static void call_cancelled(void *arg) {
 
 /* A description that another process shares can be neither shut down nor aborted to wake us: wait by poll,
  * which a swap wakes. */
-static int wait_ready(int fd, short events) {
+static int wait_ready(int fd, short events, uint64_t limit) {
     struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = self_wake_fd(), .events = POLLIN}};
-    int r = real.poll(fds, 2, -1);
+    const uint64_t now = limit ? wait_now_ms() : 0;
+    int r = real.poll(fds, 2, !limit ? -1 : limit <= now ? 0 : (int)(limit - now));
     if (r > 0 && fds[1].revents)
         self_wake_drain();
-    return r < 0 ? -errno : 0;
+    return r < 0 ? -errno : r == 0 ? -EAGAIN : 0;
 }
 
 typedef ssize_t real_msg(int fd, void *msg, int flags);
@@ -101,8 +120,9 @@ static ssize_t real_recv(int fd, void *msg, int flags) {
     return real.recvmsg(fd, msg, flags);
 }
 
-/* Lock held, dropped meanwhile. A count, -errno or AGAIN. */
-static ssize_t issue(struct sock *s, int fd, real_msg *call, void *msg, int flags, bool blocking) {
+/* Lock held, dropped meanwhile. A count, -errno or AGAIN. limit: when the program's own timeout ends it. */
+static ssize_t issue(struct sock *s, int fd, real_msg *call, void *msg, int flags, bool blocking,
+                     uint64_t limit) {
     const uint32_t swaps = atomic_load(&s->swaps);
     const bool by_poll = s->shared && blocking;
     struct real_call c = {.s = s};
@@ -116,7 +136,7 @@ static ssize_t issue(struct sock *s, int fd, real_msg *call, void *msg, int flag
         r = r < 0 ? -errno : r;
     }
     if (by_poll && r == -EAGAIN) {
-        r = wait_ready(fd, call == real_send ? POLLOUT : POLLIN);
+        r = wait_ready(fd, call == real_send ? POLLOUT : POLLIN, limit);
         r = r < 0 ? r : AGAIN;
     }
     pthread_cleanup_pop(0);
@@ -163,7 +183,7 @@ static bool kernels_own(const struct sock *s) {
 static ssize_t real_wait_out(int fd, void *msg, int flags) {
     (void)msg;
     (void)flags;
-    int r = wait_ready(fd, POLLOUT);
+    int r = wait_ready(fd, POLLOUT, 0);
     errno = r < 0 ? -r : 0;
     return r < 0 ? -1 : 0;
 }
@@ -184,7 +204,7 @@ static ssize_t send_kept(struct sock *s, int fd, const struct flow_send *c, bool
     const uint32_t swaps = atomic_load(&s->swaps);
     uint64_t none = 0;
     if (s->unsent) {
-        ssize_t turn = blocking ? flow_wait(s, 0, false, &none) : -EAGAIN;
+        ssize_t turn = blocking ? wait_limited(s, 0, false, &none, c->limit) : -EAGAIN;
         return turn < 0 ? turn : AGAIN;
     }
     stash_trim(&s->sent, stream_unacked(fd, false));
@@ -200,7 +220,7 @@ static ssize_t send_kept(struct sock *s, int fd, const struct flow_send *c, bool
         }
         if (errno != EAGAIN || !blocking)
             return cut_short(s, (size_t)total, errno);
-        n = issue(s, fd, real_wait_out, NULL, 0, false);
+        n = issue(s, fd, real_wait_out, NULL, 0, false, 0);
         if (atomic_load(&s->swaps) != swaps)
             return s->state == LIFE_CLOSED ? -ECANCELED : total;
         if (n < 0 && n != AGAIN)
@@ -216,7 +236,7 @@ static ssize_t send_now(struct sock *s, int fd, const struct flow_send *c, uint6
     if (s->replay && sock_stream(s))
         r = send_kept(s, fd, c, blocking);
     else
-        r = issue(s, fd, real_send, (void *)c->msg, c->flags, blocking);
+        r = issue(s, fd, real_send, (void *)c->msg, c->flags, blocking, c->limit);
     if (r < 0)
         return r == AGAIN ? AGAIN : judge(s, (int)-r);
     atomic_store(&s->labels, labels);
@@ -293,7 +313,7 @@ static ssize_t elsewhere(struct sock *s, int fd, const struct flow_send *c, uint
         self.helping = NULL;
         return AGAIN;
     }
-    int r = flow_wait(s, labels, !pick && !coming, deadline);
+    int r = wait_limited(s, labels, !pick && !coming, deadline, c->limit);
     return r < 0 ? r : AGAIN;
 }
 
@@ -306,7 +326,7 @@ static ssize_t wait_turn(struct sock *s, int fd, const struct flow_send *c, uint
         return -EAGAIN;
     if (shim.manual && run_thunk(s))
         return AGAIN;
-    int r = flow_wait(s, labels, reconnect_pick(s, labels, &n) == 0, deadline);
+    int r = wait_limited(s, labels, reconnect_pick(s, labels, &n) == 0, deadline, c->limit);
     return r < 0 ? r : AGAIN;
 }
 
@@ -337,7 +357,7 @@ static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c, bool
         const uint32_t swaps = atomic_load(&s->swaps);
         const int number = flow_number(s, fd);
         if (number != fd)
-            return issue(s, number, real_send, (void *)c->msg, c->flags, false);
+            return issue(s, number, real_send, (void *)c->msg, c->flags, false, 0);
         if (s->state == LIFE_FRESH)
             return -ENOTCONN;
         if (run_must_queue(s, labels))
@@ -364,8 +384,56 @@ static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c, bool
     }
 }
 
-ssize_t flow_send(int fd, const struct flow_send *call) {
+/* The program asked for the whole, and the connection was replaced under it: as on one that is slow, it sees
+ * time pass. */
+static bool goes_on(const struct sock *s, int fd, const struct flow_send *c, ssize_t sent, uint32_t swaps) {
+    return s->kind == SOCK_CAPTURED && sock_stream(s) && sent > 0 && (size_t)sent < length(c->msg) &&
+           atomic_load(&s->swaps) != swaps && s->state != LIFE_DEAD && s->state != LIFE_CLOSED &&
+           !nonblocking(fd, c->flags);
+}
+
+/* What the connections so far have not taken, piece by piece. What was sent, if nothing more can be. */
+static ssize_t send_rest(struct sock *s, int fd, const struct flow_send *c, size_t sent) {
+    size_t skip = sent;
+    for (size_t i = 0; i < c->msg->msg_iovlen; i++) {
+        struct iovec piece = c->msg->msg_iov[i];
+        const size_t before = skip < piece.iov_len ? skip : piece.iov_len;
+        piece.iov_base = (char *)piece.iov_base + before;
+        piece.iov_len -= before;
+        skip -= before;
+        while (piece.iov_len) {
+            const struct msghdr msg = {.msg_iov = &piece, .msg_iovlen = 1};
+            const struct flow_send rest = {.msg = &msg, .flags = c->flags, .limit = c->limit};
+            const uint32_t swaps = atomic_load(&s->swaps);
+            ssize_t n = send_loop(s, fd, &rest, false);
+            sent += n > 0 ? (size_t)n : 0;
+            if (n <= 0 || ((size_t)n < piece.iov_len && !goes_on(s, fd, &rest, n, swaps)))
+                return (ssize_t)sent;
+            piece.iov_base = (char *)piece.iov_base + n;
+            piece.iov_len -= (size_t)n;
+        }
+    }
+    return (ssize_t)sent;
+}
+
+/* Lock held. */
+static ssize_t send_locked(struct sock *s, int fd, const struct flow_send *c) {
+    const bool cut = cut_by_loss(s, fd, c, c->taken, c->swaps);
+    const uint32_t swaps = c->taken ? c->swaps : atomic_load(&s->swaps);
     ssize_t r = AGAIN;
+    if (s->kind == SOCK_LABELED && (c->flags & (MSG_OOB | MSG_ZEROCOPY)))
+        return -EOPNOTSUPP;
+    if (c->failed && atomic_load(&s->swaps) == c->swaps)
+        r = judge(s, c->failed);
+    else if (c->taken && !cut)
+        r = (ssize_t)c->taken;
+    if (r == AGAIN)
+        r = send_loop(s, fd, c, cut && (c->failed || c->taken));
+    return goes_on(s, fd, c, r, swaps) ? send_rest(s, fd, c, (size_t)r) : r;
+}
+
+ssize_t flow_send(int fd, const struct flow_send *call) {
+    struct flow_send c = *call;
     link_resume();
     lock_take();
     struct sock *s = sock_find(fd);
@@ -374,15 +442,8 @@ ssize_t flow_send(int fd, const struct flow_send *call) {
         return -EBADF;
     }
     sock_get(s);
-    const bool cut = cut_by_loss(s, fd, call, call->taken, call->swaps);
-    if (s->kind == SOCK_LABELED && (call->flags & (MSG_OOB | MSG_ZEROCOPY)))
-        r = -EOPNOTSUPP;
-    else if (call->failed && atomic_load(&s->swaps) == call->swaps)
-        r = judge(s, call->failed);
-    else if (call->taken && !cut)
-        r = (ssize_t)call->taken;
-    if (r == AGAIN)
-        r = send_loop(s, fd, call, cut && (call->failed || call->taken));
+    c.limit = limit_of(s, SO_SNDTIMEO);
+    ssize_t r = send_locked(s, fd, &c);
     sock_put(s);
     lock_drop();
     return r;
@@ -423,13 +484,14 @@ static ssize_t recv_dead(struct sock *s, int fd, struct msghdr *msg, int flags) 
 
 static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags) {
     const struct msghdr asked = *msg;
+    const uint64_t limit = limit_of(s, SO_RCVTIMEO);
     uint64_t deadline = 0;
     for (;;) {
         const int number = flow_number(s, fd);
         ssize_t r = AGAIN;
         *msg = asked;
         if (number != fd)
-            return issue(s, number, real_recv, msg, flags, false);
+            return issue(s, number, real_recv, msg, flags, false, 0);
         const bool blocking = !nonblocking(fd, flags), waited = s->state != LIFE_LIVE;
         if (s->state == LIFE_FRESH)
             return -ENOTCONN;
@@ -438,11 +500,12 @@ static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags) 
         if (s->state == LIFE_DEAD)
             return recv_dead(s, fd, msg, flags);
         if (s->state == LIFE_LIVE) {
-            r = issue(s, fd, real_recv, msg, flags, blocking);
+            r = issue(s, fd, real_recv, msg, flags, blocking, limit);
             r = r < 0 && r != AGAIN ? judge(s, (int)-r) : r;
         } else
-            r = blocking ? flow_wait(s, atomic_load(&s->labels), s->state == LIFE_WAITING, &deadline)
-                         : -EAGAIN;
+            r = blocking
+                    ? wait_limited(s, atomic_load(&s->labels), s->state == LIFE_WAITING, &deadline, limit)
+                    : -EAGAIN;
         if (s->state == LIFE_CLOSED && r <= 0)
             return -ECANCELED;
         if (r != AGAIN && !(r == 0 && waited))

@@ -19,6 +19,7 @@ struct flow_send {
     int failed;     /* the direct way was tried: its errno, ... */
     size_t taken;   /* ... or how much of the call it took, ... */
     uint32_t swaps; /* ... and what s->swaps was before */
+    uint64_t limit; /* flow's own: when SO_SNDTIMEO ends it */
 };
 
 /* A count, FLOW_DEFERRED, FLOW_EXECUTED or -errno. */
