@@ -384,6 +384,71 @@ static void patience_covers_waits_for_a_network_never_waits_for_the_peer(void) {
     stage_equal(received, 1);
 }
 
+static void *connect_with_patience(void *arg) {
+    struct sockaddr_in to = stage_tcp();
+    receiving = 1;
+    received = cmm_connect(*(int *)arg, (struct sockaddr *)&to, sizeof to, WIFI, NULL, NULL, NULL);
+    receiving = 2;
+    return NULL;
+}
+
+/* Others run out of it meanwhile, again and again. */
+static void let_patience_pass(void) {
+    const struct timespec moment = {0, 20000000};
+    int other = waiting_socket(CELL);
+    stage_equal(cmm_set_patience(other, &moment), 0);
+    for (int i = 0; i < 5; i++)
+        stage_fails(cmm_send(other, "x", 1, 0, CELL, NULL, NULL), ETIMEDOUT);
+}
+
+static void patience_does_not_cover_the_handshake(void) {
+    const struct timespec moment = {0, 20000000};
+    pthread_t thread;
+    stage_up("wifi");
+    int sock = cmm_socket(AF_INET, SOCK_STREAM, 0);
+    stage_equal(cmm_set_patience(sock, &moment), 0);
+    stage_crowd(true);
+    pthread_create(&thread, NULL, connect_with_patience, &sock);
+    stage_wait(receiving == 1);
+    let_patience_pass();
+    stage_equal(receiving, 1);
+    stage_crowd(false);
+    pthread_join(thread, NULL);
+    stage_equal(received, 0);
+}
+
+static _Atomic bool gate;
+
+static void stop(void *arg) {
+    (void)arg;
+    runs++;
+    stage_wait(gate);
+}
+
+static void *wait_in_send(void *arg) {
+    receiving = 1;
+    received = (int)cmm_send(*(int *)arg, "x", 1, 0, WIFI, NULL, NULL);
+    if (received < 0)
+        received = -errno;
+    return NULL;
+}
+
+static void patience_does_not_cover_the_wait_for_ones_turn(void) {
+    const struct timespec moment = {0, 20000000};
+    pthread_t thread;
+    int sock = waiting_socket(WIFI);
+    stage_equal(cmm_send(sock, "x", 1, 0, WIFI, stop, NULL), CMM_DEFERRED);
+    stage_up("wifi");
+    stage_wait(runs == 1);
+    stage_equal(cmm_set_patience(sock, &moment), 0);
+    pthread_create(&thread, NULL, wait_in_send, &sock);
+    stage_wait(receiving == 1);
+    let_patience_pass();
+    gate = true;
+    pthread_join(thread, NULL);
+    stage_equal(received, 1);
+}
+
 static void patience_ends_a_receive_that_waits_for_a_network(void) {
     const struct timespec moment = {0, 20000000};
     char byte;
@@ -506,14 +571,6 @@ static void patience_over_is_etimedout(void) {
     stage_equal(cmm_set_patience(sock, &none), 0);
     stage_fails(cmm_send(sock, "x", 1, 0, WIFI, NULL, NULL), ETIMEDOUT);
     stage_equal(cmm_send(sock, "x", 1, 0, WIFI, send_hello, NULL), CMM_DEFERRED); /* a thunk waits for ever */
-}
-
-static void *wait_in_send(void *arg) {
-    receiving = 1;
-    received = (int)cmm_send(*(int *)arg, "x", 1, 0, WIFI, NULL, NULL);
-    if (received < 0)
-        received = -errno;
-    return NULL;
 }
 
 static void closed_while_waiting_is_ecanceled(void) {
@@ -684,6 +741,8 @@ static const struct stage_test tests[] = {
     STAGE_TEST(the_scout_may_be_killed_again_and_again),
     STAGE_TEST(networks_and_scout_may_come_and_go_in_any_order),
     STAGE_TEST(patience_covers_waits_for_a_network_never_waits_for_the_peer),
+    STAGE_TEST(patience_does_not_cover_the_handshake),
+    STAGE_TEST(patience_does_not_cover_the_wait_for_ones_turn),
     STAGE_TEST(patience_ends_a_receive_that_waits_for_a_network),
     STAGE_TEST(what_is_no_cmm_socket_is_ebadf),
     STAGE_TEST(before_cmm_connect_it_is_enotconn),

@@ -100,6 +100,7 @@ static void accept_all(void) {
 
 static void *serve(void *unused) {
     struct pollfd p[CONNECTIONS + 1];
+    unsigned passes = 0;
     while (!closing || count) {
         int kept = 0;
         accept_all();
@@ -111,6 +112,9 @@ static void *serve(void *unused) {
         }
         count = kept;
         p[0] = (struct pollfd){.fd = listener, .events = POLLIN};
+        /* A busy server: its small buffers fill, and what is left behind must be waited for. */
+        for (int ms = passes++ % 32 ? 0 : 20; ms > 0; ms--)
+            stage_pause();
         for (int i = 0; i < count; i++)
             p[i + 1] = (struct pollfd){.fd = connections[i].fd, .events = POLLIN};
         poll(p, (nfds_t)count + 1, 50);
@@ -121,8 +125,10 @@ static void *serve(void *unused) {
 static pthread_t start_server(void) {
     pthread_t thread;
     socklen_t len = sizeof server;
+    const int small = 4096;
     server = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    stage_equal(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
     stage_equal(bind(listener, (struct sockaddr *)&server, sizeof server), 0);
     stage_equal(listen(listener, 128), 0);
     stage_equal(getsockname(listener, (struct sockaddr *)&server, &len), 0);
