@@ -241,6 +241,17 @@ START_TEST(whoever_was_woken_before_is_not_too_late) {
 }
 END_TEST
 
+START_TEST(whoever_was_too_late_is_not_woken_afterwards) {
+    struct sleeper s;
+    start(&s, 5000);
+    lock_take();
+    wait_expire(9000);
+    wait_wake(&list);
+    lock_drop();
+    ck_assert_int_eq(result(&s), -ETIMEDOUT);
+}
+END_TEST
+
 /* ---- cancelled ---- */
 
 START_TEST(a_cancelled_thread_leaves_the_list_and_gives_up_what_it_held) {
@@ -323,6 +334,7 @@ int main(void) {
     tcase_add_test(t, a_wait_past_its_deadline_ends_with_etimedout);
     tcase_add_test(t, the_earliest_deadline_to_come_is_told);
     tcase_add_test(t, whoever_was_woken_before_is_not_too_late);
+    tcase_add_test(t, whoever_was_too_late_is_not_woken_afterwards);
     tcase_add_test(t, a_cancelled_thread_leaves_the_list_and_gives_up_what_it_held);
     tcase_add_test(t, a_thread_that_cannot_be_cancelled_is_not);
     tcase_add_test(t, in_a_forked_child_nobody_waits);
