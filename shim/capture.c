@@ -293,7 +293,8 @@ int capture_lookup(const char *name) {
     link_need();
     say_no_scout();
     lock_take();
-    while (r == 0 && !net_pick(&shim.nets, labels, AF_UNSPEC)) {
+    const unsigned releases = shim.releases;
+    while (r == 0 && releases == shim.releases && !net_pick(&shim.nets, labels, AF_UNSPEC)) {
         struct waiter w = {.deadline_ms = deadline,
                            .labels = labels,
                            .since_ms = wait_wall_ms(),

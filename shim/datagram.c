@@ -133,7 +133,7 @@ static void try_again(struct sock *s) {
 /* A way that works is kept, though a better one may be there. */
 static bool goes_well(const struct sock *s, uint64_t labels) {
     const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
-    return n && n->state == WIRE_NET_UP && net_matches(n, labels) && !s->aside;
+    return n && n->state == WIRE_NET_UP && reconnect_suits(s, n, labels) && !s->aside;
 }
 
 /* 1: steered, 0: no way now, or -errno. */

@@ -270,7 +270,7 @@ static bool under_way(const struct sock *s, uint64_t labels) {
     if (!life_attempting(s->state))
         return false;
     const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
-    return !labels || s->on_labels == labels || (n && net_matches(n, labels));
+    return !labels || s->on_labels == labels || (n && reconnect_suits(s, n, labels));
 }
 
 /* Thunks of another label set can run where the socket is: they come before it moves. */

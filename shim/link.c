@@ -111,6 +111,17 @@ static void scout_gone(void) {
     seek_at = wait_now_ms() + (uint64_t)rand() % JITTER_MS;
 }
 
+/* Somebody has said that what waits here may go by any network, this once. */
+static void release(void) {
+    wire.released = false;
+    shim.releases++;
+    for (struct sock *at = sock_first(), *next; at; at = next) {
+        next = at->next;
+        reconnect_release(at);
+    }
+    wait_wake(&shim.lookups);
+}
+
 /* The newest state is all that counts: older ones still in line are skipped. */
 static void hear(void) {
     struct wire_snapshot last, newer;
@@ -125,6 +136,8 @@ static void hear(void) {
         take_back_signal();
         apply(&last);
     }
+    if (wire.released)
+        release();
     if (r < 0)
         scout_gone();
 }

@@ -39,6 +39,16 @@ static const struct wire_network *pick_but(uint64_t labels, int family, uint64_t
     return n ? net_find(&shim.nets, n->id) : NULL;
 }
 
+bool reconnect_suits(const struct sock *s, const struct wire_network *n, uint64_t labels) {
+    return n->id == s->pass || net_matches(n, labels);
+}
+
+/* The network that s was released to, if it can carry it now. */
+static const struct wire_network *pick_pass(const struct sock *s, bool avoiding) {
+    const struct wire_network *n = s->pass ? net_find(&shim.nets, s->pass) : NULL;
+    return n && net_usable(n, net_family(s)) && !(avoiding && s->avoid == s->pass) ? n : NULL;
+}
+
 int reconnect_pick(const struct sock *s, uint64_t labels, const struct wire_network **ret) {
     uint32_t settling;
     const bool avoiding = s->backoff_ms && s->due > wait_now_ms();
@@ -46,6 +56,8 @@ int reconnect_pick(const struct sock *s, uint64_t labels, const struct wire_netw
     if (!labels)
         return !avoiding;
     *ret = avoiding ? pick_but(labels, net_family(s), s->avoid) : net_pick(&shim.nets, labels, net_family(s));
+    if (!*ret)
+        *ret = pick_pass(s, avoiding);
     if (*ret)
         return 1;
     if (net_never(&shim.nets, net_family(s)))
@@ -63,7 +75,7 @@ bool reconnect_here(const struct sock *s, uint64_t labels) {
     if (!labels || s->sealed)
         return true;
     n = s->net ? net_find(&shim.nets, s->net) : NULL;
-    return n && (n->state == WIRE_NET_UP || n->state == WIRE_NET_GRACE) && net_matches(n, labels);
+    return n && (n->state == WIRE_NET_UP || n->state == WIRE_NET_GRACE) && reconnect_suits(s, n, labels);
 }
 
 static bool can_run(void *context, uint64_t labels) {
@@ -270,6 +282,8 @@ static bool begin_for(struct sock *s, uint64_t labels) {
     const struct wire_network *n;
     if (reconnect_pick(s, labels, &n) <= 0)
         return false;
+    if (n && n->id != s->pass)
+        s->pass = 0;
     begin(s, labels, n);
     return true;
 }
@@ -368,7 +382,7 @@ static void review_live(struct sock *s) {
         lost(s);
         return;
     }
-    if (n && labels && (n->state == WIRE_NET_WITHDRAWN || !net_matches(n, labels)) &&
+    if (n && labels && (n->state == WIRE_NET_WITHDRAWN || !reconnect_suits(s, n, labels)) &&
         !reconnect_here(s, s->on_labels)) {
         leave(s, labels);
         return;
@@ -455,6 +469,25 @@ void reconnect_consider(struct sock *s) {
     case LIFE_STATES:
         break;
     }
+}
+
+static bool waits(const struct sock *s) {
+    const struct waiter *w = s->waiters.first;
+    while (w && !w->network)
+        w = w->next;
+    return w || s->state == LIFE_WAITING || s->aside || s->thunks.count;
+}
+
+/* Better the network it is on than another: what waits may be a thunk only. */
+void reconnect_release(struct sock *s) {
+    const struct wire_network *here = s->net ? net_find(&shim.nets, s->net) : NULL;
+    if (!waits(s))
+        return;
+    if (!here || !net_usable(here, net_family(s)))
+        here = net_pick(&shim.nets, 0, net_family(s));
+    s->pass = here ? here->id : 0;
+    s->due = s->state == LIFE_WAITING ? 0 : s->due;
+    reconnect_consider(s);
 }
 
 void reconnect_handler_done(struct sock *s, unsigned attempt, int hidden, int rc) {

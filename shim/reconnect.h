@@ -9,6 +9,12 @@
  * none now, or -ENETUNREACH: none can ever. */
 int reconnect_pick(const struct sock *s, uint64_t labels, const struct wire_network **ret);
 
+/* That network offers the labels, or the socket was released to it. */
+bool reconnect_suits(const struct sock *s, const struct wire_network *n, uint64_t labels);
+
+/* What waits for s may go by any network that is up, for one connection. */
+void reconnect_release(struct sock *s);
+
 /* It is live, and on a network that matches. */
 bool reconnect_here(const struct sock *s, uint64_t labels);
 

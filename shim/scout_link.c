@@ -284,9 +284,11 @@ static int receive_socket(struct scout_link *l, struct wire_snapshot *ret) {
             continue;
         if (n <= 0)
             return n < 0 && errno == EAGAIN ? 0 : -EPIPE;
-        if ((size_t)n <= sizeof *ret && wire_check(ret, (size_t)n) == WIRE_SNAPSHOT)
+        int type = (size_t)n <= sizeof *ret ? wire_check(ret, (size_t)n) : 0;
+        if (type == WIRE_SNAPSHOT)
             return 1;
-        l->dropped++;
+        l->released |= type == WIRE_RELEASE;
+        l->dropped += type != WIRE_RELEASE;
     }
     return 0;
 }

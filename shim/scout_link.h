@@ -6,15 +6,17 @@
 
 #include "label.h"
 #include "private/wire.h"
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct scout_link {
     int sock;              /* -1: not connected */
     int queue;             /* -1: snapshots come over sock */
     unsigned long dropped; /* messages that failed wire_check */
+    bool released;         /* heard since the caller last cleared it: what waits may go by any network */
 };
 
-#define SCOUT_LINK_NONE ((struct scout_link){-1, -1, 0})
+#define SCOUT_LINK_NONE ((struct scout_link){-1, -1, 0, false})
 
 /* Subscribes with the first trusted scout that place_candidate(name) finds and waits (at most about a second)
  * for its first snapshot. tid: the listening thread, for the SIGHUP. 0, or -ENOENT/-ECONNREFUSED (nobody

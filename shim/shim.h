@@ -21,6 +21,7 @@ struct shim {
     struct label_names names; /* of user bits, as last asked of the scout */
     bool names_known;
     struct wait_list lookups; /* name lookups that wait for a network */
+    unsigned releases;        /* how often all that waits was released */
     const char *scout;        /* CMM_SCOUT, or NULL */
     bool patient;             /* captured sockets wait for ever */
     struct timespec patience; /* else so long */

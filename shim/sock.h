@@ -65,6 +65,7 @@ struct sock {
 
     uint64_t net;       /* identity it is connected on, or connecting by; 0: the kernel's choice */
     uint64_t on_labels; /* what this connection was made for */
+    uint64_t pass;      /* released: the network that will do whatever the labels; 0: none */
     uint64_t want;      /* with wanted: labels the next attempt is for */
     bool wanted;
     int own;              /* captured datagrams: their description once it was aside; else -1 */
