@@ -88,9 +88,11 @@ static void want(struct monitor *m, int kinds) {
         m->spoilt = true;
 }
 
-/* A dump of a very long routing table must not follow itself at once. */
+/* A dump of a very long routing table must not follow itself at once; a millisecond may be the clock's step.
+ */
 static bool end_dump(struct monitor *m, int64_t now) {
     int kind = m->busy;
+    int64_t took = now - m->dump_began - 1;
     bool changed = false;
     m->busy = 0;
     if (m->spoilt)
@@ -98,7 +100,7 @@ static bool end_dump(struct monitor *m, int64_t now) {
     else
         changed = monitor_table_done(&m->table, kind);
     if (kind == MONITOR_ROUTE)
-        m->routes_at = now + 10 * (now - m->dump_began);
+        m->routes_at = now + 10 * (took > 0 ? took : 0);
     if (!m->wanted)
         m->settled = true;
     return changed;
