@@ -139,7 +139,7 @@ static int begin(struct sock *s, const struct sockaddr *to, socklen_t len, const
         sock_turn(s, LIFE_RESET);
     sock_turn(s, LIFE_CONNECT);
     s->error = s->untold = 0;
-    s->sealed = s->shared = s->cut = false;
+    s->sealed = s->lived = s->shared = s->cut = false;
     stash_finish(&s->unread);
     memcpy(&s->to, to, len);
     s->tolen = len;
@@ -153,6 +153,8 @@ static int begin(struct sock *s, const struct sockaddr *to, socklen_t len, const
 static int connect_again(struct sock *s, bool blocking) {
     if (s->state == LIFE_LIVE)
         return CAPTURE_PASS;
+    if (s->lived)
+        return -EISCONN;
     return blocking ? await(s) : -EALREADY;
 }
 

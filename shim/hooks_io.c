@@ -129,8 +129,8 @@ static ssize_t recv_message(struct sock *s, int fd, struct msghdr *msg, int flag
     return hook_told(flow_recv(fd, msg, flags, failed, swaps));
 }
 
-static ssize_t recv_bytes(struct sock *s, int fd, void *buf, size_t len, int flags, struct sockaddr *from,
-                          socklen_t *fromlen) {
+static ssize_t recv_once(struct sock *s, int fd, void *buf, size_t len, int flags, struct sockaddr *from,
+                         socklen_t *fromlen) {
     uint32_t swaps = 0;
     int failed = 0;
     const void *before = flow_enter(s);
@@ -151,6 +151,19 @@ static ssize_t recv_bytes(struct sock *s, int fd, void *buf, size_t len, int fla
     if (n >= 0 && from && fromlen)
         *fromlen = msg.msg_namelen;
     return n;
+}
+
+/* Who waits for all of it gets what one connection still brought and the rest from the next. */
+static ssize_t recv_bytes(struct sock *s, int fd, void *buf, size_t len, int flags, struct sockaddr *from,
+                          socklen_t *fromlen) {
+    const uint32_t swaps = atomic_load_explicit(&s->swaps, memory_order_relaxed);
+    const bool kept = !flow_direct(s);
+    ssize_t n = recv_once(s, fd, buf, len, flags, from, fromlen);
+    if (!(flags & MSG_WAITALL) || flags & MSG_PEEK || n <= 0 || (size_t)n >= len || !sock_stream(s) ||
+        (!kept && atomic_load(&s->swaps) == swaps))
+        return n;
+    ssize_t rest = recv_bytes(s, fd, (char *)buf + n, len - (size_t)n, flags, NULL, NULL);
+    return rest > 0 ? n + rest : n;
 }
 
 HOOK(ssize_t, recv, (int fd, void *buf, size_t len, int flags)) {

@@ -203,6 +203,7 @@ static void live(struct sock *s) {
     s->wanted = false;
     s->resent = 0;
     s->shared = false;
+    s->lived = true;
     swap_in(s, hidden);
     reconnect_consider(s);
 }

@@ -147,7 +147,7 @@ bool sock_turn(struct sock *s, enum life_event event) {
     return true;
 }
 
-static struct watch *watch_find(struct sock *s, int epfd, int fd) {
+struct watch *sock_watched(struct sock *s, int epfd, int fd) {
     for (unsigned i = 0; i < s->nwatches; i++)
         if (s->watches[i].epfd == epfd && s->watches[i].fd == fd)
             return &s->watches[i];
@@ -155,7 +155,7 @@ static struct watch *watch_find(struct sock *s, int epfd, int fd) {
 }
 
 int sock_watch(struct sock *s, int epfd, int op, int fd, const struct epoll_event *event) {
-    struct watch *w = watch_find(s, epfd, fd);
+    struct watch *w = sock_watched(s, epfd, fd);
     if (op == EPOLL_CTL_DEL) {
         if (w)
             *w = s->watches[--s->nwatches];

@@ -28,6 +28,7 @@ struct watch {
     int epfd, fd;
     struct epoll_event event;
     bool disarmed; /* EPOLLONESHOT has fired */
+    bool out;      /* ... and a swap has left it out of the set */
 };
 
 struct sock {
@@ -52,6 +53,7 @@ struct sock {
     bool queued;      /* on run's list */
     bool broken;      /* the attempt's network went while a handler ran */
     int error;        /* positive errno of DEAD */
+    bool lived;       /* captured: its program has seen it connected */
     uint32_t lost_at; /* what `swaps' was after the latest loss */
     int untold;       /* captured: that, until SO_ERROR or connect() has told it */
 
@@ -143,6 +145,7 @@ static inline bool sock_stream(const struct sock *s) {
 }
 
 /* Epoll sets: as the program asked. */
+struct watch *sock_watched(struct sock *s, int epfd, int fd);
 int sock_watch(struct sock *s, int epfd, int op, int fd, const struct epoll_event *event);
 void sock_unwatch_epoll(int epfd);
 

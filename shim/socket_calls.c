@@ -150,7 +150,7 @@ int socket_get_option(int fd, int level, int name, void *val, socklen_t *len) {
         if (trial >= 0)
             lift_close(trial);
         if (r == 0 && number == fd && level == IPPROTO_TCP && name == TCP_INFO && *len && connecting(s))
-            *(unsigned char *)val = TCP_SYN_SENT;
+            *(unsigned char *)val = s->lived ? TCP_ESTABLISHED : TCP_SYN_SENT;
     }
     lock_drop();
     return r;
@@ -210,7 +210,7 @@ int socket_peer_name(int fd, struct sockaddr *addr, socklen_t *len) {
         return -EBADF;
     if (!s->tolen && s->kind == SOCK_LABELED)
         r = -ENOTCONN;
-    else if (s->tolen && (s->kind == SOCK_LABELED || !sock_stream(s)))
+    else if (s->tolen && (s->kind == SOCK_LABELED || !sock_stream(s) || (s->lived && connecting(s))))
         r = hand_out(&s->to, s->tolen, addr, len);
     else
         r = real.getpeername(described(s, fd), addr, len) < 0 ? -errno : 0;
@@ -402,11 +402,22 @@ int socket_set_patience(int fd, const struct timespec *patience) {
     return 0;
 }
 
+/* A disarmed registration may have been left out of the set. */
+static int watch_now(struct sock *s, int epfd, int op, int fd, struct epoll_event *event) {
+    const struct watch *w = sock_watched(s, epfd, fd);
+    const bool out = w && w->out;
+    if (out && op == EPOLL_CTL_DEL)
+        return 0;
+    if (out && op == EPOLL_CTL_ADD)
+        return -EEXIST;
+    return real.epoll_ctl(epfd, out ? EPOLL_CTL_ADD : op, fd, event) < 0 ? -errno : 0;
+}
+
 int socket_watch(int epfd, int op, int fd, struct epoll_event *event) {
     struct sock *s = enter(fd);
     if (!s)
         return -EBADF;
-    int r = real.epoll_ctl(epfd, op, fd, event) < 0 ? -errno : 0;
+    int r = watch_now(s, epfd, op, fd, event);
     if (r == 0) {
         if (s->ready_fd >= 0 && op == EPOLL_CTL_DEL)
             real.epoll_ctl(epfd, EPOLL_CTL_DEL, s->ready_fd, event);

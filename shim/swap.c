@@ -100,9 +100,11 @@ static void registrations(struct sock *s, int number, int op) {
         struct epoll_event event = w->event;
         if (w->fd != number)
             continue;
-        if (w->disarmed)
-            event.events = EPOLLONESHOT;
-        real.epoll_ctl(w->epfd, op, number, &event);
+        /* Disarmed it would still tell of ends: it stays out until it is armed again. */
+        if (op == EPOLL_CTL_ADD && w->disarmed)
+            w->out = true;
+        else if (!w->out)
+            real.epoll_ctl(w->epfd, op, number, &event);
     }
 }
 
