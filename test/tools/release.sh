@@ -1,0 +1,84 @@
+#!/bin/sh
+# release.sh CTL SCOUT RUN - what waits in a process is let go by any network, and what others wait for is not.
+# shellcheck disable=SC2016 # what sh -c expands
+set -u
+# shellcheck source=test/tools/tap.sh
+. "$(dirname "$0")/tap.sh"
+ctl=$1 scout=$2 run=$3
+scout_pid='' server=''
+
+tap_clean() {
+    for pid in $server $scout_pid; do
+        kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
+    done
+}
+
+cat >"$stage/scout.conf" <<'END'
+[network lab]
+address = 127.0.1.1
+labels = red
+[network big]
+address = 127.0.2.1
+labels = all
+END
+"$scout" -c "$stage/scout.conf" --name "$CMM_SCOUT" 2>"$stage/scout.log" &
+scout_pid=$!
+until_true "$ctl" networks
+"$ctl" down big
+
+# Says from where it was reached, for two datagrams or connections each.
+cat >"$stage/server.py" <<'END'
+import os, select, socket, sys
+stream, datagram = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+datagram.bind(stream.getsockname())
+with open(sys.argv[1] + ".new", "w") as f:
+    f.write(str(stream.getsockname()[1]))
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+while True:
+    for s in select.select([stream, datagram], [], [])[0]:
+        if s is stream:
+            c, peer = s.accept()
+            c.sendall(peer[0].encode())
+            c.close()
+        else:
+            s.sendto(b"", (peer := s.recvfrom(9)[1]))
+END
+python3 "$stage/server.py" "$stage/port" &
+server=$!
+until_true test -e "$stage/port"
+port=$(cat "$stage/port")
+cat >"$stage/stream.py" <<'END'
+import socket, sys
+print(socket.create_connection(("127.0.0.1", int(sys.argv[1]))).recv(99).decode())
+END
+cat >"$stage/datagram.py" <<'END'
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.sendto(b"", ("127.0.0.1", int(sys.argv[1])))
+print(s.getsockname()[0])
+END
+
+# KIND VERB: the process waits, and goes on when told so.
+waits_then() {
+    "$run" -l background -r 127.0.0.0/8=background python3 "$stage/$1.py" "$port" >"$stage/out" &
+    pid=$!
+    until_true sh -c '"$1" why "$2" | grep -q "^  background"' - "$ctl" $pid
+    $2
+    wait $pid
+    cat "$stage/out"
+}
+let_go() {
+    "$ctl" release "$pid" || echo 'release failed'
+}
+big_is_back() {
+    "$ctl" auto big
+}
+
+is 'a released connection goes by the network that is there' 127.0.1.1 "$(waits_then stream let_go)"
+is 'the next one waits for its own network again' 127.0.2.1 "$(waits_then stream big_is_back)"
+"$ctl" down big
+is 'a released datagram goes, too' 127.0.1.1 "$(waits_then datagram let_go)"
+"$ctl" down lab
+is 'with no network there is nothing to go by' '1 cmm-ctl: no network is up: there is nothing to go by' \
+    "$(outcome "$ctl" release $$)"
+tap_end
