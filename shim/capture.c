@@ -33,6 +33,7 @@ void capture_socket(int fd, int family, int type, int protocol) {
         s->patient = shim.patient;
         s->patience = shim.patience;
         s->policy = (int)shim.on_loss;
+        swap_know(s, fd);
     }
     lock_drop();
 }

@@ -244,6 +244,8 @@ void datagram_review(struct sock *s) {
 
 void datagram_forked(struct sock *s) {
     if (s->aside)
+        swap_know(s, s->own);
+    if (s->aside)
         for (unsigned i = 0; i < s->nfds; i++)
             real.dup3(s->own, s->fds[i], real.fcntl(s->fds[i], F_GETFD, NULL) & FD_CLOEXEC ? O_CLOEXEC : 0);
     if (s->own >= 0)

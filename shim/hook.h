@@ -4,6 +4,7 @@
 #define CMM_HOOK_H
 
 #include "flow.h"
+#include "socket_calls.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -28,7 +29,7 @@ static inline struct sock *hook_find(int fd) {
  * descriptors of its own. */
 static inline struct sock *hook_own(int fd) {
     struct sock *s = hook_find(fd);
-    return s && getpid() == shim.owner ? s : NULL;
+    return s && getpid() == shim.owner && socket_holds(fd) ? s : NULL;
 }
 
 /* Anything is managed, and by this process. */

@@ -20,6 +20,8 @@ static ssize_t broken_pipe(const struct sock *s, int flags, ssize_t r) {
 static ssize_t send_flow(struct sock *s, int fd, const struct msghdr *msg, int flags, int failed,
                          size_t taken, uint32_t swaps) {
     const struct flow_send c = {.msg = msg, .flags = flags, .failed = failed, .taken = taken, .swaps = swaps};
+    if (!socket_holds(fd))
+        return real.sendmsg(fd, msg, flags);
     return broken_pipe(s, flags, flow_send(fd, &c));
 }
 
@@ -76,9 +78,18 @@ HOOK(ssize_t, send, (int fd, const void *buf, size_t len, int flags)) {
     return s ? send_bytes(s, fd, buf, len, flags) : real.send(fd, buf, len, flags);
 }
 
+/* The number may have been closed unseen and stand for a file now. */
+static bool no_socket(ssize_t n) {
+    return n < 0 && errno == ENOTSOCK;
+}
+
 HOOK(ssize_t, write, (int fd, const void *buf, size_t len)) {
     struct sock *s = hook_find(fd);
-    return s ? send_bytes(s, fd, buf, len, 0) : real.write(fd, buf, len);
+    ssize_t n;
+    if (!s)
+        return real.write(fd, buf, len);
+    n = send_bytes(s, fd, buf, len, 0);
+    return no_socket(n) ? real.write(fd, buf, len) : n;
 }
 
 HOOK(ssize_t, sendto,
@@ -104,7 +115,8 @@ HOOK(ssize_t, writev, (int fd, const struct iovec *iov, int count)) {
     if (!s || count < 0 || count > 1024)
         return real.writev(fd, iov, count);
     const struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
-    return send_message(s, fd, &msg, 0);
+    ssize_t n = send_message(s, fd, &msg, 0);
+    return no_socket(n) ? real.writev(fd, iov, count) : n;
 }
 
 HOOK(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags)) {
@@ -126,7 +138,8 @@ static ssize_t recv_message(struct sock *s, int fd, struct msghdr *msg, int flag
                             uint32_t swaps) {
     if (s->kind == SOCK_CAPTURED && (s->state == LIFE_FRESH || !sock_stream(s)))
         return real.recvmsg(datagram_number(s, fd), msg, flags);
-    return hook_told(flow_recv(fd, msg, flags, failed, swaps));
+    return socket_holds(fd) ? hook_told(flow_recv(fd, msg, flags, failed, swaps))
+                            : real.recvmsg(fd, msg, flags);
 }
 
 static ssize_t recv_once(struct sock *s, int fd, void *buf, size_t len, int flags, struct sockaddr *from,
@@ -173,7 +186,11 @@ HOOK(ssize_t, recv, (int fd, void *buf, size_t len, int flags)) {
 
 HOOK(ssize_t, read, (int fd, void *buf, size_t len)) {
     struct sock *s = hook_find(fd);
-    return s ? recv_bytes(s, fd, buf, len, 0, NULL, NULL) : real.read(fd, buf, len);
+    ssize_t n;
+    if (!s)
+        return real.read(fd, buf, len);
+    n = recv_bytes(s, fd, buf, len, 0, NULL, NULL);
+    return no_socket(n) ? real.read(fd, buf, len) : n;
 }
 
 HOOK(ssize_t, recvfrom,
@@ -183,9 +200,26 @@ HOOK(ssize_t, recvfrom,
              : real.recvfrom(fd, buf, len, flags, from, fromlen);
 }
 
+/* Numbers that come by message were free: a record of one is of something closed unseen. */
+static ssize_t received(const struct msghdr *msg, ssize_t n) {
+    if (n < 0 || !msg || msg->msg_controllen < sizeof(struct cmsghdr) || !hook_any())
+        return n;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
+        int fd;
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t at = 0; CMSG_LEN(at + sizeof fd) <= c->cmsg_len; at += sizeof fd) {
+            memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
+            if (hook_find(fd))
+                socket_gone(fd);
+        }
+    }
+    return n;
+}
+
 HOOK(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags)) {
     struct sock *s = hook_find(fd);
-    return s && msg ? recv_message(s, fd, msg, flags, 0, 0) : real.recvmsg(fd, msg, flags);
+    return s && msg ? recv_message(s, fd, msg, flags, 0, 0) : received(msg, real.recvmsg(fd, msg, flags));
 }
 
 HOOK(ssize_t, readv, (int fd, const struct iovec *iov, int count)) {
@@ -193,7 +227,8 @@ HOOK(ssize_t, readv, (int fd, const struct iovec *iov, int count)) {
     if (!s || count < 0 || count > 1024)
         return real.readv(fd, iov, count);
     struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
-    return recv_message(s, fd, &msg, 0, 0, 0);
+    ssize_t n = recv_message(s, fd, &msg, 0, 0, 0);
+    return no_socket(n) ? real.readv(fd, iov, count) : n;
 }
 
 HOOK(int, recvmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)) {

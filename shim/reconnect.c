@@ -431,7 +431,7 @@ static void overtake_handler(struct sock *s) {
     s->broken = true;
 }
 
-void reconnect_consider(struct sock *s) {
+static void consider(struct sock *s) {
     switch (s->state) {
     case LIFE_WAITING:
         if (!seek(s))
@@ -470,6 +470,18 @@ void reconnect_consider(struct sock *s) {
     case LIFE_STATES:
         break;
     }
+}
+
+/* What happens to a socket must not happen to what has taken its number unseen. */
+void reconnect_consider(struct sock *s) {
+    if (s->state == LIFE_CLOSED)
+        return;
+    sock_get(s);
+    if (swap_purge(s))
+        consider(s);
+    else
+        reconnect_close(s);
+    sock_put(s);
 }
 
 static bool waits(const struct sock *s) {

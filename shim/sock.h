@@ -44,8 +44,10 @@ struct sock {
     int family, type, protocol;
     int *fds; /* the numbers, oldest first */
     unsigned nfds, refs;
-    bool shared;         /* a fork has copied the description */
-    int policy;          /* captured: enum rules_policy */
+    unsigned long
+        inode;   /* of the description under them: a number closed behind our back may lead elsewhere */
+    bool shared; /* a fork has copied the description */
+    int policy;  /* captured: enum rules_policy */
     uint64_t give_up_at; /* captured and waiting: ms when patience ends; 0: never */
     bool stdio;          /* a FILE reads and writes it, past every door */
     bool cut;         /* captured: its network was lost under it; else what failed is the kernel's to tell */

@@ -263,7 +263,11 @@ int socket_shutdown(int fd, int how) {
     int r;
     if (number == fd && s->kind == SOCK_LABELED && s->state != LIFE_LIVE && s->state != LIFE_DEAD)
         r = -ENOTCONN;
-    else
+    else if (s->kind == SOCK_CAPTURED && connecting(s)) {
+        reconnect_give_up(s, ECONNRESET); /* as Linux does with a handshake */
+        lock_drop();
+        return 0;
+    } else
         r = real.shutdown(number, how) < 0 ? -errno : 0;
     if (r == 0 && how != SHUT_RD) {
         s->sealed = true;
@@ -288,6 +292,17 @@ static void take_away(struct sock *s, int fd) {
     if (last)
         reconnect_close(s);
     sock_put(s);
+}
+
+bool socket_holds(int fd) {
+    struct sock *s = enter(fd);
+    if (!s)
+        return false;
+    const bool holds = swap_holds(s, fd);
+    if (!holds && getpid() == shim.owner)
+        take_away(s, fd);
+    lock_drop();
+    return holds;
 }
 
 int socket_close(int fd) {

@@ -13,6 +13,10 @@ int socket_own_name(int fd, struct sockaddr *addr, socklen_t *len);
 int socket_shutdown(int fd, int how);
 int socket_reset(int fd);
 
+/* The number still leads to what we put there. If not (closed past every door, and perhaps used again) the
+ * record lets go of it. */
+bool socket_holds(int fd);
+
 /* Takes the number away and closes it; with the last one the socket ends. */
 int socket_close(int fd);
 

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #ifndef SO_BINDTOIFINDEX
 #define SO_BINDTOIFINDEX 62
@@ -94,6 +95,27 @@ static int placeholder(const struct sock *s) {
     return r;
 }
 
+/* ---- what is under the numbers ---- */
+
+void swap_know(struct sock *s, int fd) {
+    struct stat st;
+    s->inode = fstat(fd, &st) < 0 ? 0 : st.st_ino;
+}
+
+bool swap_holds(const struct sock *s, int number) {
+    struct stat st;
+    return fstat(number, &st) == 0 && S_ISSOCK(st.st_mode) && (!s->inode || st.st_ino == s->inode);
+}
+
+bool swap_purge(struct sock *s) {
+    for (unsigned i = s->nfds; i-- > 0;)
+        if (!swap_holds(s, s->fds[i])) {
+            sock_forget(s, s->fds[i]);
+            sock_put(s);
+        }
+    return s->nfds > 0;
+}
+
 static void registrations(struct sock *s, int number, int op) {
     for (unsigned i = 0; i < s->nwatches; i++) {
         struct watch *w = &s->watches[i];
@@ -111,7 +133,7 @@ static void registrations(struct sock *s, int number, int op) {
 /* False: the number is gone behind our back. */
 static bool replace(struct sock *s, int number, int fd) {
     int flags = real.fcntl(number, F_GETFD, NULL);
-    if (flags < 0)
+    if (flags < 0 || !swap_holds(s, number))
         return false;
     registrations(s, number, EPOLL_CTL_DEL);
     while (real.dup3(fd, number, flags & FD_CLOEXEC ? O_CLOEXEC : 0) < 0 &&
@@ -133,6 +155,7 @@ void swap_in(struct sock *s, int fd) {
             sock_forget(s, s->fds[i]);
             sock_put(s);
         }
+    swap_know(s, fd);
     lift_close(fd);
     self_wake_all();
 }

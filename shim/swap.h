@@ -9,6 +9,15 @@
  * Or -errno. */
 int swap_fresh(const struct sock *s, const struct wire_network *n);
 
+/* fd is what s stands for now. */
+void swap_know(struct sock *s, int fd);
+
+/* False: the number was closed behind our back, and is nothing or something else now. */
+bool swap_holds(const struct sock *s, int number);
+
+/* Lets go of every such number; the caller holds a reference. False: none is left. */
+bool swap_purge(struct sock *s);
+
 /* Puts the description fd under every number of s, file status flags and epoll registrations carried over,
  * and closes fd. Every poll looks again; who is blocked on the old description stays there until it is shut
  * down or aborted. */
