@@ -414,6 +414,9 @@ static void a_socket_that_waits_can_be_closed(void) {
     stage_up("wifi");
     stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
     stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_expect_connection(0, "127.0.1.1");
+    stage_equal(send(sock, "hello", 5, 0), 5);
+    stage_expect_text(0, "hello");
     stage_equal(stage_connections(), 1);
 }
 
