@@ -18,7 +18,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { WATCH_MS = 1100, WATCH_STEP_MS = 10, WATCH_LINKS = 32, RETRY_MS = 20, ROUNDS = 64, BUFFER = 32768 };
+enum {
+    WATCH_MS = 1100,
+    WATCH_FIRST_MS = 3,
+    WATCH_STEP_MS = 10,
+    WATCH_LINKS = 32,
+    RETRY_MS = 20,
+    ROUNDS = 64,
+    BUFFER = 32768
+};
 
 struct monitor {
     struct mnl_socket *socket;
@@ -29,6 +37,7 @@ struct monitor {
     bool settled;
     int64_t retry_at, watch_until, watch_at, routes_at; /* -1: none */
     int64_t dump_began;
+    int watch_step; /* ms */
 };
 
 static int open_socket(struct monitor *m) {
@@ -117,8 +126,9 @@ static void refused(struct monitor *m, const struct nlmsghdr *msg, int64_t now) 
 /* A link event may be the forerunner of one that the kernel holds back. */
 static void watch(struct monitor *m, int64_t now) {
     m->watch_until = now + WATCH_MS;
-    if (m->watch_at < 0)
-        m->watch_at = now + WATCH_STEP_MS;
+    m->watch_step = WATCH_FIRST_MS;
+    if (m->watch_at < 0 || m->watch_at > now + m->watch_step)
+        m->watch_at = now + m->watch_step;
 }
 
 static int take(struct monitor *m, const struct nlmsghdr *msg, int64_t now, bool *ret_changed) {
@@ -211,7 +221,8 @@ static void ask_links(struct monitor *m) {
 void monitor_tick(struct monitor *m, int64_t now) {
     if (m->watch_at >= 0 && now >= m->watch_at) {
         ask_links(m);
-        m->watch_at = now < m->watch_until ? now + WATCH_STEP_MS : -1;
+        m->watch_step = m->watch_step * 2 < WATCH_STEP_MS ? m->watch_step * 2 : WATCH_STEP_MS;
+        m->watch_at = now < m->watch_until ? now + m->watch_step : -1;
     }
     if (m->retry_at < 0 || now >= m->retry_at)
         begin_dump(m, now);
