@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char config[] = "[network wifi]\naddress = 127.0.1.1\nlabels = all\nmetric = 100\n"
@@ -307,6 +308,23 @@ static void timed_out_by_a_young_network_is_no_network_yet(void) {
     talk_expect_moved(0, "10.1.0.2", "wifi");
 }
 
+static bool older_than_ten_seconds(const struct timespec *then) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec > then->tv_sec + 10;
+}
+
+static void unreachable_by_a_network_that_has_long_been_there_is_a_real_failure(void) {
+    struct timespec then;
+    stage_far_shell("echo 1 >/proc/sys/net/ipv4/ip_forward");
+    stage_far_shell("ip addr del 10.9.0.1/32 dev lo && ip route add unreachable 10.9.0.1/32");
+    stage_wait(stage_offered("wifi"));
+    clock_gettime(CLOCK_MONOTONIC, &then);
+    stage_wait(older_than_ten_seconds(&then));
+    stage_fails(talk_dial(0, BG, NULL), EHOSTUNREACH);
+    stage_fails(talk_put("x", BG), EHOSTUNREACH);
+}
+
 static void refused_is_refused_also_by_a_young_network(void) {
     stage_wait(stage_offered("wifi"));
     stage_refuse(true);
@@ -332,6 +350,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST_IN(unreachable_by_a_young_network_is_no_network_yet, STAGE_WORLD, world),
     STAGE_TEST_IN(refused_is_refused_also_by_a_young_network, STAGE_WORLD, world),
     STAGE_TEST_IN(timed_out_by_a_young_network_is_no_network_yet, STAGE_WORLD, world),
+    STAGE_TEST_IN(unreachable_by_a_network_that_has_long_been_there_is_a_real_failure, STAGE_WORLD, world),
 };
 
 STAGE_MAIN(config, tests)

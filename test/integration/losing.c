@@ -281,6 +281,18 @@ static void with_replay_a_message_is_repeated_only_if_its_acknowledgement_was_lo
     stage_equal(cmm_unacked(talk_sock), 7);
 }
 
+static void with_replay_what_was_acknowledged_is_not_sent_again(void) {
+    live_in_the_world(0);
+    stage_equal(cmm_set_replay(talk_sock, 1), 0);
+    stage_equal(talk_put("heard.", SMALL), 6);
+    stage_wait(number(SIOCOUTQ) == 0);
+    stage_link("wifi0", false);
+    talk_expect_moved(1, "10.2.0.2", "cell");
+    stage_equal(cmm_unacked(talk_sock), 0);
+    stage_equal(talk_put("next.", SMALL), 5);
+    stage_expect_text(1, "next.");
+}
+
 static void with_replay_nothing_is_lost_through_two_losses(void) {
     live_in_the_world(0);
     stage_equal(cmm_set_replay(talk_sock, 1), 0);
@@ -428,6 +440,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST_IN(with_replay_a_loss_in_the_middle_of_the_repetition_repeats_it, STAGE_WORLD, world),
     STAGE_TEST_IN(a_network_lost_while_it_is_being_left_is_not_waited_for, STAGE_WORLD, world),
     STAGE_TEST_IN(labels_0_wait_only_while_there_is_no_route_at_all, STAGE_WORLD, world),
+    STAGE_TEST_IN(with_replay_what_was_acknowledged_is_not_sent_again, STAGE_WORLD, world),
 };
 
 STAGE_MAIN(config, tests)

@@ -54,7 +54,7 @@ static int dial(const struct far_record *r) {
 }
 
 int keeper_set(const struct far_record *r, const char *network, int action) {
-    struct wire_set set = {{WIRE_VERSION, WIRE_SET, sizeof set}, (uint32_t)action, 0, ""};
+    struct wire_set set = {.header = {WIRE_VERSION, WIRE_SET, sizeof set}, .action = (uint32_t)action};
     union {
         struct wire_header header;
         struct wire_done done;
