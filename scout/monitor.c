@@ -18,15 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum {
-    WATCH_MS = 1100,
-    WATCH_FIRST_MS = 3,
-    WATCH_STEP_MS = 10,
-    WATCH_LINKS = 32,
-    RETRY_MS = 20,
-    ROUNDS = 64,
-    BUFFER = 32768
-};
+enum { WATCH_MS = 1100, WATCH_STEP_MS = 10, WATCH_LINKS = 32, RETRY_MS = 20, ROUNDS = 64, BUFFER = 32768 };
 
 struct monitor {
     struct mnl_socket *socket;
@@ -123,12 +115,13 @@ static void refused(struct monitor *m, const struct nlmsghdr *msg, int64_t now) 
     m->retry_at = now + RETRY_MS;
 }
 
-/* A link event may be the forerunner of one that the kernel holds back. */
+/* A link event may be the forerunner of one that the kernel holds back; who asks is told: at once, then less
+ * often.
+ */
 static void watch(struct monitor *m, int64_t now) {
     m->watch_until = now + WATCH_MS;
-    m->watch_step = WATCH_FIRST_MS;
-    if (m->watch_at < 0 || m->watch_at > now + m->watch_step)
-        m->watch_at = now + m->watch_step;
+    m->watch_step = 1;
+    m->watch_at = now;
 }
 
 static int take(struct monitor *m, const struct nlmsghdr *msg, int64_t now, bool *ret_changed) {
