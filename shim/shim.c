@@ -161,6 +161,8 @@ static void inherit(struct sock *s) {
     s->in_handler = s->in_thunk = s->in_round = s->queued = false;
     s->unsent = 0;
     s->attempt++;
+    for (unsigned i = 0; i < s->nwatches; i++)
+        s->watches[i].parents = true;
     thunk_free_list(thunk_take_all(&s->thunks, NULL));
     atomic_store(&s->clear, 0);
     atomic_store(&s->direct, false);

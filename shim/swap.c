@@ -125,8 +125,10 @@ static void registrations(struct sock *s, int number, int op) {
         /* Disarmed it would still tell of ends: it stays out until it is armed again. */
         if (op == EPOLL_CTL_ADD && w->disarmed)
             w->out = true;
-        else if (!w->out)
+        else if (!w->out && !(w->parents && op == EPOLL_CTL_DEL))
             real.epoll_ctl(w->epfd, op, number, &event);
+        if (op == EPOLL_CTL_ADD)
+            w->parents = false;
     }
 }
 

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -241,6 +242,30 @@ static void a_childs_reconnect_changes_its_own_copy_only(void) {
     stage_expect(strcmp(answer, "answer") == 0);
 }
 
+static void a_childs_reconnect_leaves_the_parents_epoll_registration_in_peace(void) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = 11}, got;
+    char text[6] = "";
+    share();
+    stage_up("wifi");
+    stage_up("cell");
+    int sock = connected_socket(WIFI), epoll = epoll_create1(EPOLL_CLOEXEC);
+    stage_equal(epoll_ctl(epoll, EPOLL_CTL_ADD, sock, &event), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        stage_equal(cmm_send(sock, "child", 5, 0, CELL, NULL, NULL), 5);
+        step(1);
+        _exit(0);
+    }
+    stage_expect_connection(1, "127.0.2.1");
+    carries(1, "child");
+    stage_say(0, "hello");
+    stage_equal(epoll_wait(epoll, &got, 1, 25000), 1);
+    stage_equal(got.data.u64, 11);
+    stage_equal(cmm_recv(sock, text, 5, MSG_DONTWAIT), 5);
+    both->step = 1;
+    stage_equal(ended(child), 0);
+}
+
 static void a_parents_reconnect_leaves_the_childs_connection_in_peace(void) {
     share();
     stage_up("wifi");
@@ -406,6 +431,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(in_manual_mode_too_it_runs_nothing_more),
     STAGE_TEST(a_thunk_may_fork_a_program),
     STAGE_TEST(a_childs_reconnect_changes_its_own_copy_only),
+    STAGE_TEST(a_childs_reconnect_leaves_the_parents_epoll_registration_in_peace),
     STAGE_TEST(a_parents_reconnect_leaves_the_childs_connection_in_peace),
     STAGE_TEST(a_childs_close_leaves_the_parents_connection_open),
     STAGE_TEST(parent_and_child_may_both_send_on_the_shared_connection),
