@@ -17,6 +17,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -65,6 +66,12 @@ struct verdict {
     int policy;
 };
 
+static void say_left_alone(uint32_t ifindex) {
+    char name[IF_NAMESIZE];
+    if (log_wants(LOG_INFO) && if_indextoname(ifindex, name))
+        log_say(LOG_INFO, "left alone: route by %s", name);
+}
+
 /* The machine's own way there leads through something that is no network of ours: a tunnel, a container's
  * bridge. */
 static bool routed_elsewhere(const struct sockaddr *to) {
@@ -80,6 +87,8 @@ static bool routed_elsewhere(const struct sockaddr *to) {
     lock_take();
     elsewhere = way.ifindex && !net_find_ifindex(&shim.nets, way.ifindex);
     lock_drop();
+    if (elsewhere)
+        say_left_alone(way.ifindex);
     return elsewhere;
 }
 

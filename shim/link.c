@@ -5,12 +5,15 @@
  * absent: user code, and waiting for anything else. */
 #include "link.h"
 #include "lift.h"
+#include "log.h"
 #include "reconnect.h"
 #include "run.h"
 #include "scout_link.h"
+#include "tell.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -45,6 +48,9 @@ static bool rang; /* the bell was opened since: try once more */
 static bool report_due;
 static uint64_t reported_at;
 static bool reported_something;
+
+static char telling[TELL_TEXT] = TELL_NOTHING; /* for -v */
+static bool untold;
 
 /* ---- what others ask of it ---- */
 
@@ -220,15 +226,26 @@ static void describe(struct wire_report *r, const struct sock *s) {
         want(r, atomic_load(&s->labels), s->waiting_since, 1);
 }
 
+/* With the lock; said without it. */
+static void tell(const struct wire_report *r) {
+    char text[TELL_TEXT];
+    if (!log_wants(LOG_INFO))
+        return;
+    tell_waiting(r, &shim.nets, wire.sock >= 0, &shim.names, text);
+    untold |= strcmp(text, telling) != 0;
+    strcpy(telling, text);
+}
+
 static void send_report(uint64_t now) {
     struct wire_report r = {0};
     report_due = false;
-    if (wire.sock < 0)
-        return;
     for (const struct sock *s = sock_first(); s; s = s->next)
         describe(&r, s);
     for (const struct waiter *w = shim.lookups.first; w; w = w->next)
         want(&r, w->labels, w->since_ms, 1);
+    tell(&r);
+    if (wire.sock < 0)
+        return;
     if (!r.sockets && !reported_something)
         return;
     reported_something = r.sockets != 0;
@@ -313,7 +330,11 @@ static void *listen_to_scout(void *unused) {
     pthread_cond_broadcast(&first_word);
     while (shim.owner == owner) {
         uint64_t next = work_timers();
+        const bool news = untold;
+        untold = false;
         lock_drop();
+        if (news)
+            log_say(LOG_INFO, "%s", telling); /* only this thread writes it */
         int n = real.epoll_wait(epoll, events, EVENTS, timeout_until(next));
         lock_take();
         for (int i = 0; i < n; i++)

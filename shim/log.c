@@ -27,6 +27,10 @@ void log_configure(const char *setting) {
         strcpy(file, setting + len + 1);
 }
 
+bool log_wants(enum log_level level) {
+    return level <= limit;
+}
+
 void log_say(enum log_level level, const char *format, ...) {
     const int saved = errno;
     char line[512];

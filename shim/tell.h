@@ -1,0 +1,15 @@
+/* tell - in words, for those who asked for them (-v): what waits, and why. Pure. */
+#ifndef CMM_TELL_H
+#define CMM_TELL_H
+
+#include "label.h"
+#include "net.h"
+
+enum { TELL_TEXT = 320 };
+#define TELL_NOTHING "nothing waits any more"
+
+/* What a report means while the networks are as in t; heard: a scout tells of them now. */
+void tell_waiting(const struct wire_report *r, const struct net_table *t, bool heard,
+                  const struct label_names *names, char ret[TELL_TEXT]);
+
+#endif
