@@ -45,6 +45,13 @@ void capture_release(int fd) {
         socket_gone(fd);
 }
 
+/* Afterwards it is too late: the connection is ours. */
+void capture_chosen(int fd) {
+    const struct sock *s = sock_find(fd);
+    if (s && s->state == LIFE_FRESH && !s->aside)
+        capture_release(fd);
+}
+
 /* The wildcard and port 0 is no bind. */
 void capture_bound(int fd, const struct sockaddr *to, socklen_t len) {
     static const struct in6_addr any = IN6ADDR_ANY_INIT;

@@ -23,6 +23,7 @@ bool capture_unsent(int fd, int error);
 /* The program bound it, listens on it or accepts from it: leave it alone. */
 void capture_bound(int fd, const struct sockaddr *to, socklen_t len);
 void capture_release(int fd);
+void capture_chosen(int fd); /* an interface, by an option */
 
 /* Before a name is looked up: waits for a network that matches the default labels (numeric and local names do
  * not). 0, or -errno. */

@@ -8,10 +8,15 @@
 #include "socket_calls.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#ifndef SO_BINDTOIFINDEX
+#define SO_BINDTOIFINDEX 62
+#endif
 
 HOOK(int, socket, (int family, int type, int protocol)) {
     int fd = real.socket(family, type, protocol);
@@ -166,10 +171,20 @@ HOOK(int, ioctl, (int fd, unsigned long request, ...)) {
 
 /* ---- options and names ---- */
 
+/* The program chooses an interface itself. */
+static bool chooses(int level, int name) {
+    return (level == SOL_SOCKET && (name == SO_BINDTODEVICE || name == SO_BINDTOIFINDEX)) ||
+           (level == IPPROTO_IP && name == IP_UNICAST_IF) ||
+           (level == IPPROTO_IPV6 && name == IPV6_UNICAST_IF);
+}
+
 HOOK(int, setsockopt, (int fd, int level, int name, const void *val, socklen_t len)) {
     if (!hook_own(fd))
         return real.setsockopt(fd, level, name, val, len);
-    return (int)hook_told(socket_set_option(fd, level, name, val, len));
+    int r = socket_set_option(fd, level, name, val, len);
+    if (r == 0 && chooses(level, name))
+        capture_chosen(fd);
+    return (int)hook_told(r);
 }
 
 HOOK(int, getsockopt, (int fd, int level, int name, void *val, socklen_t *len)) {
