@@ -133,7 +133,7 @@ static void try_again(struct sock *s) {
 /* A way that works is kept, though a better one may be there. */
 static bool goes_well(const struct sock *s, uint64_t labels) {
     const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
-    return n && n->state == WIRE_NET_UP && reconnect_suits(s, n, labels) && !s->aside;
+    return n && n->state == WIRE_NET_UP && choose_suits(s, n, labels) && !s->aside;
 }
 
 /* 1: steered, 0: no way now, or -errno. */
@@ -141,7 +141,7 @@ static int find_way(struct sock *s, uint64_t labels) {
     const struct wire_network *n;
     if (goes_well(s, labels))
         return 1;
-    int r = reconnect_pick(s, labels, &n);
+    int r = choose_network(s, labels, &n);
     if (r <= 0 || !n)
         return r;
     r = steer(s, n);

@@ -73,9 +73,13 @@ static ssize_t send_bytes(struct sock *s, int fd, const void *buf, size_t len, i
                                                        : send_flow(s, fd, &msg, flags, failed, taken, swaps);
 }
 
-HOOK(ssize_t, send, (int fd, const void *buf, size_t len, int flags)) {
+HOOK_SLOW ssize_t managed_send(int fd, const void *buf, size_t len, int flags) {
     struct sock *s = hook_find(fd);
     return s ? send_bytes(s, fd, buf, len, flags) : real.send(fd, buf, len, flags);
+}
+
+HOOK(ssize_t, send, (int fd, const void *buf, size_t len, int flags)) {
+    return hook_plain(fd) ? real.send(fd, buf, len, flags) : managed_send(fd, buf, len, flags);
 }
 
 /* The number may have been closed unseen and stand for a file now. */
@@ -83,13 +87,17 @@ static bool no_socket(ssize_t n) {
     return n < 0 && errno == ENOTSOCK;
 }
 
-HOOK(ssize_t, write, (int fd, const void *buf, size_t len)) {
+HOOK_SLOW ssize_t managed_write(int fd, const void *buf, size_t len) {
     struct sock *s = hook_find(fd);
     ssize_t n;
     if (!s)
         return real.write(fd, buf, len);
     n = send_bytes(s, fd, buf, len, 0);
     return no_socket(n) ? real.write(fd, buf, len) : n;
+}
+
+HOOK(ssize_t, write, (int fd, const void *buf, size_t len)) {
+    return hook_plain(fd) ? real.write(fd, buf, len) : managed_write(fd, buf, len);
 }
 
 HOOK(ssize_t, sendto,
@@ -105,18 +113,26 @@ HOOK(ssize_t, sendto,
     return send_message(s, fd, &msg, flags);
 }
 
-HOOK(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags)) {
+HOOK_SLOW ssize_t managed_sendmsg(int fd, const struct msghdr *msg, int flags) {
     struct sock *s = hook_find(fd);
     return s && msg ? send_message(s, fd, msg, flags) : real.sendmsg(fd, msg, flags);
 }
 
-HOOK(ssize_t, writev, (int fd, const struct iovec *iov, int count)) {
+HOOK(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags)) {
+    return hook_plain(fd) ? real.sendmsg(fd, msg, flags) : managed_sendmsg(fd, msg, flags);
+}
+
+HOOK_SLOW ssize_t managed_writev(int fd, const struct iovec *iov, int count) {
     struct sock *s = hook_find(fd);
     if (!s || count < 0 || count > 1024)
         return real.writev(fd, iov, count);
     const struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
     ssize_t n = send_message(s, fd, &msg, 0);
     return no_socket(n) ? real.writev(fd, iov, count) : n;
+}
+
+HOOK(ssize_t, writev, (int fd, const struct iovec *iov, int count)) {
+    return hook_plain(fd) ? real.writev(fd, iov, count) : managed_writev(fd, iov, count);
 }
 
 HOOK(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags)) {
@@ -179,18 +195,26 @@ static ssize_t recv_bytes(struct sock *s, int fd, void *buf, size_t len, int fla
     return rest > 0 ? n + rest : n;
 }
 
-HOOK(ssize_t, recv, (int fd, void *buf, size_t len, int flags)) {
+HOOK_SLOW ssize_t managed_recv(int fd, void *buf, size_t len, int flags) {
     struct sock *s = hook_find(fd);
     return s ? recv_bytes(s, fd, buf, len, flags, NULL, NULL) : real.recv(fd, buf, len, flags);
 }
 
-HOOK(ssize_t, read, (int fd, void *buf, size_t len)) {
+HOOK(ssize_t, recv, (int fd, void *buf, size_t len, int flags)) {
+    return hook_plain(fd) ? real.recv(fd, buf, len, flags) : managed_recv(fd, buf, len, flags);
+}
+
+HOOK_SLOW ssize_t managed_read(int fd, void *buf, size_t len) {
     struct sock *s = hook_find(fd);
     ssize_t n;
     if (!s)
         return real.read(fd, buf, len);
     n = recv_bytes(s, fd, buf, len, 0, NULL, NULL);
     return no_socket(n) ? real.read(fd, buf, len) : n;
+}
+
+HOOK(ssize_t, read, (int fd, void *buf, size_t len)) {
+    return hook_plain(fd) ? real.read(fd, buf, len) : managed_read(fd, buf, len);
 }
 
 HOOK(ssize_t, recvfrom,
@@ -217,18 +241,26 @@ static ssize_t received(const struct msghdr *msg, ssize_t n) {
     return n;
 }
 
-HOOK(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags)) {
+HOOK_SLOW ssize_t managed_recvmsg(int fd, struct msghdr *msg, int flags) {
     struct sock *s = hook_find(fd);
     return s && msg ? recv_message(s, fd, msg, flags, 0, 0) : received(msg, real.recvmsg(fd, msg, flags));
 }
 
-HOOK(ssize_t, readv, (int fd, const struct iovec *iov, int count)) {
+HOOK(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags)) {
+    return hook_plain(fd) ? real.recvmsg(fd, msg, flags) : managed_recvmsg(fd, msg, flags);
+}
+
+HOOK_SLOW ssize_t managed_readv(int fd, const struct iovec *iov, int count) {
     struct sock *s = hook_find(fd);
     if (!s || count < 0 || count > 1024)
         return real.readv(fd, iov, count);
     struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
     ssize_t n = recv_message(s, fd, &msg, 0, 0, 0);
     return no_socket(n) ? real.readv(fd, iov, count) : n;
+}
+
+HOOK(ssize_t, readv, (int fd, const struct iovec *iov, int count)) {
+    return hook_plain(fd) ? real.readv(fd, iov, count) : managed_readv(fd, iov, count);
 }
 
 HOOK(int, recvmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)) {

@@ -22,75 +22,6 @@ enum {
     BACKOFF_MAX_MS = 1000,
 };
 
-static int net_family(const struct sock *s) {
-    const struct sockaddr_in6 *to = (const struct sockaddr_in6 *)&s->to;
-    if (s->to.ss_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&to->sin6_addr))
-        return AF_INET;
-    return s->to.ss_family ? s->to.ss_family : s->family;
-}
-
-/* The network that has just failed to reach the peer stands back until its time is over. */
-static const struct wire_network *pick_but(uint64_t labels, int family, uint64_t avoid) {
-    struct net_table table = shim.nets;
-    for (uint32_t i = 0; i < table.now.count; i++)
-        if (table.now.networks[i].id == avoid)
-            table.now.networks[i].state = WIRE_NET_DOWN;
-    const struct wire_network *n = net_pick(&table, labels, family);
-    return n ? net_find(&shim.nets, n->id) : NULL;
-}
-
-bool reconnect_suits(const struct sock *s, const struct wire_network *n, uint64_t labels) {
-    return n->id == s->pass || net_matches(n, labels);
-}
-
-/* The network that s was released to, if it can carry it now. */
-static const struct wire_network *pick_pass(const struct sock *s, bool avoiding) {
-    const struct wire_network *n = s->pass ? net_find(&shim.nets, s->pass) : NULL;
-    return n && net_usable(n, net_family(s)) && !(avoiding && s->avoid == s->pass) ? n : NULL;
-}
-
-int reconnect_pick(const struct sock *s, uint64_t labels, const struct wire_network **ret) {
-    uint32_t settling;
-    const bool avoiding = s->backoff_ms && s->due > wait_now_ms();
-    *ret = NULL;
-    if (!labels)
-        return !avoiding;
-    *ret = avoiding ? pick_but(labels, net_family(s), s->avoid) : net_pick(&shim.nets, labels, net_family(s));
-    if (!*ret)
-        *ret = pick_pass(s, avoiding);
-    if (*ret)
-        return 1;
-    if (net_never(&shim.nets, net_family(s)))
-        return -ENETUNREACH;
-    return s->kind == SOCK_CAPTURED &&
-                   net_unreachable(&shim.nets, labels, net_family(s), (uint32_t)wait_now_ms(), &settling)
-               ? -ENETUNREACH
-               : 0;
-}
-
-bool reconnect_here(const struct sock *s, uint64_t labels) {
-    const struct wire_network *n;
-    if (s->state != LIFE_LIVE)
-        return false;
-    if (!labels || s->sealed)
-        return true;
-    n = s->net ? net_find(&shim.nets, s->net) : NULL;
-    return n && (n->state == WIRE_NET_UP || n->state == WIRE_NET_GRACE) && reconnect_suits(s, n, labels);
-}
-
-static bool can_run(void *context, uint64_t labels) {
-    const struct wire_network *n;
-    const struct sock *s = context;
-    return s->state == LIFE_DEAD || reconnect_here(s, labels) || reconnect_pick(s, labels, &n) > 0;
-}
-
-struct thunk_set *reconnect_next_set(struct sock *s) {
-    struct thunk_set *set = s->in_round ? thunk_find(&s->thunks, s->round) : NULL;
-    if (set && (s->state == LIFE_DEAD || reconnect_here(s, set->labels)))
-        return set;
-    return thunk_oldest(&s->thunks, can_run, s);
-}
-
 /* Everybody who waits for this socket looks again, and what has become ready is run. */
 static void announce(struct sock *s) {
     swap_review(s);
@@ -281,7 +212,7 @@ static void begin(struct sock *s, uint64_t labels, const struct wire_network *n)
 
 static bool begin_for(struct sock *s, uint64_t labels) {
     const struct wire_network *n;
-    if (reconnect_pick(s, labels, &n) <= 0)
+    if (choose_network(s, labels, &n) <= 0)
         return false;
     if (n && n->id != s->pass)
         s->pass = 0;
@@ -293,7 +224,7 @@ static bool begin_for(struct sock *s, uint64_t labels) {
 static bool seek(struct sock *s) {
     if (s->wanted && begin_for(s, s->want))
         return true;
-    struct thunk_set *set = reconnect_next_set(s);
+    struct thunk_set *set = choose_thunks(s);
     if (set && begin_for(s, set->labels))
         return true;
     for (struct waiter *w = s->waiters.first; w; w = w->next)
@@ -383,13 +314,13 @@ static void review_live(struct sock *s) {
         lost(s);
         return;
     }
-    if (n && labels && (n->state == WIRE_NET_WITHDRAWN || !reconnect_suits(s, n, labels)) &&
-        !reconnect_here(s, s->on_labels)) {
+    if (n && labels && (n->state == WIRE_NET_WITHDRAWN || !choose_suits(s, n, labels)) &&
+        !choose_stays(s, s->on_labels)) {
         leave(s, labels);
         return;
     }
-    struct thunk_set *set = s->user_depth ? NULL : reconnect_next_set(s);
-    if (set && !reconnect_here(s, set->labels))
+    struct thunk_set *set = s->user_depth ? NULL : choose_thunks(s);
+    if (set && !choose_stays(s, set->labels))
         leave(s, set->labels);
     else
         announce(s);
@@ -412,11 +343,11 @@ static void keep_waiting(struct sock *s) {
     const uint64_t labels = atomic_load(&s->labels);
     const struct wire_network *n;
     uint32_t settling = 0;
-    if (s->kind == SOCK_CAPTURED && reconnect_pick(s, labels, &n) == -ENETUNREACH) {
+    if (s->kind == SOCK_CAPTURED && choose_network(s, labels, &n) == -ENETUNREACH) {
         reconnect_give_up(s, ENETUNREACH);
         return;
     }
-    net_unreachable(&shim.nets, labels, net_family(s), (uint32_t)wait_now_ms(), &settling);
+    net_unreachable(&shim.nets, labels, choose_family(s), (uint32_t)wait_now_ms(), &settling);
     if (settling && !s->due) {
         s->due = wait_now_ms() + settling;
         link_kick();
@@ -496,8 +427,8 @@ void reconnect_release(struct sock *s) {
     const struct wire_network *here = s->net ? net_find(&shim.nets, s->net) : NULL;
     if (!waits(s))
         return;
-    if (!here || !net_usable(here, net_family(s)))
-        here = net_pick(&shim.nets, 0, net_family(s));
+    if (!here || !net_usable(here, choose_family(s)))
+        here = net_pick(&shim.nets, 0, choose_family(s));
     s->pass = here ? here->id : 0;
     s->due = s->state == LIFE_WAITING ? 0 : s->due;
     reconnect_consider(s);

@@ -3,24 +3,10 @@
 #ifndef CMM_RECONNECT_H
 #define CMM_RECONNECT_H
 
-#include "shim.h"
-
-/* Which network a connection for labels would go by. 1 with it (NULL with labels 0: the kernel's choice), 0:
- * none now, or -ENETUNREACH: none can ever. */
-int reconnect_pick(const struct sock *s, uint64_t labels, const struct wire_network **ret);
-
-/* That network offers the labels, or the socket was released to it. */
-bool reconnect_suits(const struct sock *s, const struct wire_network *n, uint64_t labels);
+#include "choose.h"
 
 /* What waits for s may go by any network that is up, for one connection. */
 void reconnect_release(struct sock *s);
-
-/* It is live, and on a network that matches. */
-bool reconnect_here(const struct sock *s, uint64_t labels);
-
-/* Whose thunks are next: those of the round under way, else the oldest that can run or be moved for. NULL:
- * none. */
-struct thunk_set *reconnect_next_set(struct sock *s);
 
 /* Looks at the socket after anything has changed and does what is due: begin an attempt, leave, count as
  * lost, wake, schedule. */

@@ -32,8 +32,8 @@ static enum ready ready(struct sock *s) {
         return s->in_handler ? READY_NOTHING : READY_HANDLER;
     if (s->user_depth || !s->thunks.count || (s->state != LIFE_LIVE && s->state != LIFE_DEAD))
         return READY_NOTHING;
-    struct thunk_set *set = reconnect_next_set(s);
-    return set && (s->state == LIFE_DEAD || reconnect_here(s, set->labels)) ? READY_THUNK : READY_NOTHING;
+    struct thunk_set *set = choose_thunks(s);
+    return set && (s->state == LIFE_DEAD || choose_stays(s, set->labels)) ? READY_THUNK : READY_NOTHING;
 }
 
 static bool mine(const struct sock *s) {
@@ -154,7 +154,7 @@ void run_now(struct sock *s, uint64_t labels, void (*handler)(void *), void *arg
 bool run_thunk(struct sock *s) {
     if (ready(s) != READY_THUNK)
         return false;
-    struct thunk_set *set = reconnect_next_set(s);
+    struct thunk_set *set = choose_thunks(s);
     const uint64_t labels = set->labels;
     struct thunk *t = thunk_take(&s->thunks, set);
     void (*handler)(void *) = t->handler;

@@ -1,0 +1,171 @@
+/* call - what the calls on managed sockets have in common.
+ * A real call is made without the lock, marked in self.in_call so that a swap can wait for it, and what it
+ * says is judged with the lock held again. Whoever waits here runs the reconnect handlers that fall due.
+ * Deliberately absent: which call to make, and when. */
+#include "call.h"
+#include "link.h"
+#include "reconnect.h"
+#include "run.h"
+#include "stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+
+static void given_up(void *context) {
+    struct sock *s = context;
+    lock_take();
+    run_schedule(s);
+    sock_put(s);
+    lock_drop();
+}
+
+static uint64_t patience_ends(const struct sock *s) {
+    if (s->patient)
+        return 0;
+    return wait_now_ms() + (uint64_t)s->patience.tv_sec * 1000 +
+           ((uint64_t)s->patience.tv_nsec + 999999) / 1000000;
+}
+
+/* When the program's own SO_RCVTIMEO or SO_SNDTIMEO ends a wait that begins now: ms, or 0. */
+uint64_t call_limit(const struct sock *s, int name) {
+    const struct option *o = options_find(&s->options, SOL_SOCKET, name);
+    struct timeval t;
+    if (!o || o->len != sizeof t)
+        return 0;
+    memcpy(&t, o->value, sizeof t);
+    const uint64_t ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)(t.tv_usec + 999) / 1000;
+    return ms ? wait_now_ms() + ms : 0;
+}
+
+int call_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline, uint64_t limit) {
+    if (run_handler(s))
+        return s->state == LIFE_CLOSED ? -ECANCELED : 0;
+    if (network && !*deadline)
+        *deadline = patience_ends(s);
+    const bool limited = limit && (!network || !*deadline || limit < *deadline);
+    struct waiter w = {.deadline_ms = limited   ? limit
+                                      : network ? *deadline
+                                                : 0,
+                       .labels = labels,
+                       .since_ms = wait_wall_ms(),
+                       .network = network,
+                       .helps = true,
+                       .abandon = given_up,
+                       .context = s};
+    if (w.deadline_ms)
+        link_kick();
+    link_report();
+    int r = wait_on(&s->waiters, &w);
+    if (s->state == LIFE_CLOSED)
+        return -ECANCELED;
+    if (r < 0)
+        run_schedule(s); /* a handler that was left to this waiter falls to somebody else */
+    return r == -ETIMEDOUT && limited ? -EAGAIN : r;
+}
+
+int flow_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline) {
+    return call_wait(s, labels, network, deadline, 0);
+}
+
+bool call_is_nonblocking(int fd, int flags) {
+    return (flags & MSG_DONTWAIT) || (real.fcntl(fd, F_GETFL, NULL) & O_NONBLOCK);
+}
+
+/* ---- a real call, without the lock ---- */
+
+struct real_call {
+    struct sock *s;
+    const void *before;
+};
+
+static void call_over(void *arg) {
+    struct real_call *c = arg;
+    flow_leave(c->before);
+    lock_take();
+}
+
+static void call_cancelled(void *arg) {
+    struct real_call *c = arg;
+    call_over(c);
+    sock_put(c->s);
+    lock_drop();
+}
+
+/* A description that another process shares can be neither shut down nor aborted to wake us: wait by poll,
+ * which a swap wakes. */
+int call_wait_ready(int fd, short events, uint64_t limit) {
+    struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = self_wake_fd(), .events = POLLIN}};
+    const uint64_t now = limit ? wait_now_ms() : 0;
+    int r = real.poll(fds, 2, !limit ? -1 : limit <= now ? 0 : (int)(limit - now));
+    if (r > 0 && fds[1].revents)
+        self_wake_drain();
+    return r < 0 ? -errno : r == 0 ? -EAGAIN : 0;
+}
+
+ssize_t call_send(int fd, void *msg, int flags) {
+    return real.sendmsg(fd, msg, flags | MSG_NOSIGNAL);
+}
+
+ssize_t call_recv(int fd, void *msg, int flags) {
+    return real.recvmsg(fd, msg, flags);
+}
+
+/* Lock held, dropped meanwhile. A count, -errno or CALL_AGAIN. limit: when the program's own timeout ends it.
+ */
+ssize_t call_issue(struct sock *s, int fd, call_function *call, void *msg, int flags, bool blocking,
+                   uint64_t limit) {
+    const uint32_t swaps = atomic_load(&s->swaps);
+    const bool by_poll = s->shared && blocking;
+    struct real_call c = {.s = s};
+    volatile ssize_t r = CALL_AGAIN;
+    self_register();
+    lock_drop();
+    pthread_cleanup_push(call_cancelled, &c);
+    c.before = flow_enter(s);
+    if (atomic_load(&s->swaps) == swaps) {
+        r = call(fd, msg, flags | (by_poll ? MSG_DONTWAIT : 0));
+        r = r < 0 ? -errno : r;
+    }
+    if (by_poll && r == -EAGAIN) {
+        r = call_wait_ready(fd, call == call_send ? POLLOUT : POLLIN, limit);
+        r = r < 0 ? r : CALL_AGAIN;
+    }
+    pthread_cleanup_pop(0);
+    call_over(&c);
+    if (s->state == LIFE_CLOSED && r < 0)
+        return -ECANCELED;
+    const bool overtaken = atomic_load(&s->swaps) != swaps;
+    if (overtaken && (r < 0 || (r == 0 && call == call_recv)) && r != -EINTR && r != -EFAULT)
+        return CALL_AGAIN;
+    return r;
+}
+
+static bool ends_connection(int error) {
+    return error == EPIPE || error == ECONNRESET || error == ECONNABORTED || error == ETIMEDOUT ||
+           error == ECONNREFUSED || error == ENETUNREACH || error == EHOSTUNREACH || error == ENETDOWN ||
+           error == ENOTCONN;
+}
+
+/* What the real call's error means for the socket. -errno to return, or CALL_AGAIN. */
+ssize_t call_judge(struct sock *s, int error) {
+    if (s->state != LIFE_LIVE || !ends_connection(error))
+        return -error;
+    if (s->kind == SOCK_CAPTURED && sock_stream(s) && stream_aborted(s->fds[0])) {
+        s->cut = true;
+        reconnect_dead(s, ECONNRESET);
+        return -ECONNRESET;
+    }
+    if (error == EPIPE && s->sealed)
+        return -error;
+    if (reconnect_unreachable(s, error))
+        return CALL_AGAIN;
+    if (sock_stream(s) && s->kind == SOCK_LABELED)
+        reconnect_dead(s, error); /* of a captured one the kernel tells the rest itself */
+    return -error;
+}
+
+/* A captured socket that failed by itself: the kernel goes on telling. */
+bool call_kernels_own(const struct sock *s) {
+    return s->kind == SOCK_CAPTURED && s->state == LIFE_DEAD && !s->cut;
+}

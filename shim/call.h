@@ -1,0 +1,38 @@
+/* call - what the calls on managed sockets have in common: waiting, making a real call, judging what it says.
+ * With the lock held, which is dropped while they wait or call. */
+#ifndef CMM_CALL_H
+#define CMM_CALL_H
+
+#include "flow.h"
+
+enum { CALL_AGAIN = -6000 }; /* overtaken: look at the socket again */
+
+typedef ssize_t call_function(int fd, void *msg, int flags);
+
+/* sendmsg without SIGPIPE; recvmsg. */
+ssize_t call_send(int fd, void *msg, int flags);
+ssize_t call_recv(int fd, void *msg, int flags);
+
+/* A count, -errno or CALL_AGAIN. limit: CLOCK_MONOTONIC ms when the program's own timeout ends it; 0: never.
+ */
+ssize_t call_issue(struct sock *s, int fd, call_function *call, void *msg, int flags, bool blocking,
+                   uint64_t limit);
+
+/* What the real call's error means for the socket: -errno to return, or CALL_AGAIN. */
+ssize_t call_judge(struct sock *s, int error);
+
+/* A captured socket that failed by itself: the kernel goes on telling. */
+bool call_kernels_own(const struct sock *s);
+
+/* As flow_wait, with the program's own timeout too. */
+int call_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline, uint64_t limit);
+
+/* When SO_RCVTIMEO or SO_SNDTIMEO (name), set now, would end a call; 0: never. */
+uint64_t call_limit(const struct sock *s, int name);
+
+/* Without the lock: until fd is ready, a swap has happened, or limit. 0 or -errno. */
+int call_wait_ready(int fd, short events, uint64_t limit);
+
+bool call_is_nonblocking(int fd, int flags);
+
+#endif

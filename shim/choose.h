@@ -1,0 +1,25 @@
+/* choose - which network a socket's traffic goes by now, and whose thunks are next. With the lock held;
+ * changes nothing. */
+#ifndef CMM_CHOOSE_H
+#define CMM_CHOOSE_H
+
+#include "shim.h"
+
+/* The family its packets have: an IPv4-mapped destination is IPv4. */
+int choose_family(const struct sock *s);
+
+/* Which network a connection for labels would go by. 1 with it (NULL with labels 0: the kernel's choice), 0:
+ * none now, or -ENETUNREACH: none can ever. */
+int choose_network(const struct sock *s, uint64_t labels, const struct wire_network **ret);
+
+/* That network offers the labels, or the socket was released to it. */
+bool choose_suits(const struct sock *s, const struct wire_network *n, uint64_t labels);
+
+/* It is live, and on a network that matches. */
+bool choose_stays(const struct sock *s, uint64_t labels);
+
+/* Whose thunks are next: those of the round under way, else the oldest that can run or be moved for. NULL:
+ * none. */
+struct thunk_set *choose_thunks(struct sock *s);
+
+#endif

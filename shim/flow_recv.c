@@ -1,0 +1,92 @@
+/* flow_recv - one receive on a managed socket: what is kept first, then what comes, else wait.
+ * The loop of flow, for the other direction. Bytes that had arrived on connections that are gone are the
+ * record's (unread); a peer's end of file or reset is told as the kernel tells it. */
+#include "call.h"
+#include "flow.h"
+#include "leave.h"
+#include "link.h"
+#include "stream.h"
+#include "swap.h"
+
+#include <errno.h>
+#include <string.h>
+
+static ssize_t take_kept(struct sock *s, struct msghdr *msg, int flags) {
+    size_t full;
+    size_t n =
+        stash_take(&s->unread, msg->msg_iov, (int)msg->msg_iovlen, sock_stream(s), flags & MSG_PEEK, &full);
+    msg->msg_flags = full > n && !sock_stream(s) ? MSG_TRUNC : 0;
+    msg->msg_controllen = 0;
+    if (msg->msg_name && !sock_stream(s)) {
+        socklen_t room = msg->msg_namelen;
+        memcpy(msg->msg_name, &s->to, room < s->tolen ? room : s->tolen);
+        msg->msg_namelen = s->tolen;
+    } else {
+        msg->msg_namelen = 0;
+    }
+    swap_review(s);
+    return (ssize_t)(flags & MSG_TRUNC ? full : n);
+}
+
+/* What is left of a connection that failed is still read; then its error stands, but for an end of file that
+ * is the peer's. */
+static ssize_t recv_dead(struct sock *s, int fd, struct msghdr *msg, int flags) {
+    ssize_t r = real.recvmsg(fd, msg, flags | MSG_DONTWAIT);
+    if (call_kernels_own(s))
+        return r < 0 ? -errno : r;
+    if (s->due)
+        leave_cut_off(s, wait_now_ms());
+    if (r > 0 || (r == 0 && (!sock_stream(s) || stream_finished(fd))))
+        return r;
+    s->untold = 0;
+    return s->error == EPIPE ? -ECONNRESET : -s->error;
+}
+
+static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags) {
+    const struct msghdr asked = *msg;
+    const uint64_t limit = call_limit(s, SO_RCVTIMEO);
+    uint64_t deadline = 0;
+    for (;;) {
+        const int number = flow_number(s, fd);
+        ssize_t r = CALL_AGAIN;
+        *msg = asked;
+        if (number != fd)
+            return call_issue(s, number, call_recv, msg, flags, false, 0);
+        const bool blocking = !call_is_nonblocking(fd, flags), waited = s->state != LIFE_LIVE;
+        if (s->state == LIFE_FRESH)
+            return -ENOTCONN;
+        if (s->unread.first && !(flags & (MSG_OOB | MSG_ERRQUEUE)))
+            return take_kept(s, msg, flags);
+        if (s->state == LIFE_DEAD)
+            return recv_dead(s, fd, msg, flags);
+        if (s->state == LIFE_LIVE) {
+            r = call_issue(s, fd, call_recv, msg, flags, blocking, limit);
+            r = r < 0 && r != CALL_AGAIN ? call_judge(s, (int)-r) : r;
+        } else
+            r = blocking ? call_wait(s, atomic_load(&s->labels), s->state == LIFE_WAITING, &deadline, limit)
+                         : -EAGAIN;
+        if (s->state == LIFE_CLOSED && r <= 0)
+            return -ECANCELED;
+        if (r != CALL_AGAIN && !(r == 0 && waited))
+            return r;
+    }
+}
+
+ssize_t flow_recv(int fd, struct msghdr *msg, int flags, int failed, uint32_t swaps) {
+    ssize_t r = CALL_AGAIN;
+    link_resume();
+    lock_take();
+    struct sock *s = sock_find(fd);
+    if (!s) {
+        lock_drop();
+        return -EBADF;
+    }
+    sock_get(s);
+    if (failed && atomic_load(&s->swaps) == swaps)
+        r = call_judge(s, failed);
+    if (r == CALL_AGAIN)
+        r = recv_loop(s, fd, msg, flags);
+    sock_put(s);
+    lock_drop();
+    return r;
+}
