@@ -1,7 +1,7 @@
 /* cmm-exec - the second half of cmm-run: checks what was asked, looks at the program, becomes it.
  *
- * Only cmm-run starts it, as `cmm-exec SHIM PROGRAM [ARG...]` with the CMM_ variables set, so that labels and
- * rules are read here by the very code that the shim will read them with. It execs and never forks: pid,
+ * Only cmm-run starts it, as `cmm-exec SHIM [PROGRAM [ARG...]]` with the CMM_ variables set, so that labels
+ * and rules are read here by the very code that the shim will read them with. It execs and never forks: pid,
  * signals and exit code are the program's. Exit codes of its own: 125, 126, 127. Itself it is not preloaded.
  */
 #include "ctl_client.h"
@@ -104,6 +104,31 @@ static bool preload(const char *shim) {
     return ok;
 }
 
+/* As systemd's EnvironmentFile= and a shell read it alike. */
+static bool print_variable(const char *name) {
+    const char *value = getenv(name);
+    if (!value)
+        return true;
+    if (strchr(value, '\n')) {
+        say("%s holds a line break", name);
+        return false;
+    }
+    printf("%s=\"", name);
+    for (; *value; value++)
+        printf(strchr("\"\\$`", *value) ? "\\%c" : "%c", *value);
+    puts("\"");
+    return true;
+}
+
+static int print_environment(void) {
+    static const char *const names[] = {"LD_PRELOAD",   "CMM_LABELS", "CMM_RULES", "CMM_ON_LOSS",
+                                        "CMM_PATIENCE", "CMM_SCOUT",  "CMM_LOG"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!print_variable(names[i]))
+            return OWN_ERROR;
+    return fflush(stdout) || ferror(stdout) ? OWN_ERROR : 0;
+}
+
 static int become(char **argv) {
     execvp(argv[0], argv);
     int error = errno;
@@ -120,12 +145,14 @@ static int become(char **argv) {
 
 int main(int argc, char **argv) {
     char path[ENTER_PATH], why[TEXT];
-    if (argc < 3) {
-        fputs("usage: cmm-exec SHIM PROGRAM [ARG...]; see cmm-run(1)\n", stderr);
+    if (argc < 2) {
+        fputs("usage: cmm-exec SHIM [PROGRAM [ARG...]]; see cmm-run(1)\n", stderr);
         return OWN_ERROR;
     }
     if (!settings_ok(argv[1]))
         return OWN_ERROR;
+    if (argc == 2)
+        return preload(argv[1]) ? print_environment() : OWN_ERROR;
     enum enter enter = enter_find(argv[2], path) == 0 ? enter_check(path, why, sizeof why) : ENTER_YES;
     bool strict = *setting("CMM_STRICT") && strcmp(setting("CMM_STRICT"), "0");
     if (enter != ENTER_YES)

@@ -88,6 +88,18 @@ else
     skip "$text" 'there is none here'
 fi
 
+is '--shell is the shell of the user, for a session' "red $shim" \
+    "$(echo 'echo "$CMM_LABELS" "$LD_PRELOAD"' | SHELL=/bin/sh "$run" -l red --shell)"
+is '--shell takes no program' '125 cmm-run: --shell and --print-env take no program: true' "$(outcome "$run" --shell true)"
+is '--print-env says what a unit needs, for systemd and for a shell' "$shim|red,large|tcp::22=ondemand udp::53=none|" \
+    "$(eval "$("$run" -l red,large -r tcp::22=ondemand -r udp::53=none --print-env)"
+    echo "$LD_PRELOAD|$CMM_LABELS|$CMM_RULES|${CMM_LOG-}")"
+is '--print-env leaves nothing to be taken for more than a word' 'a"b$c`d\e' \
+    "$(eval "$(CMM_LOG='a"b$c`d\e' "$run" --print-env)"
+    printf %s "$CMM_LOG")"
+is '--print-env checks what it prints' "125 cmm-run: patience is 90, 5m, 2h or forever, not 'soon'" \
+    "$(outcome "$run" --patience soon --print-env)"
+
 ln -s "$run" "$stage/link"
 is 'it finds the shim through a symbolic link' 7 "$(outcome "$stage/link" "$dynamic" 7)"
 is '--help is for standard output' 0 "$(outcome "$run" --help)"

@@ -8,6 +8,8 @@ complete -c cmm-run -l patience -x -a '90 5m 2h forever' -d 'Longest wait for a 
 complete -c cmm-run -l scout -r -F -d 'Which scout'
 complete -c cmm-run -s v -l verbose -d 'Say what is waiting'
 complete -c cmm-run -l strict -d 'Refuse programs that cannot be entered'
+complete -c cmm-run -l shell -d 'Your shell, for a session'
+complete -c cmm-run -l print-env -d 'The variables, for a unit'
 complete -c cmm-run -l help
 complete -c cmm-run -l version
 complete -c cmm-run -x -a '(__fish_complete_subcommand)'

@@ -70,7 +70,7 @@ _cmm_run() {
     -r | --rule) ;;
     *)
         if [[ $word == -* ]]; then
-            _cmm_words '--labels --rule --on-loss --patience --scout --verbose --strict --help --version' "$word"
+            _cmm_words '--labels --rule --on-loss --patience --scout --verbose --strict --shell --print-env --help --version' "$word"
         else
             mapfile -t COMPREPLY < <(compgen -c -- "$word")
         fi
