@@ -386,6 +386,44 @@ static void a_blocking_connect_is_interrupted_and_the_connection_made_all_the_sa
     stage_expect_connection(0, "127.0.1.1");
 }
 
+struct puller {
+    unsigned long labels;
+    int failed;
+};
+
+enum { PULLS = 20 };
+
+static void *pull(void *arg) {
+    struct puller *p = arg;
+    for (int i = 0; i < PULLS; i++)
+        p->failed += talk_put("x", p->labels) != 1;
+    return NULL;
+}
+
+static size_t arrived(void) {
+    size_t bytes = 0;
+    for (int i = 0; i < stage_connections(); i++)
+        bytes += stage_received(i);
+    return bytes;
+}
+
+static const char apart[] = "[network wifi]\naddress = 127.0.1.1\nlabels = background\n"
+                            "[network cell]\naddress = 127.0.2.1\nlabels = ondemand\n";
+
+static void two_threads_that_want_different_networks_both_get_on(void) {
+    struct puller a = {.labels = BG}, b = {.labels = CMM_LABEL_ONDEMAND};
+    pthread_t threads[2];
+    stage_up("wifi");
+    stage_up("cell");
+    stage_equal(talk_dial_plainly(0, BG), 0);
+    pthread_create(&threads[0], NULL, pull, &a);
+    pthread_create(&threads[1], NULL, pull, &b);
+    pthread_join(threads[0], NULL);
+    pthread_join(threads[1], NULL);
+    stage_equal(a.failed + b.failed, 0);
+    stage_wait(arrived() == 2 * PULLS);
+}
+
 static const struct stage_test tests[] = {
     STAGE_TEST(a_refused_connect_is_a_real_failure),
     STAGE_TEST(a_refused_reconnect_is_CMM_FAILED_and_the_argument_stays_the_callers),
@@ -399,6 +437,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(while_connecting_a_blocking_send_waits_for_the_handshake),
     STAGE_TEST(while_connecting_a_nonblocking_send_is_deferred_or_gets_EAGAIN),
     STAGE_TEST(patience_never_covers_the_handshake),
+    STAGE_TEST_IN(two_threads_that_want_different_networks_both_get_on, 0, apart),
     STAGE_TEST(plain_calls_are_the_cmm_ones),
     STAGE_TEST(plain_calls_wait_for_a_network_and_never_defer),
     STAGE_TEST(plain_calls_have_the_labels_of_connect_before_any_send),
