@@ -46,6 +46,7 @@ enum fact_check { FACT_CHECK_NONE = 0, FACT_CHECK_PENDING, FACT_CHECK_GOOD, FACT
 struct fact_network {
     char name[WIRE_NAME];
     char iface[FACT_IFACE]; /* empty: a host address only */
+    char ssid[FACT_SSID];   /* empty: unknown */
     uint32_t ifindex;
     uint32_t order; /* of its section */
     uint64_t labels;

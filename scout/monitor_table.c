@@ -7,6 +7,7 @@
 #include "monitor_table.h"
 
 #include "monitor_kind.h"
+#include "monitor_ssid.h"
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
@@ -129,6 +130,8 @@ static int take_link(struct monitor_table *t, const struct nlmsghdr *msg, bool *
     if (!before.type || strcmp(before.name, l->fact.name) != 0)
         l->fact.type = monitor_kind(l->fact.name, l->fact.ifindex, l->hardware,
                                     (info->ifi_flags & IFF_LOOPBACK) != 0, kind);
+    if (l->fact.type == FACT_WIFI && l->fact.running)
+        monitor_ssid(l->fact.ifindex, l->fact.ssid);
     *ret_changed |= memcmp(&before, &l->fact, sizeof before) != 0;
     return MONITOR_LINK;
 }

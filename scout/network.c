@@ -36,6 +36,8 @@ static uint64_t plain_id(const struct network_table *t, const struct network *n)
     h = stir(h, n->fact.iface, sizeof n->fact.iface);
     if (n->fact.iface[0])
         h = stir(h, &n->fact.ifindex, sizeof n->fact.ifindex);
+    if (n->anchor_ssid[0])
+        h = stir(h, n->anchor_ssid, sizeof n->anchor_ssid);
     h = stir(h, &a->family, 1);
     h = stir(h, a->bytes, a->family == AF_INET6 && n->fact.iface[0] ? 8 : sizeof a->bytes);
     return h ? h : 1;
@@ -82,9 +84,14 @@ static bool has_family(const struct fact_network *f, int family) {
     return false;
 }
 
+/* The same interface and perhaps the same address, but another access point's network. */
+static bool has_another_name(const struct network *n, const struct fact_network *f) {
+    return n->anchor_ssid[0] && f->ssid[0] && strcmp(n->anchor_ssid, f->ssid) != 0;
+}
+
 /* The address went and another one of its family is there instead: not a blip but another network. */
 static bool is_replaced(const struct network *n, const struct fact_network *f) {
-    return n->anchored && ((!has(f, &n->anchor4) && has_family(f, AF_INET)) ||
+    return n->anchored && (has_another_name(n, f) || (!has(f, &n->anchor4) && has_family(f, AF_INET)) ||
                            (!has(f, &n->anchor6) && has_family(f, AF_INET6)));
 }
 
@@ -94,12 +101,19 @@ static void anchor(struct fact_address *anchor, const struct fact_network *f, in
             *anchor = f->addresses[i];
 }
 
+static void clear_anchors(struct network *n) {
+    n->anchor4 = n->anchor6 = (struct fact_address){0};
+    memset(n->anchor_ssid, 0, sizeof n->anchor_ssid);
+}
+
 /* A family that comes later joins the identity and does not change it. */
 static void settle(struct network_table *t, struct network *n, const struct fact_network *f) {
     if (!n->anchored)
-        n->anchor4 = n->anchor6 = (struct fact_address){0};
+        clear_anchors(n);
     anchor(&n->anchor4, f, AF_INET, WIRE_HAS4);
     anchor(&n->anchor6, f, AF_INET6, WIRE_HAS6);
+    if (!n->anchor_ssid[0])
+        memcpy(n->anchor_ssid, f->ssid, sizeof n->anchor_ssid);
     if (!n->anchored)
         identify(t, n);
     n->anchored = true;

@@ -21,6 +21,7 @@ struct network {
     bool seen, unlisted;
     bool anchored;                        /* id rests on these addresses: */
     struct fact_address anchor4, anchor6; /* family 0: none; IPv6 counts by its /64 */
+    char anchor_ssid[FACT_SSID];          /* empty: none */
     uint64_t id, plain_id;                /* plain: what it would be had nothing been lost */
     enum wire_state state;
     uint32_t since_ms;

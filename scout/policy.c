@@ -102,6 +102,7 @@ bool policy_link(const struct settings *s, const struct fact_link *l, struct fac
                                  .addresses = l->addresses};
     memcpy(ret->name, n ? n->name : l->name, n ? sizeof n->name : sizeof l->name);
     memcpy(ret->iface, l->name, sizeof ret->iface);
+    memcpy(ret->ssid, l->ssid, sizeof ret->ssid);
     if (l->running && a4 && l->route4)
         ret->flags |= WIRE_HAS4;
     if (l->running && a6 && l->route6)

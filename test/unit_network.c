@@ -352,6 +352,17 @@ START_TEST(the_script_grants_labels_but_the_kind_of_network_stays) {
 }
 END_TEST
 
+START_TEST(another_access_point_is_another_network_even_with_the_same_address) {
+    strcpy(wifi.ssid, "Home");
+    uint64_t id = look(true)->id;
+    wifi.ssid[0] = 0; /* nobody knows: nothing has changed */
+    ck_assert_uint_eq(look(false)->id, id);
+    strcpy(wifi.ssid, "Train");
+    ck_assert_uint_ne(look(false)->id, id);
+    memset(wifi.ssid, 0, sizeof wifi.ssid);
+}
+END_TEST
+
 START_TEST(metered_set_by_hand_decides_unmetered) {
     look(true);
     ck_assert_int_eq(network_rule_metered(&t.rules, "home", WIRE_METERED_NO), 0);
@@ -458,6 +469,7 @@ int main(void) {
     tcase_add_test(c, ctl_stands_above_the_script);
     tcase_add_test(c, the_script_grants_labels_but_the_kind_of_network_stays);
     tcase_add_test(c, metered_set_by_hand_decides_unmetered);
+    tcase_add_test(c, another_access_point_is_another_network_even_with_the_same_address);
     tcase_add_test(c, a_failed_check_withdraws_and_a_pending_one_does_not_offer);
     tcase_add_test(c, a_host_address_is_found_again_wherever_it_moves);
     tcase_add_test(c, too_many_networks_leave_out_those_that_are_down_first);
