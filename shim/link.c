@@ -38,6 +38,8 @@ static int epoll = -1, kick = -1, bell = -1;
 static bool running, kicked;
 static _Atomic bool asked; /* read without the lock, too */
 static bool lapsed;        /* the parent's thread, not yet replaced in this child */
+static pid_t thread_id;
+static bool resting; /* it is to end for a moment */
 static pthread_t thread;
 static pthread_cond_t first_word = PTHREAD_COND_INITIALIZER;
 
@@ -325,10 +327,11 @@ static void *listen_to_scout(void *unused) {
     self.ours = true;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     lock_take();
+    thread_id = (pid_t)real_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0);
     seek();
     asked = true;
     pthread_cond_broadcast(&first_word);
-    while (shim.owner == owner) {
+    while (shim.owner == owner && !resting) {
         uint64_t next = work_timers();
         const bool news = untold;
         untold = false;
@@ -352,11 +355,15 @@ static int start(void) {
     if (epoll < 0 || kick < 0)
         return -EMFILE;
     watch(kick, ABOUT_KICK);
+    for (struct sock *s = sock_first(); s; s = s->next)
+        if (s->hidden >= 0 && (s->state == LIFE_CONNECTING || s->state == LIFE_RESENDING))
+            link_await(s);
     sigfillset(&every);
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_sigmask(SIG_SETMASK, &every, &before);
     running = true;
+    thread_id = 0;
     int r = pthread_create(&thread, &attr, listen_to_scout, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
@@ -408,7 +415,7 @@ void link_resume(void) {
     link_need();
 }
 
-void link_forked(void) {
+static void let_go(void) {
     scout_link_close(&wire);
     scout_link_close(&found);
     if (epoll >= 0)
@@ -422,5 +429,33 @@ void link_forked(void) {
     running = kicked = report_due = false;
     asked = false;
     seek_at = 0;
+}
+
+void link_forked(void) {
+    let_go();
     pthread_cond_init(&first_word, NULL);
+}
+
+/* Gone for the kernel, too, which is a moment later than for libc. */
+static void await_end(pid_t tid) {
+    while (real_syscall(SYS_tgkill, shim.owner, tid, 0, 0, 0, 0) == 0)
+        nanosleep(&(struct timespec){0, 100000}, NULL);
+}
+
+bool link_rest(void) {
+    lock_take();
+    if (!running || !thread_id || pthread_equal(thread, pthread_self())) {
+        lock_drop();
+        return false;
+    }
+    const pid_t tid = thread_id;
+    resting = true;
+    link_kick();
+    lock_drop();
+    await_end(tid);
+    lock_take();
+    let_go();
+    lapsed = resting = false;
+    lock_drop();
+    return true;
 }

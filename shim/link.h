@@ -12,6 +12,10 @@ int link_start(void);
  * once. Without the lock. 0, or -errno: no thread can be had. */
 int link_need(void);
 
+/* Ends the thread, so that the process has its own only; link_start() begins anew. Without the lock. False:
+ * there was none. */
+bool link_rest(void);
+
 /* In a forked child, before it uses a socket of its parent's: as link_need, if the parent had the thread. */
 void link_resume(void);
 
