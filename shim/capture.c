@@ -303,11 +303,25 @@ static void lookup_abandoned(void *unused) {
     (void)unused;
 }
 
+static bool looked_up_by_network(const char *name) {
+    return shim.preloaded && atomic_load(&shim.default_labels) && name && !self.holding &&
+           !looked_up_at_home(name);
+}
+
+bool capture_lookup_lacks(const char *name) {
+    if (!looked_up_by_network(name))
+        return false;
+    lock_take();
+    const bool lacks = !net_pick(&shim.nets, atomic_load(&shim.default_labels), AF_UNSPEC);
+    lock_drop();
+    return lacks;
+}
+
 int capture_lookup(const char *name) {
     const uint64_t labels = atomic_load(&shim.default_labels);
     uint64_t deadline = shim.patient ? 0 : wait_now_ms() + (uint64_t)shim.patience.tv_sec * 1000;
     int r = 0;
-    if (!shim.preloaded || !labels || !name || self.holding || looked_up_at_home(name))
+    if (!looked_up_by_network(name))
         return 0;
     link_need();
     say_no_scout();

@@ -29,4 +29,7 @@ void capture_chosen(int fd); /* an interface, by an option */
  * not). 0, or -errno. */
 int capture_lookup(const char *name);
 
+/* Such a name, and no such network. */
+bool capture_lookup_lacks(const char *name);
+
 #endif

@@ -6,6 +6,7 @@
 #include "hook.h"
 #include "socket_calls.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/syscall.h>
@@ -86,29 +87,116 @@ HOOK(ssize_t, sendfile, (int out, int in, off_t *offset, size_t len)) {
     return n;
 }
 
+/* ---- bytes moved by a pipe ---- */
+
+int hook_poll(struct pollfd *fds, nfds_t count, int timeout) __asm__("poll");
+ssize_t hook_recv(int fd, void *buf, size_t len, int flags) __asm__("recv");
+
+/* A socket's bytes may be kept by us, and its errors are ours to tell: so they go by recv. */
+static ssize_t splice_from(int in, int out, size_t len, unsigned flags) {
+    char buf[65536];
+    const int now = flags & SPLICE_F_NONBLOCK ? MSG_DONTWAIT : 0;
+    ssize_t n = hook_recv(in, buf, len < sizeof buf ? len : sizeof buf, MSG_PEEK | now);
+    if (n <= 0)
+        return n;
+    n = real.write(out, buf, (size_t)n);
+    return n <= 0 ? n : hook_recv(in, buf, (size_t)n, 0);
+}
+
+/* A pipe's cannot be put back: they stay there until the socket can take them. */
+static ssize_t splice_to(int in, int out, size_t len, unsigned flags) {
+    struct pollfd ready = {.fd = out, .events = POLLOUT};
+    const bool now = flags & SPLICE_F_NONBLOCK || real.fcntl(out, F_GETFL, NULL) & O_NONBLOCK;
+    int n = hook_poll(&ready, 1, now ? 0 : -1);
+    if (n < 0)
+        return n;
+    if (n == 0) {
+        errno = EAGAIN;
+        return -1;
+    }
+    if (ready.revents & (POLLERR | POLLHUP) && hook_send(out, "", 0, MSG_NOSIGNAL) < 0)
+        return -1;
+    return real.splice(in, NULL, out, NULL, len, flags);
+}
+
+HOOK(ssize_t, splice, (int in, off64_t *in_at, int out, off64_t *out_at, size_t len, unsigned flags)) {
+    if (hook_own(in) && !in_at && !out_at)
+        return splice_from(in, out, len, flags);
+    if (hook_own(out) && !in_at && !out_at)
+        return splice_to(in, out, len, flags);
+    return real.splice(in, in_at, out, out_at, len, flags);
+}
+
 /* ---- names ---- */
+
+/* One that failed because its network went meanwhile is as one that has not begun. */
+static bool again(const char *name, bool failed) {
+    return failed && capture_lookup_lacks(name);
+}
 
 HOOK(int, getaddrinfo,
      (const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret_list)) {
-    if (!(hints && hints->ai_flags & AI_NUMERICHOST) && capture_lookup(node) < 0)
-        return EAI_AGAIN;
-    return real.getaddrinfo(node, service, hints, ret_list);
+    const char *name = hints && hints->ai_flags & AI_NUMERICHOST ? NULL : node;
+    int r;
+    do {
+        if (capture_lookup(name) < 0)
+            return EAI_AGAIN;
+        r = real.getaddrinfo(node, service, hints, ret_list);
+    } while (again(name, r == EAI_AGAIN || r == EAI_FAIL || r == EAI_SYSTEM));
+    return r;
+}
+
+static struct hostent *try_again(int *ret_error) {
+    *ret_error = TRY_AGAIN;
+    return NULL;
 }
 
 HOOK(struct hostent *, gethostbyname, (const char *name)) {
-    if (capture_lookup(name) < 0) {
-        h_errno = TRY_AGAIN;
-        return NULL;
-    }
-    return real.gethostbyname(name);
+    struct hostent *host;
+    do {
+        if (capture_lookup(name) < 0)
+            return try_again(&h_errno);
+        host = real.gethostbyname(name);
+    } while (again(name, !host && h_errno == TRY_AGAIN));
+    return host;
 }
 
 HOOK(struct hostent *, gethostbyname2, (const char *name, int family)) {
-    if (capture_lookup(name) < 0) {
-        h_errno = TRY_AGAIN;
-        return NULL;
-    }
-    return real.gethostbyname2(name, family);
+    struct hostent *host;
+    do {
+        if (capture_lookup(name) < 0)
+            return try_again(&h_errno);
+        host = real.gethostbyname2(name, family);
+    } while (again(name, !host && h_errno == TRY_AGAIN));
+    return host;
+}
+
+HOOK(int, gethostbyname_r,
+     (const char *name, struct hostent *host, char *buf, size_t len, struct hostent **ret_host,
+      int *ret_error)) {
+    int r;
+    do {
+        if (capture_lookup(name) < 0) {
+            *ret_host = try_again(ret_error);
+            return EAGAIN;
+        }
+        r = real.gethostbyname_r(name, host, buf, len, ret_host, ret_error);
+    } while (again(name, !*ret_host && *ret_error == TRY_AGAIN));
+    return r;
+}
+
+HOOK(int, gethostbyname2_r,
+     (const char *name, int family, struct hostent *host, char *buf, size_t len, struct hostent **ret_host,
+      int *ret_error)) {
+    int r;
+    do {
+        if (capture_lookup(name) < 0) {
+            *ret_host = try_again(ret_error);
+            return EAGAIN;
+        }
+        r = real.gethostbyname2_r(name, family, host, buf, len, ret_host, ret_error);
+    } while (again(name, !*ret_host && *ret_error == TRY_AGAIN));
+    return r;
 }
 
 /* ---- syscall ---- */

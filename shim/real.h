@@ -75,10 +75,18 @@
       (int epfd, struct epoll_event *events, int max, const struct timespec *timeout, const sigset_t *mask), \
       (epfd, events, max, timeout, mask))                                                                    \
     X(FILE *, fdopen, (int fd, const char *mode), (fd, mode))                                                \
-    X(int, unshare, (int flags), (flags))                                                                    \
-    X(int, setns, (int fd, int kind), (fd, kind))                                                            \
     X(int, fclose, (FILE * file), (file))                                                                    \
     X(struct hostent *, gethostbyname, (const char *name), (name))                                           \
+    X(int, gethostbyname_r,                                                                                  \
+      (const char *name, struct hostent *host, char *buf, size_t len, struct hostent **ret_host,             \
+       int *ret_error),                                                                                      \
+      (name, host, buf, len, ret_host, ret_error))                                                           \
+    X(int, gethostbyname2_r,                                                                                 \
+      (const char *name, int family, struct hostent *host, char *buf, size_t len, struct hostent **ret_host, \
+       int *ret_error),                                                                                      \
+      (name, family, host, buf, len, ret_host, ret_error))                                                   \
+    X(ssize_t, splice, (int in, off64_t *in_at, int out, off64_t *out_at, size_t len, unsigned flags),       \
+      (in, in_at, out, out_at, len, flags))                                                                  \
     X(struct hostent *, gethostbyname2, (const char *name, int family), (name, family))                      \
     X(int, getaddrinfo,                                                                                      \
       (const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret_list),     \
