@@ -75,6 +75,8 @@
       (int epfd, struct epoll_event *events, int max, const struct timespec *timeout, const sigset_t *mask), \
       (epfd, events, max, timeout, mask))                                                                    \
     X(FILE *, fdopen, (int fd, const char *mode), (fd, mode))                                                \
+    X(int, unshare, (int flags), (flags))                                                                    \
+    X(int, setns, (int fd, int kind), (fd, kind))                                                            \
     X(int, fclose, (FILE * file), (file))                                                                    \
     X(struct hostent *, gethostbyname, (const char *name), (name))                                           \
     X(int, gethostbyname_r,                                                                                  \
