@@ -6,6 +6,8 @@
  */
 #include "ctl_print.h"
 #include <inttypes.h>
+#include <net/if.h>
+#include <stdbool.h>
 #include <string.h>
 #include <time.h>
 
@@ -126,6 +128,18 @@ void ctl_print_labels(const struct ctl_view *v) {
     }
 }
 
+/* One of several of a name is shown as it is to be called. */
+static void name_of(const struct wire_snapshot *s, uint32_t at, char *buf, size_t len) {
+    const struct wire_network *n = &s->networks[at];
+    char full[2 * WIRE_NAME], interface[IF_NAMESIZE];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < s->count; i++)
+        count += !strcmp(s->networks[i].name, n->name);
+    bool one = count < 2 || !n->ifindex || !if_indextoname(n->ifindex, interface);
+    snprintf(full, sizeof full, "%s%s%s", n->name, one ? "" : "@", one ? "" : interface);
+    ctl_escape(full, buf, len);
+}
+
 void ctl_print_networks(const struct ctl_view *v) {
     static const int widths[] = {17, 11, 6, 8, 9, 0};
     if (!v->networks.count) {
@@ -136,7 +150,7 @@ void ctl_print_networks(const struct ctl_view *v) {
     for (uint32_t i = 0; i < v->networks.count; i++) {
         const struct wire_network *n = &v->networks.networks[i];
         char name[CELL], state[32], ifindex[16] = "-", metric[16], labels[CELL];
-        ctl_escape(n->name, name, sizeof name);
+        name_of(&v->networks, i, name, sizeof name);
         snprintf(state, sizeof state, "%s%s", ctl_state(n), n->flags & WIRE_OVERRIDE ? "!" : "");
         if (n->ifindex && !(n->flags & WIRE_ADDRESS))
             snprintf(ifindex, sizeof ifindex, "%" PRIu32, n->ifindex);
