@@ -127,7 +127,7 @@ static void a_child_forked_twice_goes_on(void) {
     live();
     const pid_t child = fork_child();
     if (!child) {
-        if (fork_child())
+        if (fork())
             _exit(0);
         setsid();
         (void)!write(dial(0), "twice", 5);
