@@ -41,7 +41,7 @@ static ssize_t send_datagram(int fd, const struct msghdr *msg, int flags, int fa
 }
 
 static ssize_t send_message(struct sock *s, int fd, const struct msghdr *msg, int flags) {
-    if (s->kind == SOCK_CAPTURED && !sock_stream(s))
+    if (s->kind == SOCK_CAPTURED && !sock_stream(s) && getpid() == shim.owner)
         return send_datagram(fd, msg, flags, 0);
     if (s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH)
         return real.sendmsg(fd, msg, flags);

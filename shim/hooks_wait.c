@@ -12,7 +12,7 @@ static struct timespec milliseconds(int ms) {
 }
 
 static bool ours(const struct pollfd *fds, nfds_t count) {
-    return fds && !self.holding && poll_any(fds, count);
+    return fds && !self.holding && poll_any(fds, count) && getpid() == shim.owner;
 }
 
 HOOK(int, poll, (struct pollfd * fds, nfds_t count, int timeout)) {
@@ -51,7 +51,7 @@ HOOK_ALIAS(int, __ppoll_chk,
 /* The kernel, too, leaves in timeout what remained of it. */
 HOOK(int, select, (int nfds, fd_set *rd, fd_set *wr, fd_set *ex, struct timeval *timeout)) {
     struct timespec limit = {0}, left = {0};
-    if (self.holding || !poll_any_selected(nfds, rd, wr, ex) ||
+    if (self.holding || !poll_any_selected(nfds, rd, wr, ex) || getpid() != shim.owner ||
         (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
         return real.select(nfds, rd, wr, ex, timeout);
     if (timeout)
@@ -65,7 +65,7 @@ HOOK(int, select, (int nfds, fd_set *rd, fd_set *wr, fd_set *ex, struct timeval 
 
 HOOK(int, pselect,
      (int nfds, fd_set *rd, fd_set *wr, fd_set *ex, const struct timespec *timeout, const sigset_t *mask)) {
-    if (self.holding || !poll_any_selected(nfds, rd, wr, ex))
+    if (self.holding || !poll_any_selected(nfds, rd, wr, ex) || getpid() != shim.owner)
         return real.pselect(nfds, rd, wr, ex, timeout, mask);
     return (int)hook_told(poll_select(nfds, rd, wr, ex, timeout, mask, NULL));
 }

@@ -295,11 +295,13 @@ static void take_away(struct sock *s, int fd) {
 }
 
 bool socket_holds(int fd) {
+    if (getpid() != shim.owner)
+        return false; /* the lock, too, is the owner's */
     struct sock *s = enter(fd);
     if (!s)
         return false;
     const bool holds = swap_holds(s, fd);
-    if (!holds && getpid() == shim.owner)
+    if (!holds)
         take_away(s, fd);
     lock_drop();
     return holds;
@@ -446,7 +448,7 @@ int socket_watch(int epfd, int op, int fd, struct epoll_event *event) {
 /* The kernel tells the user data, not the descriptor; a socket's registration and its stand-in have the same.
  */
 void socket_fired(int epfd, const struct epoll_event *events, int count) {
-    if (!sock_first() || self.holding)
+    if (!sock_first() || self.holding || getpid() != shim.owner)
         return;
     lock_take();
     for (struct sock *s = sock_first(); s; s = s->next)
