@@ -351,3 +351,13 @@ void network_fill(const struct network_table *t, struct wire_snapshot *snapshot,
         put(t, n, &snapshot->networks[snapshot->count++]);
     }
 }
+
+void network_amend(const struct network_table *t, struct wire_snapshot *snapshot, uint32_t from) {
+    for (uint32_t i = from; i < snapshot->count; i++) {
+        struct wire_network *n = &snapshot->networks[i];
+        struct fact_network fact = {.labels = n->labels, .flags = n->flags};
+        memcpy(fact.name, n->name, sizeof fact.name);
+        n->labels = network_rule_labels_of(&t->rules, &fact);
+        n->flags = network_rule_flags_of(&t->rules, &fact);
+    }
+}

@@ -58,6 +58,9 @@ void network_rejudge(struct network_table *t, int64_t now);
 /* A network of that NAME or NAME@IFACE is there. */
 bool network_known(const struct network_table *t, const char *name);
 
+/* What cmm-ctl and script say also holds for those that joined the snapshot from that place on. */
+void network_amend(const struct network_table *t, struct wire_snapshot *snapshot, uint32_t from);
+
 /* Fills networks and count of snapshot, in the order of sections; where there are too many, those that are
  * down are left out first. ifaces[i] is the interface of networks[i]. Everything unused is zeroed. */
 void network_fill(const struct network_table *t, struct wire_snapshot *snapshot, char (*ifaces)[FACT_IFACE]);

@@ -27,7 +27,9 @@ static bool same(const struct herald_view *a, const struct herald_view *b) {
 void scout_publish(struct scout *s) {
     struct herald_view now = {.snapshot.generation = s->told.snapshot.generation + 1};
     network_fill(&s->networks, &now.snapshot, now.ifaces);
+    uint32_t there = now.snapshot.count;
     policy_listed(&s->settings, &now.snapshot);
+    network_amend(&s->networks, &now.snapshot, there);
     policy_prefs(&s->settings, (const char(*)[FACT_IFACE])now.ifaces, &now.snapshot);
     now.snapshot.header =
         (struct wire_header){WIRE_VERSION, WIRE_SNAPSHOT, (uint32_t)wire_snapshot_size(now.snapshot.count)};

@@ -363,6 +363,16 @@ START_TEST(another_access_point_is_another_network_even_with_the_same_address) {
 }
 END_TEST
 
+START_TEST(what_is_said_of_a_network_that_is_not_there_holds_too) {
+    static struct wire_snapshot snapshot = {.count = 1};
+    snapshot.networks[0] = (struct wire_network){.name = "cell", .labels = 0x100};
+    ck_assert_int_eq(network_rule_metered(&t.rules, "cell", WIRE_METERED_YES), 0);
+    network_amend(&t, &snapshot, 0);
+    ck_assert_uint_eq(snapshot.networks[0].labels, 0);
+    ck_assert_uint_eq(snapshot.networks[0].flags, WIRE_METERED | WIRE_OVERRIDE);
+}
+END_TEST
+
 START_TEST(metered_set_by_hand_decides_unmetered) {
     look(true);
     ck_assert_int_eq(network_rule_metered(&t.rules, "home", WIRE_METERED_NO), 0);
@@ -469,6 +479,7 @@ int main(void) {
     tcase_add_test(c, ctl_stands_above_the_script);
     tcase_add_test(c, the_script_grants_labels_but_the_kind_of_network_stays);
     tcase_add_test(c, metered_set_by_hand_decides_unmetered);
+    tcase_add_test(c, what_is_said_of_a_network_that_is_not_there_holds_too);
     tcase_add_test(c, another_access_point_is_another_network_even_with_the_same_address);
     tcase_add_test(c, a_failed_check_withdraws_and_a_pending_one_does_not_offer);
     tcase_add_test(c, a_host_address_is_found_again_wherever_it_moves);
