@@ -52,16 +52,14 @@ PUBLIC int cmm_connect(mc_socket_t sock, const struct sockaddr *addr, socklen_t 
 }
 
 static ssize_t send_message(int fd, const struct msghdr *msg, int flags, unsigned long labels,
-                            resume_handler_t handler, void *arg, int failed, size_t taken, uint32_t swaps) {
+                            resume_handler_t handler, void *arg, struct flow_tried tried) {
     const struct flow_send c = {.msg = msg,
                                 .flags = flags,
                                 .labeled = true,
                                 .labels = labels,
                                 .handler = handler,
                                 .arg = arg,
-                                .failed = failed,
-                                .taken = taken,
-                                .swaps = swaps};
+                                .tried = tried};
     const struct sock *s = sock_find(fd);
     if (!s || s->kind != SOCK_LABELED)
         return told(-EBADF);
@@ -73,26 +71,13 @@ static ssize_t send_message(int fd, const struct msghdr *msg, int flags, unsigne
 PUBLIC ssize_t cmm_send(mc_socket_t sock, const void *buf, size_t len, int flags, unsigned long labels,
                         resume_handler_t handler, void *arg) {
     struct sock *s = sock_find(sock);
-    int failed = 0;
-    size_t taken = 0;
-    uint32_t swaps = 0;
-    if (s && s->kind == SOCK_LABELED && !(flags & (MSG_OOB | MSG_ZEROCOPY))) {
-        const void *before = flow_enter(s);
-        swaps = atomic_load(&s->swaps);
-        if (flow_clear(s, labels)) {
-            ssize_t n = real.send(sock, buf, len, flags | MSG_NOSIGNAL);
-            flow_leave(before);
-            if (n >= 0 && ((size_t)n == len || atomic_load(&s->swaps) == swaps))
-                return n;
-            failed = n < 0 ? errno : 0;
-            taken = n > 0 ? (size_t)n : 0;
-        } else {
-            flow_leave(before);
-        }
-    }
+    struct flow_tried tried = {0};
+    ssize_t n;
+    if (s && s->kind == SOCK_LABELED && flow_try_send(s, sock, buf, len, flags, labels, &tried, &n))
+        return n;
     struct iovec iov = {(void *)buf, len};
     const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    return send_message(sock, &msg, flags, labels, handler, arg, failed, taken, swaps);
+    return send_message(sock, &msg, flags, labels, handler, arg, tried);
 }
 
 PUBLIC ssize_t cmm_write(mc_socket_t sock, const void *buf, size_t len, unsigned long labels,
@@ -105,36 +90,27 @@ PUBLIC ssize_t cmm_writev(mc_socket_t sock, const struct iovec *iov, int count, 
     const struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = count > 0 ? (size_t)count : 0};
     if (count < 0 || count > 1024)
         return told(-EINVAL);
-    return send_message(sock, &msg, 0, labels, handler, arg, 0, 0, 0);
+    return send_message(sock, &msg, 0, labels, handler, arg, (struct flow_tried){0});
 }
 
 PUBLIC ssize_t cmm_sendmsg(mc_socket_t sock, const struct msghdr *msg, int flags, unsigned long labels,
                            resume_handler_t handler, void *arg) {
     if (!msg)
         return told(-EFAULT);
-    return send_message(sock, msg, flags, labels, handler, arg, 0, 0, 0);
+    return send_message(sock, msg, flags, labels, handler, arg, (struct flow_tried){0});
 }
 
 PUBLIC ssize_t cmm_recv(mc_socket_t sock, void *buf, size_t len, int flags) {
     struct sock *s = sock_find(sock);
-    int failed = 0;
-    uint32_t swaps = 0;
+    struct flow_tried tried;
+    ssize_t n;
     if (!s || s->kind != SOCK_LABELED)
         return told(-EBADF);
-    const void *before = flow_enter(s);
-    swaps = atomic_load(&s->swaps);
-    if (flow_direct(s)) {
-        ssize_t n = real.recv(sock, buf, len, flags);
-        failed = n < 0 ? errno : 0;
-        flow_leave(before);
-        if (n > 0 || (n == 0 && atomic_load(&s->swaps) == swaps))
-            return n;
-    } else {
-        flow_leave(before);
-    }
+    if (flow_try_recv(s, sock, buf, len, flags, NULL, NULL, &tried, &n))
+        return n;
     struct iovec iov = {buf, len};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    return told(flow_recv(sock, &msg, flags, failed, swaps));
+    return told(flow_recv(sock, &msg, flags, tried));
 }
 
 PUBLIC ssize_t cmm_read(mc_socket_t sock, void *buf, size_t len) {

@@ -251,17 +251,17 @@ static ssize_t send_rest(struct sock *s, int fd, const struct flow_send *c, size
 
 /* Lock held. */
 static ssize_t send_locked(struct sock *s, int fd, const struct flow_send *c) {
-    const bool cut = cut_by_loss(s, fd, c, c->taken, c->swaps);
-    const uint32_t swaps = c->taken ? c->swaps : atomic_load(&s->swaps);
+    const bool cut = cut_by_loss(s, fd, c, c->tried.taken, c->tried.swaps);
+    const uint32_t swaps = c->tried.taken ? c->tried.swaps : atomic_load(&s->swaps);
     ssize_t r = CALL_AGAIN;
     if (s->kind == SOCK_LABELED && (c->flags & (MSG_OOB | MSG_ZEROCOPY)))
         return -EOPNOTSUPP;
-    if (c->failed && atomic_load(&s->swaps) == c->swaps)
-        r = call_judge(s, c->failed);
-    else if (c->taken && !cut)
-        r = (ssize_t)c->taken;
+    if (c->tried.failed && atomic_load(&s->swaps) == c->tried.swaps)
+        r = call_judge(s, c->tried.failed);
+    else if (c->tried.taken && !cut)
+        r = (ssize_t)c->tried.taken;
     if (r == CALL_AGAIN)
-        r = send_loop(s, fd, c, cut && (c->failed || c->taken));
+        r = send_loop(s, fd, c, cut && (c->tried.failed || c->tried.taken));
     return goes_on(s, fd, c, r, swaps) ? send_rest(s, fd, c, (size_t)r) : r;
 }
 

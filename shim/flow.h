@@ -5,8 +5,17 @@
 
 #include "shim.h"
 
+#include <errno.h>
+
 /* Outcomes that are neither a count nor -errno. */
 enum { FLOW_DEFERRED = -5000, FLOW_EXECUTED = -5001 };
+
+/* What the direct way has tried in vain. */
+struct flow_tried {
+    int failed;     /* its errno, or 0 */
+    size_t taken;   /* a part it sent */
+    uint32_t swaps; /* what s->swaps was before */
+};
 
 /* One send; everything is a message here. */
 struct flow_send {
@@ -16,17 +25,15 @@ struct flow_send {
     uint64_t labels;
     void (*handler)(void *);
     void *arg;
-    int failed;     /* the direct way was tried: its errno, ... */
-    size_t taken;   /* ... or how much of the call it took, ... */
-    uint32_t swaps; /* ... and what s->swaps was before */
+    struct flow_tried tried;
     uint64_t limit; /* flow's own: when SO_SNDTIMEO ends it */
 };
 
 /* A count, FLOW_DEFERRED, FLOW_EXECUTED or -errno. */
 ssize_t flow_send(int fd, const struct flow_send *call);
 
-/* As recvmsg(2): a count or -errno. failed, swaps: as above. */
-ssize_t flow_recv(int fd, struct msghdr *msg, int flags, int failed, uint32_t swaps);
+/* As recvmsg(2): a count or -errno. */
+ssize_t flow_recv(int fd, struct msghdr *msg, int flags, struct flow_tried tried);
 
 /* 0, FLOW_DEFERRED or -errno. */
 int flow_connect(int fd, const struct sockaddr *to, socklen_t tolen, uint64_t labels, sock_handler pre,
@@ -66,6 +73,38 @@ static inline bool flow_clear(const struct sock *s, uint64_t labels) {
 
 static inline bool flow_direct(const struct sock *s) {
     return atomic_load_explicit(&s->direct, memory_order_acquire) && self.registered;
+}
+
+/* True: sent, *ret_count bytes. False: the other way, which is told what was tried. */
+static inline bool flow_try_send(struct sock *s, int fd, const void *buf, size_t len, int flags,
+                                 uint64_t labels, struct flow_tried *ret, ssize_t *ret_count) {
+    ssize_t n = -1;
+    const void *before = flow_enter(s);
+    *ret = (struct flow_tried){.swaps = atomic_load_explicit(&s->swaps, memory_order_acquire)};
+    if (!(flags & (MSG_OOB | MSG_ZEROCOPY)) && flow_clear(s, labels)) {
+        n = real.send(fd, buf, len, flags | MSG_NOSIGNAL);
+        ret->failed = n < 0 ? errno : 0;
+        ret->taken = n > 0 ? (size_t)n : 0;
+    }
+    flow_leave(before);
+    *ret_count = n;
+    return n >= 0 && ((size_t)n == len || atomic_load(&s->swaps) == ret->swaps);
+}
+
+/* The same for a receive; nothing at all with an unchanged connection is a peer's end. */
+static inline bool flow_try_recv(struct sock *s, int fd, void *buf, size_t len, int flags,
+                                 struct sockaddr *from, socklen_t *fromlen, struct flow_tried *ret,
+                                 ssize_t *ret_count) {
+    ssize_t n = -1;
+    const void *before = flow_enter(s);
+    *ret = (struct flow_tried){.swaps = atomic_load_explicit(&s->swaps, memory_order_acquire)};
+    if (flow_direct(s)) {
+        n = real.recvfrom(fd, buf, len, flags, from, fromlen);
+        ret->failed = n < 0 ? errno : 0;
+    }
+    flow_leave(before);
+    *ret_count = n;
+    return n > 0 || (n == 0 && atomic_load(&s->swaps) == ret->swaps);
 }
 
 #endif

@@ -72,7 +72,7 @@ static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags) 
     }
 }
 
-ssize_t flow_recv(int fd, struct msghdr *msg, int flags, int failed, uint32_t swaps) {
+ssize_t flow_recv(int fd, struct msghdr *msg, int flags, struct flow_tried tried) {
     ssize_t r = CALL_AGAIN;
     link_resume();
     lock_take();
@@ -82,8 +82,8 @@ ssize_t flow_recv(int fd, struct msghdr *msg, int flags, int failed, uint32_t sw
         return -EBADF;
     }
     sock_get(s);
-    if (failed && atomic_load(&s->swaps) == swaps)
-        r = call_judge(s, failed);
+    if (tried.failed && atomic_load(&s->swaps) == tried.swaps)
+        r = call_judge(s, tried.failed);
     if (r == CALL_AGAIN)
         r = recv_loop(s, fd, msg, flags);
     sock_put(s);

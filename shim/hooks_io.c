@@ -17,9 +17,9 @@ static ssize_t broken_pipe(const struct sock *s, int flags, ssize_t r) {
     return hook_told(r);
 }
 
-static ssize_t send_flow(struct sock *s, int fd, const struct msghdr *msg, int flags, int failed,
-                         size_t taken, uint32_t swaps) {
-    const struct flow_send c = {.msg = msg, .flags = flags, .failed = failed, .taken = taken, .swaps = swaps};
+static ssize_t send_flow(struct sock *s, int fd, const struct msghdr *msg, int flags,
+                         struct flow_tried tried) {
+    const struct flow_send c = {.msg = msg, .flags = flags, .tried = tried};
     if (!socket_holds(fd))
         return real.sendmsg(fd, msg, flags);
     return broken_pipe(s, flags, flow_send(fd, &c));
@@ -45,32 +45,21 @@ static ssize_t send_message(struct sock *s, int fd, const struct msghdr *msg, in
         return send_datagram(fd, msg, flags, 0);
     if (s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH)
         return real.sendmsg(fd, msg, flags);
-    return send_flow(s, fd, msg, flags, 0, 0, 0);
+    return send_flow(s, fd, msg, flags, (struct flow_tried){0});
 }
 
 static ssize_t send_bytes(struct sock *s, int fd, const void *buf, size_t len, int flags) {
-    size_t taken = 0;
-    uint32_t swaps = 0;
-    int failed = 0;
-    const void *before = flow_enter(s);
-    if (!(flags & (MSG_OOB | MSG_ZEROCOPY)) &&
-        flow_clear(s, atomic_load_explicit(&s->labels, memory_order_relaxed))) {
-        swaps = atomic_load(&s->swaps);
-        ssize_t n = real.send(fd, buf, len, flags | MSG_NOSIGNAL);
-        flow_leave(before);
-        if (n >= 0 && ((size_t)n == len || atomic_load(&s->swaps) == swaps))
-            return n;
-        failed = n < 0 ? errno : 0;
-        taken = n > 0 ? (size_t)n : 0;
-    } else {
-        flow_leave(before);
-    }
+    struct flow_tried tried;
+    ssize_t n;
+    const uint64_t labels = atomic_load_explicit(&s->labels, memory_order_relaxed);
+    if (flow_try_send(s, fd, buf, len, flags, labels, &tried, &n))
+        return n;
     struct iovec iov = {(void *)buf, len};
     const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (!failed && !taken)
+    if (!tried.failed && !tried.taken)
         return send_message(s, fd, &msg, flags);
-    return s->kind == SOCK_CAPTURED && !sock_stream(s) ? send_datagram(fd, &msg, flags, failed)
-                                                       : send_flow(s, fd, &msg, flags, failed, taken, swaps);
+    return s->kind == SOCK_CAPTURED && !sock_stream(s) ? send_datagram(fd, &msg, flags, tried.failed)
+                                                       : send_flow(s, fd, &msg, flags, tried);
 }
 
 HOOK_SLOW ssize_t managed_send(int fd, const void *buf, size_t len, int flags) {
@@ -150,33 +139,22 @@ HOOK(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags)) {
 
 /* ---- receiving ---- */
 
-static ssize_t recv_message(struct sock *s, int fd, struct msghdr *msg, int flags, int failed,
-                            uint32_t swaps) {
+static ssize_t recv_message(struct sock *s, int fd, struct msghdr *msg, int flags, struct flow_tried tried) {
     if (s->kind == SOCK_CAPTURED && (s->state == LIFE_FRESH || !sock_stream(s)))
         return real.recvmsg(datagram_number(s, fd), msg, flags);
-    return socket_holds(fd) ? hook_told(flow_recv(fd, msg, flags, failed, swaps))
-                            : real.recvmsg(fd, msg, flags);
+    return socket_holds(fd) ? hook_told(flow_recv(fd, msg, flags, tried)) : real.recvmsg(fd, msg, flags);
 }
 
 static ssize_t recv_once(struct sock *s, int fd, void *buf, size_t len, int flags, struct sockaddr *from,
                          socklen_t *fromlen) {
-    uint32_t swaps = 0;
-    int failed = 0;
-    const void *before = flow_enter(s);
-    swaps = atomic_load(&s->swaps);
-    if (flow_direct(s)) {
-        ssize_t n = real.recvfrom(fd, buf, len, flags, from, fromlen);
-        failed = n < 0 ? errno : 0;
-        flow_leave(before);
-        if (n > 0 || (n == 0 && atomic_load(&s->swaps) == swaps))
-            return n;
-    } else {
-        flow_leave(before);
-    }
+    struct flow_tried tried;
+    ssize_t n;
+    if (flow_try_recv(s, fd, buf, len, flags, from, fromlen, &tried, &n))
+        return n;
     struct iovec iov = {buf, len};
     struct msghdr msg = {
         .msg_name = from, .msg_namelen = from && fromlen ? *fromlen : 0, .msg_iov = &iov, .msg_iovlen = 1};
-    ssize_t n = recv_message(s, fd, &msg, flags, failed, swaps);
+    n = recv_message(s, fd, &msg, flags, tried);
     if (n >= 0 && from && fromlen)
         *fromlen = msg.msg_namelen;
     return n;
@@ -243,7 +221,8 @@ static ssize_t received(const struct msghdr *msg, ssize_t n) {
 
 HOOK_SLOW ssize_t managed_recvmsg(int fd, struct msghdr *msg, int flags) {
     struct sock *s = hook_find(fd);
-    return s && msg ? recv_message(s, fd, msg, flags, 0, 0) : received(msg, real.recvmsg(fd, msg, flags));
+    return s && msg ? recv_message(s, fd, msg, flags, (struct flow_tried){0})
+                    : received(msg, real.recvmsg(fd, msg, flags));
 }
 
 HOOK(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags)) {
@@ -255,7 +234,7 @@ HOOK_SLOW ssize_t managed_readv(int fd, const struct iovec *iov, int count) {
     if (!s || count < 0 || count > 1024)
         return real.readv(fd, iov, count);
     struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
-    ssize_t n = recv_message(s, fd, &msg, 0, 0, 0);
+    ssize_t n = recv_message(s, fd, &msg, 0, (struct flow_tried){0});
     return no_socket(n) ? real.readv(fd, iov, count) : n;
 }
 
@@ -267,7 +246,7 @@ HOOK(int, recvmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags, st
     struct sock *s = hook_find(fd);
     if (!s || !count || (s->kind == SOCK_CAPTURED && !sock_stream(s)))
         return real.recvmmsg(s ? datagram_number(s, fd) : fd, msgs, count, flags, timeout);
-    ssize_t n = recv_message(s, fd, &msgs[0].msg_hdr, flags & ~MSG_WAITFORONE, 0, 0);
+    ssize_t n = recv_message(s, fd, &msgs[0].msg_hdr, flags & ~MSG_WAITFORONE, (struct flow_tried){0});
     if (n < 0)
         return -1;
     msgs[0].msg_len = (unsigned)n;
