@@ -109,6 +109,24 @@ static void one_socket_serves_destinations_of_either_kind(void) {
     }
 }
 
+static void an_IPv6_socket_goes_by_it_too(void) {
+    struct sockaddr_in far = stage_udp();
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = far.sin_port}, own, cell;
+    socklen_t len = sizeof own;
+    to.sin6_addr.s6_addr[10] = to.sin6_addr.s6_addr[11] = 0xff;
+    memcpy(&to.sin6_addr.s6_addr[12], &far.sin_addr, 4);
+    sock = socket(AF_INET6, SOCK_DGRAM, 0);
+    stage_equal(sendto(sock, "mapped", 6, 0, (struct sockaddr *)&to, sizeof to), 6);
+    expect_datagram(0, "10.2.0.2", "mapped");
+    stage_shell("for n in 1:wifi0 2:cell0; do ip -6 addr add fd00:${n%%%%:*}::2/64 dev ${n#*:} nodad && "
+                "ip -6 route replace default via fd00:${n%%%%:*}::1 dev ${n#*:} metric ${n%%%%:*}00; done");
+    inet_pton(AF_INET6, "fd00:9::1", &to.sin6_addr);
+    inet_pton(AF_INET6, "fd00:2::2", &cell.sin6_addr);
+    stage_wait(connect(sock, (struct sockaddr *)&to, sizeof to) == 0 &&
+               getsockname(sock, (struct sockaddr *)&own, &len) == 0 &&
+               memcmp(&own.sin6_addr, &cell.sin6_addr, 16) == 0);
+}
+
 /* ---- waiting ---- */
 
 static void connect_never_waits_and_the_socket_is_silent_until_it_can_send(void) {
@@ -360,6 +378,7 @@ static const struct stage_test tests[] = {
 #define TEST(name, labels) STAGE_TEST_WITH(name, STAGE_PRELOAD | STAGE_WORLD, NULL, "CMM_LABELS=" labels)
     TEST(a_datagram_goes_by_the_network_that_matches, "small"),
     TEST(one_socket_serves_destinations_of_either_kind, "small"),
+    TEST(an_IPv6_socket_goes_by_it_too, "small"),
     TEST(connect_never_waits_and_the_socket_is_silent_until_it_can_send, "small"),
     TEST(an_unconnected_socket_is_silent_from_its_first_send_on, "small"),
     TEST(a_blocking_send_waits, "small"),
