@@ -151,7 +151,7 @@ static void reset_keeps_options_handlers_and_thunks(void) {
     stage_equal(cmm_reset(talk_sock), 0);
     stage_equal(cmm_thunk_count(talk_sock), 1);
     stage_fails(talk_put("x", SMALL), ENOTCONN);
-    stage_equal(talk_connect(SMALL, "other"), 0);
+    stage_equal(talk_connect(SMALL, (void *)"other"), 0);
     stage_equal(cmm_getsockopt(talk_sock, SOL_SOCKET, SO_KEEPALIVE, &value, &len), 0);
     stage_equal(value, 1);
     stage_expect(strcmp(talk_diary(), "<><>") == 0 && strcmp(talk_events[3].arg, "other") == 0);

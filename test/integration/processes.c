@@ -195,7 +195,7 @@ static void a_child_of_a_raw_clone_passes_through(void) {
 }
 
 static void spawned_programs_run_and_the_connection_stays(void) {
-    char *const argv[] = {"true", NULL};
+    char name[] = "true", *const argv[] = {name, NULL};
     pid_t child;
     live();
     stage_equal(posix_spawn(&child, "/bin/true", NULL, NULL, argv, environ), 0);
