@@ -21,10 +21,7 @@ static void given_up(void *context) {
 }
 
 static uint64_t patience_ends(const struct sock *s) {
-    if (s->patient)
-        return 0;
-    return wait_now_ms() + (uint64_t)s->patience.tv_sec * 1000 +
-           ((uint64_t)s->patience.tv_nsec + 999999) / 1000000;
+    return s->patient ? 0 : wait_end(&s->patience);
 }
 
 /* When the program's own SO_RCVTIMEO or SO_SNDTIMEO ends a wait that begins now: ms, or 0. */

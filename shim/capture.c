@@ -162,7 +162,7 @@ static int begin(struct sock *s, const struct sockaddr *to, socklen_t len, const
     s->tolen = len;
     s->policy = v->policy;
     atomic_store(&s->labels, v->labels);
-    s->give_up_at = s->patient ? 0 : wait_now_ms() + (uint64_t)s->patience.tv_sec * 1000;
+    s->give_up_at = s->patient ? 0 : wait_end(&s->patience);
     reconnect_consider(s);
     return 0;
 }
@@ -319,7 +319,7 @@ bool capture_lookup_lacks(const char *name) {
 
 int capture_lookup(const char *name) {
     const uint64_t labels = atomic_load(&shim.default_labels);
-    uint64_t deadline = shim.patient ? 0 : wait_now_ms() + (uint64_t)shim.patience.tv_sec * 1000;
+    uint64_t deadline = shim.patient ? 0 : wait_end(&shim.patience);
     int r = 0;
     if (!looked_up_by_network(name))
         return 0;

@@ -5,6 +5,7 @@
  * exits, aborts and uninvited output, whatever fails. */
 #include "shim.h"
 #include "datagram.h"
+#include "duration.h"
 #include "lift.h"
 #include "link.h"
 #include "log.h"
@@ -93,25 +94,12 @@ static void read_rules(const char *text) {
         log_say(LOG_ERROR, "CMM_RULES: %s", why);
 }
 
-/* 90, 5m, 2h, forever. */
 static void read_patience(const char *text) {
-    char *end;
-    double seconds = strtod(text, &end);
-    if (strcmp(text, "forever") == 0)
-        return;
-    if (*end == 'm')
-        seconds *= 60, end++;
-    else if (*end == 'h')
-        seconds *= 3600, end++;
-    else if (*end == 's')
-        end++;
-    if (end == text || *end || seconds < 0 || seconds > 1e9) {
+    const int r = duration_parse(text, &shim.patience);
+    if (r < 0)
         log_say(LOG_ERROR, "CMM_PATIENCE: '%s' is no duration (90, 5m, 2h, forever)", text);
-        return;
-    }
-    shim.patient = false;
-    shim.patience.tv_sec = (time_t)seconds;
-    shim.patience.tv_nsec = (long)((seconds - (double)shim.patience.tv_sec) * 1e9);
+    else
+        shim.patient = r == 0;
 }
 
 static void read_on_loss(const char *text) {

@@ -27,6 +27,10 @@ uint64_t wait_now_ms(void) {
     return clock_ms(CLOCK_MONOTONIC);
 }
 
+uint64_t wait_end(const struct timespec *t) {
+    return wait_now_ms() + (uint64_t)t->tv_sec * 1000 + ((uint64_t)t->tv_nsec + 999999) / 1000000;
+}
+
 uint64_t wait_wall_ms(void) {
     return clock_ms(CLOCK_REALTIME);
 }

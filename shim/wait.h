@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 struct wait_list {
     struct waiter *first;
@@ -36,7 +37,8 @@ uint64_t wait_expire(uint64_t now_ms);
 /* In a forked child: nobody waits. */
 void wait_forked(void);
 
-uint64_t wait_now_ms(void);  /* CLOCK_MONOTONIC */
-uint64_t wait_wall_ms(void); /* CLOCK_REALTIME */
+uint64_t wait_now_ms(void);                         /* CLOCK_MONOTONIC */
+uint64_t wait_end(const struct timespec *from_now); /* of it, rounded up */
+uint64_t wait_wall_ms(void);                        /* CLOCK_REALTIME */
 
 #endif
