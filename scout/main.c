@@ -7,19 +7,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char help[] =
-    "Usage: cmm-scout [-c FILE] [--script FILE] [--name NAME] [--check] [-v]\n"
-    "Watches the networks and tells the programs that run with libcmm.\n"
-    "\n"
-    "  -c, --config FILE  instead of /etc/cmm/scout.conf (root) or ~/.config/cmm/scout.conf\n"
-    "      --script FILE  networks follow a timetable instead of the kernel\n"
-    "      --name NAME    where it listens: a name (default: scout) or a socket path\n"
-    "      --check        read configuration and script, say what is wrong, exit 0 or 1\n"
-    "  -v, --verbose      say more\n"
-    "      --help, --version\n"
-    "\n"
-    "Runs in the foreground and logs to stderr. SIGHUP: read the configuration again; SIGTERM, SIGINT: end.\n"
-    "See cmm-scout(8) and cmm-scout.conf(5).\n";
+static const char help[] = "Usage: cmm-scout [-c FILE] [--script FILE] [--name NAME] [--check] [-v]\n"
+                           "Watches the networks and tells the programs that run with libcmm.\n"
+                           "\n"
+                           "  -c, --config FILE  instead of /etc/cmm/scout.conf (root's) or\n"
+                           "                     ~/.config/cmm/scout.conf\n"
+                           "      --script FILE  networks follow a timetable instead of the kernel\n"
+                           "      --name NAME    where it listens: a name (scout) or a socket path\n"
+                           "      --check        say what is wrong with them, and exit 0 or 1\n"
+                           "  -v, --verbose      say more\n"
+                           "      --help, --version\n"
+                           "\n"
+                           "Runs in the foreground and logs to stderr. SIGHUP: reads the configuration\n"
+                           "again; SIGTERM, SIGINT: ends. Exit: 0 ended as asked, 1 failed, 2 usage.\n"
+                           "See cmm-scout(8) and cmm-scout.conf(5).\n";
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'}, {"script", required_argument, NULL, 's'},

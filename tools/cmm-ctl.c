@@ -8,6 +8,7 @@
 #include "ctl_print.h"
 #include "ctl_set.h"
 #include "ctl_why.h"
+#include "duration.h"
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -291,7 +292,7 @@ enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static int help(void) {
     puts("Usage: cmm-ctl [--scout NAME] [--json] COMMAND\n"
-         "Ask and steer the connection scout.\n\nCommands:");
+         "Ask and steer the connection scout:\n");
     for (int i = 0; i < COMMANDS; i++) {
         char left[40];
         snprintf(left, sizeof left, "%s%s%s", commands[i].name, commands[i].argument ? " " : "",
@@ -307,15 +308,11 @@ static int help(void) {
     return DONE;
 }
 
-/* Seconds with decimals, or with s, m or h behind. */
-static bool duration(const char *text, int64_t *ret_ms) {
-    char *end;
-    double n = strtod(text, &end), unit = *end == 'm' ? 60 : *end == 'h' ? 3600 : 1;
-    end += *end == 's' || *end == 'm' || *end == 'h';
-    if (end == text || *end || !(n >= 0) || n * unit > 1e12)
-        return false;
-    *ret_ms = (int64_t)(n * unit * 1000 + 0.999);
-    return true;
+static bool limit(const char *text, int64_t *ret_ms) {
+    struct timespec t = {0};
+    int r = duration_parse(text, &t);
+    *ret_ms = r == 0 ? -1 : (int64_t)t.tv_sec * 1000 + (t.tv_nsec + 999999) / 1000000;
+    return r >= 0;
 }
 
 /* A full disk is an answer that nobody got. */
@@ -374,7 +371,7 @@ int main(int argc, char **argv) {
             break;
         case 't':
             timed = true;
-            if (!duration(optarg, &c.limit_ms))
+            if (!limit(optarg, &c.limit_ms))
                 return fail(USAGE, "-t wants seconds, not '%s'", optarg);
             break;
         case 'h':

@@ -4,9 +4,12 @@
  * and rules are read here by the very code that the shim will read them with. It execs and never forks: pid,
  * signals and exit code are the program's. Exit codes of its own: 125, 126, 127. Itself it is not preloaded.
  */
+#include "alias.h"
 #include "ctl_client.h"
 #include "ctl_print.h"
+#include "duration.h"
 #include "enter.h"
+#include "place.h"
 #include "rules.h"
 #include <errno.h>
 #include <stdarg.h>
@@ -65,15 +68,25 @@ static bool labels_and_rules_ok(void) {
     return ok;
 }
 
-/* Seconds, or with s, m, h behind; or forever. */
 static bool patience_ok(const char *text) {
-    static const char digits[] = "0123456789";
-    if (!*text || !strcmp(text, "forever"))
-        return true;
-    size_t whole = strspn(text, digits), n = whole;
-    if (text[n] == '.')
-        n += 1 + strspn(text + n + 1, digits);
-    return whole > 0 && whole < 10 && (!text[n] || (strchr("smh", text[n]) && !text[n + 1]));
+    struct timespec t;
+    return !*text || duration_parse(text, &t) >= 0;
+}
+
+static bool log_ok(const char *text) {
+    static const char *const levels[] = {"", "error", "warn", "info", "debug"};
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+        if (strlen(levels[i]) == strcspn(text, ":") && !strncmp(text, levels[i], strlen(levels[i])))
+            return true;
+    return false;
+}
+
+static bool scout_ok(const char *name) {
+    char path[PLACE_MAX];
+    int more = 1;
+    for (int i = 0; more > 0; i++)
+        more = place_candidate(name, i, path, sizeof path);
+    return more == 0;
 }
 
 static bool settings_ok(const char *shim) {
@@ -81,10 +94,12 @@ static bool settings_ok(const char *shim) {
         say("patience is 90, 5m, 2h or forever, not '%s'", setting("CMM_PATIENCE"));
     else if (*setting("CMM_ON_LOSS") && rules_policy(setting("CMM_ON_LOSS")) < 0)
         say("on-loss is fail, reconnect or mptcp, not '%s'", setting("CMM_ON_LOSS"));
+    else if (!log_ok(setting("CMM_LOG")))
+        say("CMM_LOG is error, warn, info or debug, with :FILE behind or not: '%s'", setting("CMM_LOG"));
+    else if (!scout_ok(setting("CMM_SCOUT")))
+        say("no scout can be called '%s'", setting("CMM_SCOUT"));
     else if (access(shim, R_OK) < 0)
         say("no shim: %s: %s", shim, strerror(errno));
-    else if (strpbrk(shim, ": \t\n"))
-        say("no shim: the loader cannot preload a path with a blank or colon in it: %s", shim);
     else
         return labels_and_rules_ok();
     return false;
@@ -102,6 +117,22 @@ static bool preload(const char *shim) {
     bool ok = setenv("LD_PRELOAD", both, 1) == 0;
     free(both);
     return ok;
+}
+
+/* The name by which the loader takes the shim; NULL and a line said if there is none. What is printed must
+ * hold for longer than a link that is gone with the next boot. */
+static const char *loadable(const char *shim, bool printed, char alias[ALIAS_PATH]) {
+    if (!alias_needed(shim))
+        return shim;
+    int r = printed ? -EINVAL : alias_make(shim, alias);
+    if (r == 0)
+        return alias;
+    if (printed)
+        say("no variable can hold the name of the shim, with a blank or colon in it: %s", shim);
+    else
+        say("no shim: its name has a blank or colon in it, and a link to it in %s failed: %s", alias,
+            strerror(-r));
+    return NULL;
 }
 
 /* As systemd's EnvironmentFile= and a shell read it alike. */
@@ -144,15 +175,16 @@ static int become(char **argv) {
 }
 
 int main(int argc, char **argv) {
-    char path[ENTER_PATH], why[TEXT];
+    char path[ENTER_PATH], why[TEXT], alias[ALIAS_PATH];
     if (argc < 2) {
         fputs("usage: cmm-exec SHIM [PROGRAM [ARG...]]; see cmm-run(1)\n", stderr);
         return OWN_ERROR;
     }
-    if (!settings_ok(argv[1]))
+    const char *shim = settings_ok(argv[1]) ? loadable(argv[1], argc == 2, alias) : NULL;
+    if (!shim)
         return OWN_ERROR;
     if (argc == 2)
-        return preload(argv[1]) ? print_environment() : OWN_ERROR;
+        return preload(shim) ? print_environment() : OWN_ERROR;
     enum enter enter = enter_find(argv[2], path) == 0 ? enter_check(path, why, sizeof why) : ENTER_YES;
     bool strict = *setting("CMM_STRICT") && strcmp(setting("CMM_STRICT"), "0");
     if (enter != ENTER_YES)
@@ -160,7 +192,7 @@ int main(int argc, char **argv) {
             strict ? "is not run (--strict)" : "runs as without libcmm");
     if (enter != ENTER_YES && strict)
         return OWN_ERROR;
-    if (enter != ENTER_HARM && !preload(argv[1])) {
+    if (enter != ENTER_HARM && !preload(shim)) {
         say("out of memory");
         return OWN_ERROR;
     }

@@ -1,10 +1,10 @@
 #!/bin/sh
-# cmm-run.sh RUN SHIM DYNAMIC STATIC GO - what cmm-run promises, without a scout.
+# cmm-run.sh RUN SHIM DYNAMIC STATIC GO BUILD - what cmm-run promises, without a scout.
 # shellcheck disable=SC2016 # what sh -c expands
 set -u
 # shellcheck source=test/tools/tap.sh
 . "$(dirname "$0")/tap.sh"
-run=$1 shim=$2 dynamic=$3 static=$4 go=$5
+run=$1 shim=$2 dynamic=$3 static=$4 go=$5 build=$6
 
 # One variable of the environment that a program gets under these options.
 gets() {
@@ -33,6 +33,9 @@ is '--patience is CMM_PATIENCE' 5m "$(gets CMM_PATIENCE --patience 5m)"
 is '--on-loss is CMM_ON_LOSS' reconnect "$(gets CMM_ON_LOSS --on-loss=reconnect)"
 is '--scout is CMM_SCOUT' other "$(gets CMM_SCOUT --scout other)"
 is '--strict is CMM_STRICT' 1 "$(gets CMM_STRICT --strict)"
+is 'letters stand together, the last one takes the value' 'red debug' \
+    "$("$run" -vvl red sh -c 'echo $CMM_LABELS $CMM_LOG')"
+is 'and it may stick to them' 'red info' "$("$run" -vlred sh -c 'echo $CMM_LABELS $CMM_LOG')"
 is '-v is CMM_LOG=info' info "$(gets CMM_LOG -v)"
 is '-vv is CMM_LOG=debug, and the inherited file stays' debug:/dev/null "$(CMM_LOG=warn:/dev/null gets CMM_LOG -vv)"
 
@@ -48,6 +51,13 @@ is 'a bad patience is 125' "125 cmm-run: patience is 90, 5m, 2h or forever, not 
     "$(outcome "$run" --patience soon true)"
 is 'a bad policy is 125' "125 cmm-run: on-loss is fail, reconnect or mptcp, not 'never'" \
     "$(outcome "$run" --on-loss never true)"
+is 'a patience of more than thirty years is, too' "125 cmm-run: patience is 90, 5m, 2h or forever, not '999999999h'" \
+    "$(outcome "$run" --patience 999999999h true)"
+is 'a scout that can have no such name is 125' "125 cmm-run: no scout can be called '.x'" "$(outcome "$run" --scout .x true)"
+like 'nor one with too long a path' "125 cmm-run: no scout can be called '/*'" \
+    "$(outcome "$run" --scout "/$(printf %0200d 1)" true)"
+is 'a level of CMM_LOG that is none is 125' "125 cmm-run: CMM_LOG is error, warn, info or debug, with :FILE behind or not: 'loud:x'" \
+    "$(CMM_LOG=loud:x outcome "$run" true)"
 is 'an unknown option is 125' '125 cmm-run: unknown option --nosuch; see cmm-run --help' \
     "$(outcome "$run" --nosuch true)"
 is 'an option without its value is 125' '125 cmm-run: option --rule needs a value; see cmm-run --help' \
@@ -94,12 +104,24 @@ is '--shell takes no program' '125 cmm-run: --shell and --print-env take no prog
 is '--print-env says what a unit needs, for systemd and for a shell' "$shim|red,large|tcp::22=ondemand udp::53=none|" \
     "$(eval "$("$run" -l red,large -r tcp::22=ondemand -r udp::53=none --print-env)"
     echo "$LD_PRELOAD|$CMM_LABELS|$CMM_RULES|${CMM_LOG-}")"
-is '--print-env leaves nothing to be taken for more than a word' 'a"b$c`d\e' \
-    "$(eval "$(CMM_LOG='a"b$c`d\e' "$run" --print-env)"
+is '--print-env leaves nothing to be taken for more than a word' 'info:a"b$c`d\e' \
+    "$(eval "$(CMM_LOG='info:a"b$c`d\e' "$run" --print-env)"
     printf %s "$CMM_LOG")"
 is '--print-env checks what it prints' "125 cmm-run: patience is 90, 5m, 2h or forever, not 'soon'" \
     "$(outcome "$run" --patience soon --print-env)"
 
+
+# Installed anywhere, it finds everything by its own place. The loader takes no blanks: a link has none.
+DESTDIR="$stage/a place" meson install -C "$build" --no-rebuild --quiet >"$stage/install.log" 2>&1 || sed 's/^/# /' "$stage/install.log"
+installed=$(find "$stage/a place" -name cmm-run -type f -perm -u+x)
+is 'installed below a directory with a blank in its name it runs' 7 "$(outcome "$installed" "$dynamic" 7)"
+alias=$("$installed" sh -c 'echo "$LD_PRELOAD"')
+is 'the shim is loaded by a link to where it is installed' "$(find "$stage/a place" -name libcmm_preload.so)" "$(readlink "$alias")"
+ok 'it is loaded, too' "$installed" grep -F "$stage/a place/" /proc/self/maps
+like 'a link that a reboot takes away is not printed for a unit' '125 cmm-run: no variable can hold the name of the shim, *' \
+    "$(outcome "$installed" --print-env)"
+rm -f "$alias"
+is 'without a PATH it still finds itself' 7 "$(PATH='' outcome "$run" "$dynamic" 7)"
 ln -s "$run" "$stage/link"
 is 'it finds the shim through a symbolic link' 7 "$(outcome "$stage/link" "$dynamic" 7)"
 is '--help is for standard output' 0 "$(outcome "$run" --help)"
