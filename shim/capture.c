@@ -13,6 +13,7 @@
 #include "route.h"
 #include "socket_calls.h"
 #include "swap.h"
+#include "tell.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -73,15 +74,23 @@ struct verdict {
     int policy;
 };
 
-static void say_left_alone(uint32_t ifindex) {
+/* For a datagram only what is new: there may be many. */
+static void say_left_alone(int protocol, uint32_t ifindex) {
     char name[IF_NAMESIZE];
-    if (log_wants(LOG_INFO) && if_indextoname(ifindex, name))
+    if (!if_indextoname(ifindex, name))
+        return;
+    lock_take();
+    const bool news = tell_left(shim.left, name);
+    if (news)
+        link_report();
+    lock_drop();
+    if (news || protocol == IPPROTO_TCP)
         log_say(LOG_INFO, "left alone: route by %s", name);
 }
 
 /* The machine's own way there leads through something that is no network of ours: a tunnel, a container's
  * bridge. */
-static bool routed_elsewhere(const struct sockaddr *to) {
+static bool routed_elsewhere(int protocol, const struct sockaddr *to) {
     struct route way;
     bool elsewhere;
     lock_take();
@@ -95,7 +104,7 @@ static bool routed_elsewhere(const struct sockaddr *to) {
     elsewhere = way.ifindex && !net_find_ifindex(&shim.nets, way.ifindex);
     lock_drop();
     if (elsewhere)
-        say_left_alone(way.ifindex);
+        say_left_alone(protocol, way.ifindex);
     return elsewhere;
 }
 
@@ -110,7 +119,7 @@ static struct verdict judge(int protocol, const struct sockaddr *to) {
         return v;
     }
     v.ours = v.labels && (to->sa_family == AF_INET || to->sa_family == AF_INET6) && !route_special(to) &&
-             !routed_elsewhere(to);
+             !routed_elsewhere(protocol, to);
     return v;
 }
 

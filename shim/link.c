@@ -245,12 +245,14 @@ static void send_report(uint64_t now) {
         describe(&r, s);
     for (const struct waiter *w = shim.lookups.first; w; w = w->next)
         want(&r, w->labels, w->since_ms, 1);
+    memcpy(r.left, shim.left, sizeof r.left);
     tell(&r);
     if (wire.sock < 0)
         return;
-    if (!r.sockets && !reported_something)
+    const bool something = r.sockets || r.left[0][0];
+    if (!something && !reported_something)
         return;
-    reported_something = r.sockets != 0;
+    reported_something = something;
     reported_at = now;
     if (scout_link_report(&wire, &r) == -EAGAIN)
         report_due = true;

@@ -172,6 +172,7 @@ static void in_child(void) {
     wait_forked();
     link_forked();
     run_forked();
+    memset(shim.left, 0, sizeof shim.left);
     for (struct sock *s = sock_first(); s; s = s->next)
         inherit(s);
     self.holding = false;

@@ -20,11 +20,12 @@ struct shim {
     struct rules rules;
     struct label_names names; /* of user bits, as last asked of the scout */
     bool names_known;
-    struct wait_list lookups; /* name lookups that wait for a network */
-    unsigned releases;        /* how often all that waits was released */
-    const char *scout;        /* CMM_SCOUT, or NULL */
-    bool patient;             /* captured sockets wait for ever */
-    struct timespec patience; /* else so long */
+    struct wait_list lookups;         /* name lookups that wait for a network */
+    unsigned releases;                /* how often all that waits was released */
+    char left[WIRE_LEFT][WIRE_IFACE]; /* what was left alone went by these */
+    const char *scout;                /* CMM_SCOUT, or NULL */
+    bool patient;                     /* captured sockets wait for ever */
+    struct timespec patience;         /* else so long */
     enum rules_policy on_loss;
 
     bool preloaded; /* the program's plain sockets get the default labels */

@@ -1,4 +1,4 @@
-/* tell - in words, for those who asked for them (-v): what waits, and why.
+/* tell - in words, for those who asked for them (-v): what waits, and why; and what was left alone.
  * Pure. link comes in with its report and the lock, and says the words without it. What does not fit is cut:
  * cmm-ctl why has it all. Bytes of names that are no print are shown as '?'. */
 #include "tell.h"
@@ -68,4 +68,16 @@ void tell_waiting(const struct wire_report *r, const struct net_table *t, bool h
     for (char *p = ret; *p; p++)
         if (*p < ' ' || *p > '~')
             *p = '?';
+}
+
+bool tell_left(char left[WIRE_LEFT][WIRE_IFACE], const char *iface) {
+    for (unsigned i = 0; i < WIRE_LEFT; i++) {
+        if (strncmp(left[i], iface, WIRE_IFACE - 1) == 0)
+            return false;
+        if (!left[i][0]) {
+            strncpy(left[i], iface, WIRE_IFACE - 1);
+            return true;
+        }
+    }
+    return false;
 }

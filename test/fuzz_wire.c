@@ -13,7 +13,7 @@ static const struct wire_policy policy = {
     {WIRE_VERSION, WIRE_POLICY, sizeof policy}, "home@wlan0", 8, WIRE_SET_LABELS, WIRE_METERED_YES};
 static const struct wire_release release = {{WIRE_VERSION, WIRE_RELEASE, sizeof release}};
 static const struct wire_report report = {
-    {WIRE_VERSION, WIRE_REPORT, sizeof report}, 1, 2, 1, 0, {{8, 1000, 1, 0}}};
+    {WIRE_VERSION, WIRE_REPORT, sizeof report}, 1, 2, 1, 0, {{8, 1000, 1, 0}}, {"tun0"}};
 static const struct wire_labels labels = {{WIRE_VERSION, WIRE_LABELS, sizeof labels}, {"backup"}};
 static const struct wire_status status = {.header = {WIRE_VERSION, WIRE_STATUS, sizeof status},
                                           .name = "scout"};

@@ -54,6 +54,22 @@ START_TEST(what_does_not_fit_is_cut_and_what_is_no_print_is_hidden) {
 }
 END_TEST
 
+START_TEST(an_interface_is_kept_once_and_the_first_ones_stay) {
+    char left[WIRE_LEFT][WIRE_IFACE] = {""};
+    ck_assert(tell_left(left, "tun0"));
+    ck_assert(!tell_left(left, "tun0"));
+    ck_assert(tell_left(left, "tun01"));
+    ck_assert(tell_left(left, "a-name-too-long-to-be-one"));
+    ck_assert(!tell_left(left, "a-name-too-long-to-be-one"));
+    ck_assert(tell_left(left, "wg0"));
+    ck_assert(!tell_left(left, "docker0"));
+    ck_assert_str_eq(left[0], "tun0");
+    ck_assert_str_eq(left[1], "tun01");
+    ck_assert_str_eq(left[2], "a-name-too-long");
+    ck_assert_str_eq(left[3], "wg0");
+}
+END_TEST
+
 int main(void) {
     Suite *suite = suite_create("tell");
     TCase *c = tcase_create("tell");
@@ -61,6 +77,7 @@ int main(void) {
     tcase_add_test(c, who_waits_hears_what_the_matching_networks_lack);
     tcase_add_test(c, the_end_of_waiting_is_said);
     tcase_add_test(c, what_does_not_fit_is_cut_and_what_is_no_print_is_hidden);
+    tcase_add_test(c, an_interface_is_kept_once_and_the_first_ones_stay);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);

@@ -129,6 +129,17 @@ static void networks(const struct ctl_view *v) {
     putchar(']');
 }
 
+/* What was left alone went by these. */
+static void interfaces(bool *first, const char *name, const char left[WIRE_LEFT][WIRE_IFACE]) {
+    key(first, name);
+    putchar('[');
+    for (unsigned i = 0; i < WIRE_LEFT && left[i][0]; i++) {
+        fputs(i ? "," : "", stdout);
+        string(left[i]);
+    }
+    putchar(']');
+}
+
 static void subscribers(const struct ctl_view *v) {
     putchar('[');
     for (size_t i = 0; i < v->subscriber_count; i++) {
@@ -147,6 +158,8 @@ static void subscribers(const struct ctl_view *v) {
         }
         number(&first, "sockets", s->report.sockets);
         number(&first, "thunks", s->report.thunks);
+        if (s->report.header.size && s->report.left[0][0])
+            interfaces(&first, "left_alone", s->report.left);
         putchar('}');
     }
     putchar(']');

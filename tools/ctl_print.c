@@ -167,6 +167,14 @@ void ctl_print_networks(const struct ctl_view *v) {
         }
 }
 
+void ctl_print_left(const struct wire_subscriber *s, int indent) {
+    char shown[CELL];
+    for (unsigned i = 0; s->report.header.size && i < WIRE_LEFT && s->report.left[i][0]; i++) {
+        ctl_escape(s->report.left[i], shown, sizeof shown);
+        printf("%*sleft alone: route by %s\n", indent, "", shown);
+    }
+}
+
 void ctl_print_subscribers(const struct ctl_view *v) {
     static const int widths[] = {9, 18, 9, 9, 9, 0};
     if (!v->subscriber_count) {
@@ -187,6 +195,7 @@ void ctl_print_subscribers(const struct ctl_view *v) {
             labels_text(wants, &v->names, labels, sizeof labels);
         }
         row(widths, 6, (const char *const[]){pid, program, sockets, thunks, age, labels});
+        ctl_print_left(s, widths[0]);
     }
 }
 

@@ -18,6 +18,9 @@ uint64_t ctl_now(void);
 /* Every label one waits for, and since when the oldest has waited (0: waits for nothing). */
 uint64_t ctl_wants(const struct wire_subscriber *s, uint64_t *ret_since_ms);
 
+/* What it left alone, a line each: "left alone: route by tun0". */
+void ctl_print_left(const struct wire_subscriber *s, int indent);
+
 const char *ctl_state(const struct wire_network *n);
 
 void ctl_print_status(const struct ctl_view *v);

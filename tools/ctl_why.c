@@ -157,6 +157,7 @@ static void print_subscriber(const struct ctl_view *v, const struct wire_subscri
         printf("  %s, for %s: %" PRIu32 " operation%s\n", labels, age, w->count, w->count == 1 ? "" : "s");
         print_releasing(v, w->labels, "would release it");
     }
+    ctl_print_left(s, 2);
 }
 
 void ctl_why_print(const struct ctl_view *v, uint32_t pid) {

@@ -21,6 +21,8 @@ enum {
     WIRE_PREFS = 16,
     WIRE_PREF_ORDER = 30,
     WIRE_WANTS = 8,
+    WIRE_LEFT = 4,
+    WIRE_IFACE = 16,       /* an interface's name, NUL included */
     WIRE_USER_LABELS = 32, /* bits 32..63 */
     WIRE_TEXT = 120,
     WIRE_MAX = 4096, /* no message is longer */
@@ -74,6 +76,8 @@ struct wire_report {
     uint32_t count; /* of wants; more than WIRE_WANTS are left out */
     uint32_t pad;
     struct wire_want wants[WIRE_WANTS];
+    char left[WIRE_LEFT]
+             [WIRE_IFACE]; /* what was left alone went by these, which are no networks; empty: none */
 };
 
 enum wire_topic {
@@ -240,6 +244,13 @@ static inline int wire_snapshot_ok(const struct wire_snapshot *s, size_t len) {
     return 1;
 }
 
+static inline int wire_report_ok(const struct wire_report *r) {
+    for (size_t i = 0; i < WIRE_LEFT; i++)
+        if (!wire_text_ok(r->left[i], WIRE_IFACE))
+            return 0;
+    return r->count <= WIRE_WANTS;
+}
+
 static inline int wire_labels_ok(const struct wire_labels *l) {
     for (size_t i = 0; i < WIRE_USER_LABELS; i++)
         if (!wire_text_ok(l->names[i], WIRE_NAME))
@@ -259,9 +270,7 @@ static inline int wire_check(const void *msg, size_t len) {
                    ? h->type
                    : 0;
     case WIRE_REPORT:
-        return len == sizeof(struct wire_report) && ((const struct wire_report *)msg)->count <= WIRE_WANTS
-                   ? h->type
-                   : 0;
+        return len == sizeof(struct wire_report) && wire_report_ok(msg) ? h->type : 0;
     case WIRE_ASK:
         return len == sizeof(struct wire_ask) ? h->type : 0;
     case WIRE_SET:
@@ -289,7 +298,7 @@ static inline int wire_check(const void *msg, size_t len) {
     }
     case WIRE_SUBSCRIBER: {
         const struct wire_subscriber *s = msg;
-        return len == sizeof *s && wire_text_ok(s->program, WIRE_PROGRAM) && s->report.count <= WIRE_WANTS
+        return len == sizeof *s && wire_text_ok(s->program, WIRE_PROGRAM) && wire_report_ok(&s->report)
                    ? h->type
                    : 0;
     }
