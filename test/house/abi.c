@@ -33,6 +33,7 @@ SAME(offsetof(struct cmm_network, ifindex), 32);
 SAME(offsetof(struct cmm_network, labels), sizeof(long) == 8 ? 40 : 36);
 SAME(offsetof(struct cmm_network, id), sizeof(long) == 8 ? 48 : 40);
 SAME(sizeof(struct cmm_network), sizeof(long) == 8 ? 56 : 44);
+SAME(sizeof(((struct cmm_network *)0)->ifindex), sizeof(int));
 SAME(sizeof(mc_socket_t), sizeof(int));
 
 typedef unsigned long labels_t;

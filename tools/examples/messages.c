@@ -1,6 +1,6 @@
-/* sample - a program that says what its messages are: the smallest useful one with thunks.
+/* messages - a program that says what its messages are: the smallest useful one with thunks.
  *
- * `sample ADDRESS PORT` reads lines "LABELS TEXT" and sends each text with its labels over one connection.
+ * `messages ADDRESS PORT` reads lines "LABELS TEXT" and sends each text with its labels over one connection.
  * What no network takes now is left with libcmm, and goes when one does; the program ends when everything is
  * sent. tools/demo runs it. main sends, and libcmm's working thread runs the thunks: only the count is
  * shared.
@@ -32,7 +32,7 @@ static void post(void *arg) {
     if (r == CMM_DEFERRED || r == CMM_THUNK_EXECUTED)
         return; /* m belongs to the thunk */
     if (r == CMM_FAILED)
-        perror("sample");
+        perror("messages");
     else
         printf("sent by %s: %s", cmm_socket_network(m->sock, &by) == 0 ? by.name : "?", m->text);
     free(m);
@@ -46,7 +46,7 @@ static struct message *parse(mc_socket_t sock, char *line) {
         *text++ = 0;
     struct message *m = malloc(sizeof *m + strlen(text) + 1);
     if (!m || cmm_labels_parse(line, &labels) < 0) {
-        fprintf(stderr, "sample: what is the label '%s'?\n", line);
+        fprintf(stderr, "messages: what is the label '%s'?\n", line);
         exit(1);
     }
     m->sock = sock;
@@ -60,7 +60,7 @@ int main(int argc, char **argv) {
     char line[512];
     int count = 0;
     if (argc != 3 || inet_pton(AF_INET, argv[1], &to.sin_addr) != 1) {
-        fputs("usage: sample ADDRESS PORT\n", stderr);
+        fputs("usage: messages ADDRESS PORT\n", stderr);
         return 2;
     }
     to.sin_port = htons((in_port_t)atoi(argv[2]));
@@ -69,7 +69,7 @@ int main(int argc, char **argv) {
     mc_socket_t sock = cmm_socket(AF_INET, SOCK_STREAM, 0);
     if (sock < 0 || cmm_connect(sock, (struct sockaddr *)&to, sizeof to, CMM_LABEL_ONDEMAND, NULL, NULL,
                                 NULL) == CMM_FAILED) {
-        perror("sample");
+        perror("messages");
         return 1;
     }
     for (; fgets(line, sizeof line, stdin); count++)
