@@ -110,6 +110,7 @@ struct sockaddr_in stage_udp(void);
 
 enum stage_end { STAGE_OPEN, STAGE_EOF, STAGE_RESET };
 
+/* What is asked of a connection that is not accepted yet waits for it. */
 int stage_connections(void); /* accepted since the beginning */
 const char *stage_peer(int connection);
 size_t stage_received(int connection);
