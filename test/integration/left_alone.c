@@ -79,6 +79,8 @@ static void expect_own(const char *address, int family) {
 
 static void the_machines_own_addresses_are_left_alone(void) {
     stage_shell("ip -6 addr add fd00:1::2/64 dev wifi0 nodad");
+    /* The kernel gives it a route once it has heard of the carrier. */
+    stage_shell("until ip -6 route get fd00:1::2 2>&1 | grep -q ^local; do sleep 0.01; done");
     expect_own("127.0.0.1", AF_INET);
     expect_own("127.3.2.1", AF_INET);
     expect_own("10.1.0.2", AF_INET);

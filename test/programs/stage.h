@@ -110,8 +110,9 @@ struct sockaddr_in stage_udp(void);
 
 enum stage_end { STAGE_OPEN, STAGE_EOF, STAGE_RESET };
 
-/* What is asked of a connection that is not accepted yet waits for it. */
-int stage_connections(void); /* accepted since the beginning */
+/* What the kernel had taken for the far end when asked counts as accepted and received. What is asked of a
+ * connection that does not exist yet waits for it. */
+int stage_connections(void); /* since the beginning */
 const char *stage_peer(int connection);
 size_t stage_received(int connection);
 const unsigned char *stage_bytes(int connection); /* the first STAGE_KEPT of them */

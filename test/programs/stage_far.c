@@ -14,6 +14,14 @@
 static struct far_record *record;
 static int commands, listener = -1, udp = -1;
 static int connection[STAGE_CONNECTIONS]; /* -1: closed here */
+enum { READ = 65536, BUFFER = 8 << 20 };
+
+/* What has been read and not yet sent back: nothing more is read before. */
+static struct echo {
+    size_t at, owed;
+    unsigned char bytes[READ];
+} echo[STAGE_CONNECTIONS];
+
 static int filler[4] = {-1, -1, -1, -1};
 static bool holding, echoing, crowded;
 static int receive_buffer;
@@ -40,20 +48,21 @@ static void open_udp(void) {
     getsockname(udp, (struct sockaddr *)&record->udp, &len);
 }
 
-static void accept_one(void) {
+static bool accept_one(void) {
     struct sockaddr_in from;
     socklen_t len = sizeof from;
     int fd = accept4(listener, (struct sockaddr *)&from, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
     const int i = record->connections;
     if (fd < 0)
-        return;
+        return false;
     if (from.sin_addr.s_addr == inet_addr(CROWD_ADDRESS) || i == STAGE_CONNECTIONS) {
         close(fd);
-        return;
+        return true;
     }
     inet_ntop(AF_INET, &from.sin_addr, record->connection[i].peer, sizeof record->connection[i].peer);
     connection[i] = fd;
     record->connections = i + 1;
+    return true;
 }
 
 static int say(int fd, const unsigned char *bytes, size_t len) {
@@ -72,36 +81,68 @@ static int say(int fd, const unsigned char *bytes, size_t len) {
     return 0;
 }
 
-static void read_one(int i) {
-    unsigned char buf[65536];
+/* As much as goes: the test may be waiting for an answer of ours before it reads. */
+static void send_back(int i) {
+    struct echo *e = &echo[i];
+    ssize_t n = send(connection[i], e->bytes + e->at, e->owed, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n < 0 && errno != EAGAIN)
+        e->owed = 0;
+    e->at += n > 0 ? (size_t)n : 0;
+    e->owed -= n > 0 ? (size_t)n : 0;
+}
+
+static bool listens_to(int i) {
+    return connection[i] >= 0 && !holding && !echo[i].owed && record->connection[i].end == STAGE_OPEN;
+}
+
+static bool read_one(int i) {
+    unsigned char buf[READ];
     struct far_connection *c = &record->connection[i];
     ssize_t n = recv(connection[i], buf, sizeof buf, 0);
     if (n < 0 && errno == EAGAIN)
-        return;
+        return false;
     if (n <= 0) {
         c->end = n == 0 ? STAGE_EOF : STAGE_RESET;
-        return;
+        return false;
     }
     const size_t at = c->received, room = at < STAGE_KEPT ? STAGE_KEPT - at : 0;
     memcpy(c->bytes + at, buf, (size_t)n < room ? (size_t)n : room);
     c->received = at + (size_t)n;
-    if (echoing)
-        say(connection[i], buf, (size_t)n);
+    if (echoing) {
+        memcpy(echo[i].bytes, buf, (size_t)n);
+        echo[i].owed = (size_t)n;
+        echo[i].at = 0;
+        send_back(i);
+    }
+    return true;
 }
 
-static void read_datagram(void) {
+static bool read_datagram(void) {
     struct sockaddr_in from;
     socklen_t len = sizeof from;
     const int i = record->datagrams;
     struct far_datagram *d = &record->datagram[i % STAGE_DATAGRAMS];
     ssize_t n = recvfrom(udp, d->bytes, sizeof d->bytes, 0, (struct sockaddr *)&from, &len);
     if (n < 0)
-        return;
+        return false;
     inet_ntop(AF_INET, &from.sin_addr, d->peer, sizeof d->peer);
     d->len = (size_t)n;
     record->datagrams = i + 1;
     if (echoing)
         sendto(udp, d->bytes, (size_t)n, 0, (struct sockaddr *)&from, len);
+    return true;
+}
+
+/* What the kernel has taken for this process and it has not looked at yet: as much as its buffers hold, for a
+ * sender may go on meanwhile. */
+static void catch_up(void) {
+    while (!crowded && listener >= 0 && accept_one())
+        ;
+    for (int i = 0; i < record->connections; i++)
+        for (int part = 0; part < BUFFER / READ && listens_to(i) && read_one(i); part++)
+            ;
+    for (int n = 0; n < STAGE_DATAGRAMS && read_datagram(); n++)
+        ;
 }
 
 static void end_connection(int i, bool reset) {
@@ -165,6 +206,9 @@ static int obey(const struct far_command *c) {
         receive_buffer = c->number;
         setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
         return 0;
+    case FAR_CATCH_UP:
+        catch_up();
+        return 0;
     }
     return -EINVAL;
 }
@@ -184,13 +228,14 @@ static void serve_once(void) {
     p[0] = (struct pollfd){.fd = commands, .events = POLLIN};
     p[1] = (struct pollfd){.fd = crowded ? -1 : listener, .events = POLLIN};
     p[2] = (struct pollfd){.fd = udp, .events = POLLIN};
-    for (int i = 0; i < count; i++) {
-        const bool listening = connection[i] >= 0 && !holding && record->connection[i].end == STAGE_OPEN;
-        p[3 + i] = (struct pollfd){.fd = listening ? connection[i] : -1, .events = POLLIN};
-    }
+    for (int i = 0; i < count; i++)
+        p[3 + i] = (struct pollfd){.fd = listens_to(i) || echo[i].owed ? connection[i] : -1,
+                                   .events = echo[i].owed ? POLLOUT : POLLIN};
     poll(p, 3 + (nfds_t)count, -1);
     for (int i = 0; i < count; i++)
-        if (p[3 + i].revents)
+        if (p[3 + i].revents && echo[i].owed)
+            send_back(i);
+        else if (p[3 + i].revents)
             read_one(i);
     if (p[2].revents)
         read_datagram();

@@ -30,7 +30,17 @@ struct far_record {
     struct far_datagram datagram[STAGE_DATAGRAMS];
 };
 
-enum far_verb { FAR_SAY, FAR_FINISH, FAR_HANG_UP, FAR_HOLD, FAR_ECHO, FAR_REFUSE, FAR_CROWD, FAR_BUFFER };
+enum far_verb {
+    FAR_SAY,
+    FAR_FINISH,
+    FAR_HANG_UP,
+    FAR_HOLD,
+    FAR_ECHO,
+    FAR_REFUSE,
+    FAR_CROWD,
+    FAR_BUFFER,
+    FAR_CATCH_UP
+};
 
 enum { FAR_PART = 32768 };
 

@@ -31,8 +31,11 @@ struct far_record *keeper_inherited(int *ret_commands) {
     if (!fds || sscanf(fds, "%d,%d", &shared, ret_commands) != 2)
         return NULL;
     void *at = mmap(NULL, sizeof(struct far_record), PROT_READ | PROT_WRITE, MAP_SHARED, shared, 0);
-    fcntl(*ret_commands, F_SETFD, FD_CLOEXEC);
     close(shared);
+    /* Below all that a test opens, and closes from there on. */
+    const int low = fcntl(*ret_commands, F_DUPFD_CLOEXEC, 3);
+    close(*ret_commands);
+    *ret_commands = low;
     unsetenv("CMM_STAGE");
     return at == MAP_FAILED ? NULL : at;
 }
