@@ -1,8 +1,10 @@
 /* link - the listening thread.
  * One epoll over the mailbox queue, the subscription, connecting sockets and a kick from the other threads;
- * all timers are its timeout. All signals are blocked on it, the scout's SIGHUP included, which it takes back
- * itself. The lock is held while it works and dropped while it waits or looks for a scout. Deliberately
- * absent: user code, and waiting for anything else. */
+ * all timers are its timeout. All signals are blocked on it, the scout's SIGHUP included, which stays
+ * pending: there nobody else sees it, and the next adds nothing. Taking it back might take the program's
+ * instead, as a change to SIG_IGN empties every pending set in between. The lock is held while it works and
+ * dropped while it waits or looks for a scout. Deliberately absent: user code, and waiting for anything else.
+ */
 #include "link.h"
 #include "lift.h"
 #include "log.h"
@@ -103,16 +105,6 @@ static void apply(const struct wire_snapshot *s) {
     wait_wake(&shim.lookups);
 }
 
-/* Private signals come before shared ones: with one of our own pending, the program's cannot be taken by
- * mistake. */
-static void take_back_signal(void) {
-    sigset_t hangup;
-    sigemptyset(&hangup);
-    sigaddset(&hangup, SIGHUP);
-    real_syscall(SYS_tgkill, getpid(), (long)real_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0), SIGHUP, 0, 0, 0);
-    sigtimedwait(&hangup, NULL, &(struct timespec){0, 0});
-}
-
 static void scout_gone(void) {
     scout_link_close(&wire);
     seek_ms = SEEK_MIN_MS;
@@ -140,10 +132,8 @@ static void hear(void) {
             last = newer;
         heard = true;
     }
-    if (heard) {
-        take_back_signal();
+    if (heard)
         apply(&last);
-    }
     if (wire.released)
         release();
     if (r < 0)
