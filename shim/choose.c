@@ -2,6 +2,7 @@
  * changes nothing. A preference is the net table's affair; here it meets what the socket knows: its
  * destination's family, the network that has just failed it, the one it was released to. */
 #include "choose.h"
+#include "route.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -13,14 +14,28 @@ int choose_family(const struct sock *s) {
     return s->to.ss_family ? s->to.ss_family : s->family;
 }
 
-/* The network that has just failed to reach the peer stands back until its time is over. */
-static const struct wire_network *pick_but(uint64_t labels, int family, uint64_t avoid) {
-    struct net_table table = shim.nets;
-    for (uint32_t i = 0; i < table.now.count; i++)
-        if (table.now.networks[i].id == avoid)
-            table.now.networks[i].state = WIRE_NET_DOWN;
-    const struct wire_network *n = net_pick(&table, labels, family);
-    return n ? net_find(&shim.nets, n->id) : NULL;
+/* An address is not enough: without a route there the kernel would look for the peer on the link itself. */
+static bool reaches(const struct sock *s, const struct wire_network *n) {
+    struct route way;
+    const struct sockaddr *to = (const struct sockaddr *)&s->to;
+    if (n->flags & WIRE_ADDRESS || !n->ifindex || route_special(to))
+        return true;
+    const int r = route_get(to, n->ifindex, &way);
+    return r != -ENETUNREACH && r != -EHOSTUNREACH;
+}
+
+/* The networks as they are for s. The one that has just failed to reach the peer stands back until its time
+ * is over; and for an unmodified program, which is to try the other family, what has no route to the peer has
+ * no address either. ret_pick: into the table. */
+static void look_from(const struct sock *s, uint64_t labels, bool avoiding, struct net_table *ret,
+                      const struct wire_network **ret_pick) {
+    const int family = choose_family(s);
+    *ret = shim.nets;
+    for (uint32_t i = 0; avoiding && i < ret->now.count; i++)
+        if (ret->now.networks[i].id == s->avoid)
+            ret->now.networks[i].state = WIRE_NET_DOWN;
+    while ((*ret_pick = net_pick(ret, labels, family)) && s->kind == SOCK_CAPTURED && !reaches(s, *ret_pick))
+        net_lacks(ret, (*ret_pick)->id, family);
 }
 
 bool choose_suits(const struct sock *s, const struct wire_network *n, uint64_t labels) {
@@ -33,24 +48,41 @@ static const struct wire_network *pick_pass(const struct sock *s, bool avoiding)
     return n && net_usable(n, choose_family(s)) && !(avoiding && s->avoid == s->pass) ? n : NULL;
 }
 
-int choose_network(const struct sock *s, uint64_t labels, const struct wire_network **ret) {
+/* Nothing to pick: for ever, or not yet? */
+static int tell_nothing(const struct sock *s, uint64_t labels, const struct net_table *seen) {
     uint32_t settling;
+    const int family = choose_family(s);
+    if (net_never(&shim.nets, family))
+        return -ENETUNREACH;
+    if (seen && net_unreachable(seen, labels, family, (uint32_t)wait_now_ms(), &settling))
+        return -ENETUNREACH;
+    return 0;
+}
+
+int choose_network(const struct sock *s, uint64_t labels, const struct wire_network **ret) {
+    struct net_table seen;
+    const struct wire_network *n = NULL;
     const bool avoiding = s->backoff_ms && s->due > wait_now_ms();
     *ret = NULL;
     if (!labels)
         return !avoiding;
-    *ret = avoiding ? pick_but(labels, choose_family(s), s->avoid)
-                    : net_pick(&shim.nets, labels, choose_family(s));
-    if (!*ret)
-        *ret = pick_pass(s, avoiding);
+    if (s->kind == SOCK_LABELED && !avoiding)
+        n = net_pick(&shim.nets, labels, choose_family(s));
+    else
+        look_from(s, labels, avoiding, &seen, &n);
+    *ret = n ? net_find(&shim.nets, n->id) : pick_pass(s, avoiding);
     if (*ret)
         return 1;
-    if (net_never(&shim.nets, choose_family(s)))
-        return -ENETUNREACH;
-    return s->kind == SOCK_CAPTURED &&
-                   net_unreachable(&shim.nets, labels, choose_family(s), (uint32_t)wait_now_ms(), &settling)
-               ? -ENETUNREACH
-               : 0;
+    return tell_nothing(s, labels, s->kind == SOCK_CAPTURED && !avoiding ? &seen : NULL);
+}
+
+uint32_t choose_settling(const struct sock *s, uint64_t labels) {
+    struct net_table seen;
+    const struct wire_network *n;
+    uint32_t settling;
+    look_from(s, labels, false, &seen, &n);
+    net_unreachable(&seen, labels, choose_family(s), (uint32_t)wait_now_ms(), &settling);
+    return settling;
 }
 
 bool choose_stays(const struct sock *s, uint64_t labels) {

@@ -12,6 +12,9 @@ int choose_family(const struct sock *s);
  * none now, or -ENETUNREACH: none can ever. */
 int choose_network(const struct sock *s, uint64_t labels, const struct wire_network **ret);
 
+/* With nothing to choose: how long one of them may still be settling, ms. */
+uint32_t choose_settling(const struct sock *s, uint64_t labels);
+
 /* That network offers the labels, or the socket was released to it. */
 bool choose_suits(const struct sock *s, const struct wire_network *n, uint64_t labels);
 

@@ -142,6 +142,8 @@ static int find_way(struct sock *s, uint64_t labels) {
     if (goes_well(s, labels))
         return 1;
     int r = choose_network(s, labels, &n);
+    if (r == 0 && choose_settling(s, labels))
+        try_again(s);
     if (r <= 0 || !n)
         return r;
     r = steer(s, n);

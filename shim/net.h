@@ -32,6 +32,9 @@ bool net_usable(const struct wire_network *n, int family);
  * metric, then by position. NULL: none. */
 const struct wire_network *net_pick(const struct net_table *t, uint64_t labels, int family);
 
+/* What it has of that family is of no use. */
+void net_lacks(struct net_table *t, uint64_t id, int family);
+
 /* No listed network can ever have that family, though some are listed. */
 bool net_never(const struct net_table *t, int family);
 

@@ -20,6 +20,7 @@ enum {
     YOUNG_MS = 10000, /* a network is so young: unreachable there means not yet */
     BACKOFF_MIN_MS = 50,
     BACKOFF_MAX_MS = 1000,
+    SETTLING_MS = 100, /* a route that comes late is looked for so often */
 };
 
 /* Everybody who waits for this socket looks again, and what has become ready is run. */
@@ -342,14 +343,14 @@ void reconnect_give_up(struct sock *s, int error) {
 static void keep_waiting(struct sock *s) {
     const uint64_t labels = atomic_load(&s->labels);
     const struct wire_network *n;
-    uint32_t settling = 0;
+    uint32_t settling;
     if (s->kind == SOCK_CAPTURED && choose_network(s, labels, &n) == -ENETUNREACH) {
         reconnect_give_up(s, ENETUNREACH);
         return;
     }
-    net_unreachable(&shim.nets, labels, choose_family(s), (uint32_t)wait_now_ms(), &settling);
+    settling = choose_settling(s, labels);
     if (settling && !s->due) {
-        s->due = wait_now_ms() + settling;
+        s->due = wait_now_ms() + (settling < SETTLING_MS ? settling : SETTLING_MS);
         link_kick();
     }
     announce(s);

@@ -96,8 +96,11 @@ static int ask(int sock, const struct target *t, unsigned oif) {
         .route = {.rtm_family = (unsigned char)t->family, .rtm_dst_len = (unsigned char)(t->len * 8)}};
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     add_attribute(&q, RTA_DST, t->address, t->len);
-    if (oif)
+    if (oif) {
+        /* Else IPv4 takes what has no route there to be on the link. */
+        q.route.rtm_flags = RTM_F_FIB_MATCH;
         add_attribute(&q, RTA_OIF, &oif, sizeof oif);
+    }
     ssize_t n;
     do
         n = real.sendto(sock, &q, q.header.nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof kernel);

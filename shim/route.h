@@ -14,8 +14,8 @@ struct route {
     bool local;       /* one of the machine's own addresses, or broadcast or multicast by the routing table */
 };
 
-/* 0, or -ENETUNREACH (and the like) where there is no route, or -errno when it cannot be asked. oif: as if
- * bound to this interface, 0: not bound. */
+/* 0, or -ENETUNREACH (and the like) where there is no route, or -errno when it cannot be asked. oif: by a
+ * route of this interface, 0: of any. */
 int route_get(const struct sockaddr *to, unsigned oif, struct route *ret);
 
 #endif

@@ -196,6 +196,18 @@ START_TEST(a_family_is_never_there_only_if_no_listed_network_can_have_it) {
 }
 END_TEST
 
+START_TEST(a_family_that_is_of_no_use_is_lacking) {
+    add(1, RED, 1)->flags |= WIRE_HAS6;
+    add(2, RED, 2)->flags |= WIRE_HAS6;
+    net_apply(&t, &s);
+    net_lacks(&t, 1, AF_INET6);
+    ck_assert_uint_eq(net_pick(&t, RED, AF_INET)->id, 1);
+    ck_assert_uint_eq(net_pick(&t, RED, AF_INET6)->id, 2);
+    net_lacks(&t, 2, AF_INET6);
+    ck_assert_ptr_null(net_pick(&t, RED, AF_INET6));
+}
+END_TEST
+
 static bool unreachable(uint64_t labels, int family, uint32_t now, uint32_t *settling) {
     *settling = 4711;
     net_apply(&t, &s);
@@ -278,6 +290,7 @@ int main(void) {
     tcase_add_test(tc, the_highest_user_bit_has_preferences_too);
     tcase_add_test(tc, a_preferred_network_that_does_not_match_is_not_picked);
     tcase_add_test(tc, a_family_is_never_there_only_if_no_listed_network_can_have_it);
+    tcase_add_test(tc, a_family_that_is_of_no_use_is_lacking);
     tcase_add_test(tc, no_matching_network_up_is_waited_for_not_unreachable);
     tcase_add_test(tc, a_settled_network_without_the_family_is_unreachable);
     tcase_add_test(tc, a_fresh_network_is_settling_and_says_for_how_long);

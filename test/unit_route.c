@@ -341,6 +341,22 @@ START_TEST(bound_to_an_interface_its_own_route_counts) {
 }
 END_TEST
 
+/* IPv4 would take the peer to be on the link. */
+START_TEST(without_a_route_of_that_interface_it_is_unreachable) {
+    ck_assert_int_eq(run("ip route add default via 10.9.0.1"), 0);
+    ck_assert_int_eq(asked("192.0.2.1", if_nametoindex("net0")), 0);
+    ck_assert_int_lt(asked("192.0.2.1", if_nametoindex("net1")), 0);
+    ck_assert(asked("192.0.2.1", if_nametoindex("net1")) == -EHOSTUNREACH ||
+              asked("192.0.2.1", if_nametoindex("net1")) == -ENETUNREACH);
+    ck_assert_int_eq(asked("10.8.0.77", if_nametoindex("net1")), 0);
+    if (!has_ipv6())
+        return;
+    ck_assert_int_eq(run("ip -6 route add default via fd00:9::1"), 0);
+    ck_assert_int_eq(asked("2001:db8::1", if_nametoindex("net0")), 0);
+    ck_assert_int_eq(asked("2001:db8::1", if_nametoindex("net1")), -ENETUNREACH);
+}
+END_TEST
+
 START_TEST(the_machines_own_addresses_and_broadcasts_are_local) {
     ck_assert_int_eq(asked("10.9.0.2", 0), 0);
     ck_assert(route.local);
@@ -422,6 +438,7 @@ int main(void) {
         tcase_add_test(w, a_destination_leaves_by_the_interface_of_its_route);
         tcase_add_test(w, a_destination_in_ipv6_leaves_by_the_interface_of_its_route);
         tcase_add_test(w, bound_to_an_interface_its_own_route_counts);
+        tcase_add_test(w, without_a_route_of_that_interface_it_is_unreachable);
         tcase_add_test(w, the_machines_own_addresses_and_broadcasts_are_local);
         tcase_add_test(w, forbidden_routes_are_errors);
         tcase_add_test(w, one_of_several_equal_routes_is_told);

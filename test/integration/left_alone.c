@@ -286,6 +286,53 @@ static void an_IPv6_only_network_carries_IPv6_alone(void) {
                 r == ENETUNREACH));
 }
 
+/* It has an address, but no way beyond its own link; and nobody there answers for others. */
+static void loses_its_routes(const char *interface) {
+    stage_far_shell("for f in /proc/sys/net/ipv4/conf/*/arp_ignore; do echo 1 >$f; done");
+    stage_shell("ip route del default dev %s", interface);
+}
+
+static int begin_and_leave(void) {
+    struct sockaddr_in to = stage_tcp();
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    const int error = connect(fd, (struct sockaddr *)&to, sizeof to) < 0 ? errno : 0;
+    close(fd);
+    return error;
+}
+
+static void an_address_without_a_route_to_the_peer_is_no_way(void) {
+    loses_its_routes("cell0");
+    stage_wait(begin_and_leave() == ENETUNREACH);
+    struct sockaddr_in to = stage_udp();
+    const int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    stage_fails(sendto(fd, "x", 1, 0, (struct sockaddr *)&to, sizeof to), ENETUNREACH);
+    stage_link("cell0", true);
+    expect_source(0, "10.2.0.2");
+}
+
+static void of_two_networks_the_one_with_a_route_is_taken(void) {
+    expect_source(0, "10.1.0.2");
+    loses_its_routes("wifi0");
+    expect_source(1, "10.2.0.2");
+    stage_shell("! ip neigh show 10.9.0.1 dev wifi0 | grep -q ."); /* it was not even looked for there */
+}
+
+static void a_route_that_comes_late_is_waited_for(void) {
+    loses_its_routes("cell0");
+    cell_is_gone();
+    stage_equal(begin_and_leave(), EINPROGRESS);
+    struct sockaddr_in to = stage_tcp();
+    struct pollfd p = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), .events = POLLOUT};
+    stage_fails(connect(p.fd, (struct sockaddr *)&to, sizeof to), EINPROGRESS);
+    stage_shell("ip link set cell0 up");
+    stage_wait(stage_offered("cell"));
+    stage_equal(poll(&p, 1, 100), 0);
+    stage_link("cell0", true);
+    stage_equal(poll(&p, 1, -1), 1);
+    stage_equal(p.revents, POLLOUT);
+    stage_expect_connection(0, "10.2.0.2");
+}
+
 /* ---- strict reverse path filtering ---- */
 
 static void a_network_the_routes_prefer_works_under_strict_rp_filter(void) {
@@ -314,6 +361,12 @@ static const struct stage_test tests[] = {
     TEST(a_family_no_matching_network_has_is_unreachable),
     TEST(unreachable_at_once_makes_programs_try_the_other_family),
     TEST(an_IPv6_only_network_carries_IPv6_alone),
+    TEST(an_address_without_a_route_to_the_peer_is_no_way),
+    STAGE_TEST_WITH(
+        of_two_networks_the_one_with_a_route_is_taken, STAGE_PRELOAD | STAGE_WORLD,
+        "[network wifi]\nmatch = wifi0\nlabels = small\n[network cell]\nmatch = cell0\nlabels = small\n",
+        "CMM_LABELS=small"),
+    TEST(a_route_that_comes_late_is_waited_for),
     TEST_WITH(a_network_the_routes_prefer_works_under_strict_rp_filter, "CMM_LABELS=background"),
 };
 
