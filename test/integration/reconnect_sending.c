@@ -1,0 +1,165 @@
+/* reconnect_sending - under --on-loss reconnect who sends sees time pass, nothing else. */
+#include "moving.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static long in_write(void) {
+    unsigned char *bytes = moving_pattern();
+    long n = write(moving_sock, bytes, MOVING_LARGE);
+    free(bytes);
+    return n;
+}
+
+static long in_writev(void) {
+    unsigned char *bytes = moving_pattern();
+    struct iovec iov[3] = {{bytes, 1000},
+                           {bytes + 1000, MOVING_LARGE / 2},
+                           {bytes + 1000 + MOVING_LARGE / 2, MOVING_LARGE / 2 - 1000}};
+    long n = writev(moving_sock, iov, 3);
+    free(bytes);
+    return n;
+}
+
+static long in_sendfile(void) {
+    unsigned char *bytes = moving_pattern();
+    off_t offset = 0;
+    int file = memfd_create("pattern", MFD_CLOEXEC);
+    stage_equal(write(file, bytes, MOVING_LARGE), MOVING_LARGE);
+    long n = sendfile(moving_sock, file, &offset, MOVING_LARGE);
+    stage_equal(offset, MOVING_LARGE);
+    close(file);
+    free(bytes);
+    return n;
+}
+
+static long in_sendmmsg(void) {
+    unsigned char *bytes = moving_pattern();
+    struct iovec iov[2] = {{bytes, MOVING_LARGE / 2}, {bytes + MOVING_LARGE / 2, MOVING_LARGE / 2}};
+    struct mmsghdr msgs[2] = {{.msg_hdr = {.msg_iov = &iov[0], .msg_iovlen = 1}},
+                              {.msg_hdr = {.msg_iov = &iov[1], .msg_iovlen = 1}}};
+    int n = sendmmsg(moving_sock, msgs, 2, 0);
+    free(bytes);
+    return n == 2 ? (long)msgs[0].msg_len + msgs[1].msg_len : n;
+}
+
+static void sends_on(long (*call)(void)) {
+    moving_live(0);
+    stage_hold(true);
+    moving_begin(call);
+    stage_wait(moving_unacknowledged() > 100000);
+    moving_move();
+    stage_hold(false);
+    stage_equal(moving_outcome(), MOVING_LARGE);
+    moving_expect_rest();
+}
+
+#define SENDS_ON(name, call)                                                                                 \
+    static void name(void) {                                                                                 \
+        sends_on(call);                                                                                      \
+    }
+SENDS_ON(a_blocked_send_goes_on_where_the_kernel_stopped_taking_it, moving_in_send)
+SENDS_ON(a_blocked_write_goes_on_where_the_kernel_stopped_taking_it, in_write)
+SENDS_ON(a_blocked_writev_goes_on_where_the_kernel_stopped_taking_it, in_writev)
+SENDS_ON(a_blocked_sendfile_goes_on_where_the_kernel_stopped_taking_it, in_sendfile)
+SENDS_ON(a_blocked_sendmmsg_goes_on_where_the_kernel_stopped_taking_it, in_sendmmsg)
+
+static void a_second_blocked_send_goes_on_too(void) {
+    moving_live(0);
+    stage_equal(send(moving_sock, "first", 5, 0), 5); /* the next ones go the direct way */
+    stage_expect_text(0, "first");
+    stage_hold(true);
+    moving_begin(moving_in_send);
+    stage_wait(moving_unacknowledged() > 100000);
+    moving_move();
+    stage_hold(false);
+    stage_equal(moving_outcome(), MOVING_LARGE);
+    stage_wait(stage_received(1) > 0 && stage_bytes(1)[stage_received(1) - 1] == moving_at(MOVING_LARGE - 1));
+}
+
+static long in_short_send(void) {
+    return send(moving_sock, "x", 1, 0);
+}
+
+static void a_send_waits_while_there_is_no_network(void) {
+    moving_live(0);
+    moving_part();
+    moving_begin(in_short_send);
+    moving_expect_waiting();
+    moving_find();
+    stage_equal(moving_outcome(), 1);
+    stage_expect_text(1, "x");
+}
+
+static void SO_SNDTIMEO_ends_a_send_also_while_there_is_no_network(void) {
+    moving_live(0);
+    moving_set_timeout(SO_SNDTIMEO, 300);
+    moving_part();
+    moving_begin(in_short_send);
+    stage_fails(moving_outcome(), EAGAIN);
+    moving_find();
+    stage_wait(in_short_send() == 1);
+    stage_expect_text(1, "x");
+}
+
+static void a_partial_write_is_told_as_it_was_and_the_rest_is_the_programs(void) {
+    unsigned char *bytes = moving_pattern();
+    moving_live(SOCK_NONBLOCK);
+    stage_hold(true);
+    size_t taken = 0;
+    ssize_t n;
+    while ((n = send(moving_sock, bytes + taken, MOVING_LARGE - taken, 0)) > 0)
+        taken += (size_t)n;
+    stage_fails(n, EAGAIN);
+    stage_expect(taken < MOVING_LARGE);
+    moving_part();
+    moving_find();
+    stage_hold(false);
+    stage_wait(moving_polled(POLLOUT) == POLLOUT);
+    while (taken < MOVING_LARGE) {
+        n = send(moving_sock, bytes + taken, MOVING_LARGE - taken, 0);
+        if (n > 0)
+            taken += (size_t)n;
+        else
+            stage_wait(moving_polled(POLLOUT) == POLLOUT);
+    }
+    moving_expect_rest();
+    free(bytes);
+}
+
+static _Atomic int pipes;
+
+static void on_pipe(int signal) {
+    (void)signal;
+    pipes++;
+}
+
+static void nobody_is_told_by_SIGPIPE(void) {
+    signal(SIGPIPE, on_pipe);
+    sends_on(moving_in_send);
+    stage_equal(pipes, 0);
+}
+
+static const struct stage_test tests[] = {
+    MOVING_TEST(a_blocked_send_goes_on_where_the_kernel_stopped_taking_it),
+    MOVING_TEST(a_second_blocked_send_goes_on_too),
+    MOVING_TEST(a_blocked_write_goes_on_where_the_kernel_stopped_taking_it),
+    MOVING_TEST(a_blocked_writev_goes_on_where_the_kernel_stopped_taking_it),
+    MOVING_TEST(a_blocked_sendfile_goes_on_where_the_kernel_stopped_taking_it),
+    MOVING_TEST(a_blocked_sendmmsg_goes_on_where_the_kernel_stopped_taking_it),
+    MOVING_TEST(a_send_waits_while_there_is_no_network),
+    MOVING_TEST(SO_SNDTIMEO_ends_a_send_also_while_there_is_no_network),
+    MOVING_TEST(a_partial_write_is_told_as_it_was_and_the_rest_is_the_programs),
+    MOVING_TEST(nobody_is_told_by_SIGPIPE),
+};
+
+STAGE_MAIN(moving_world, tests)
