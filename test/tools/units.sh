@@ -12,7 +12,7 @@ fi
 # What is not installed yet is replaced by what is there.
 for unit in system user; do
     mkdir "$stage/$unit"
-    sed 's,^\(Exec[A-Za-z]*\)=[^ ]*,\1=/bin/true,; /^Documentation=/d' "$1" >"$stage/$unit/cmm-scout.service"
+    sed 's,^\(Exec[A-Za-z]*\)="[^"]*",\1="/bin/true",; /^Documentation=/d' "$1" >"$stage/$unit/cmm-scout.service"
     shift
 done
 is 'systemd understands the system unit' '' "$(systemd-analyze verify "$stage/system/cmm-scout.service" 2>&1 | grep cmm-scout)"
