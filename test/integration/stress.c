@@ -125,7 +125,9 @@ static void *serve(void *unused) {
 static pthread_t start_server(void) {
     pthread_t thread;
     socklen_t len = sizeof server;
-    const int small = 4096;
+    /* So small that a pause fills it, not so small that the kernel must drop what its own window allowed:
+     * three retransmissions in a row take longer than a leaving may. */
+    const int small = 32768;
     server = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     stage_equal(setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
