@@ -7,6 +7,7 @@
  */
 #include "ctl_print.h"
 #include "ctl_set.h"
+#include "ctl_wait.h"
 #include "ctl_why.h"
 #include "duration.h"
 #include <errno.h>
@@ -80,78 +81,18 @@ static int subscribers(struct ctl *c) {
     return DONE;
 }
 
-static int64_t now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-/* The offered networks that match, alone in the view. */
-static bool keep_matching(struct wire_snapshot *s, uint64_t wanted) {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < s->count; i++)
-        if (s->networks[i].state == WIRE_NET_UP && (s->networks[i].labels & wanted) == wanted)
-            s->networks[kept++] = s->networks[i];
-    s->count = kept;
-    return kept > 0;
-}
-
-/* Seen by others in `cmm-ctl subscribers` and `why`. */
-static int report_waiting(struct ctl *c, uint64_t wanted) {
-    struct wire_report report = {.count = 1,
-                                 .wants = {{.labels = wanted, .since_ms = ctl_now(), .count = 1}}};
-    return ctl_client_send(&c->client, &report.header, WIRE_REPORT, sizeof report);
-}
-
-enum { LATE = 0, CAME = 1, REFUSED = 2 };
-
-/* The next message, until the end; the first snapshot is an answer and is waited for even with no time at
- * all. Its type, 0, or -errno. */
-static int next_message(struct ctl *c, int64_t end, bool answered, union ctl_message *ret) {
-    if (!answered)
-        return ctl_client_answer(&c->client, ret);
-    int64_t left = end < 0 ? -1 : end > now_ms() ? end - now_ms() : 0;
-    return ctl_client_receive(&c->client, left > INT32_MAX ? INT32_MAX : (int)left, ret);
-}
-
-/* LATE, CAME or REFUSED, or -errno. */
-static int await_network(struct ctl *c, uint64_t wanted) {
-    struct wire_subscribe subscribe = {.program = "cmm-ctl"};
-    union ctl_message m;
-    int64_t end = c->limit_ms < 0 ? -1 : now_ms() + c->limit_ms;
-    bool answered = false;
-    int r = ctl_client_send(&c->client, &subscribe.header, WIRE_SUBSCRIBE, sizeof subscribe);
-    while (r >= 0) {
-        r = next_message(c, end, answered, &m);
-        if (r == 0 && end >= 0 && now_ms() >= end)
-            return LATE;
-        if (r == WIRE_DONE && m.done.error)
-            return ctl_client_refused(&c->client, &m.done), REFUSED;
-        if (r != WIRE_SNAPSHOT)
-            continue;
-        memcpy(&c->view.networks, &m.snapshot, m.header.size);
-        if (keep_matching(&c->view.networks, wanted))
-            return CAME;
-        r = answered ? 0 : report_waiting(c, wanted);
-        answered = true;
-    }
-    return r;
-}
-
 static int wait_for(struct ctl *c) {
     uint64_t wanted;
     char bad[LABEL_NAME];
     if (label_parse(c->args[0], &c->view.names, &wanted, bad) < 0)
         return fail(USAGE, "unknown label '%s'", bad);
-    int r = await_network(c, wanted);
-    if (r < 0 || r == REFUSED)
+    int r = ctl_wait(&c->client, c->scout, wanted, c->limit_ms, &c->view.networks);
+    if (r < 0 || r == CTL_WAIT_REFUSED)
         return fail(r < 0 ? SILENT : NO, "%s", c->client.why);
-    if (c->json) {
-        if (r == LATE)
-            c->view.networks.count = 0;
+    if (c->json)
         ctl_json(&c->view, CTL_NETWORKS);
-    }
-    return r == CAME ? DONE : fail(NO, "no network for %s in %g s", c->args[0], (double)c->limit_ms / 1000);
+    return r == CTL_WAIT_CAME ? DONE
+                              : fail(NO, "no network for %s in %g s", c->args[0], (double)c->limit_ms / 1000);
 }
 
 static void print_event(const struct wire_event *e) {

@@ -50,9 +50,17 @@ metric = 20
 hold-down = 0
 END
 echo '0 end' >"$stage/timetable"
-"$scout" -c "$stage/scout.conf" --script "$stage/timetable" --name "$CMM_SCOUT" 2>"$stage/scout.log" &
-scout_pid=$!
-until_true "$ctl" networks
+start_scout() {
+    "$scout" -c "$stage/scout.conf" --script "$stage/timetable" --name "$CMM_SCOUT" 2>>"$stage/scout.log" &
+    scout_pid=$!
+    until_true "$ctl" networks
+}
+kill_scout() {
+    kill -9 $scout_pid
+    wait $scout_pid 2>/dev/null
+    scout_pid=''
+}
+start_scout
 
 is 'status is for people' 0 "$(outcome "$ctl" status)"
 is 'no line is wider than 80 columns' 0 "$("$ctl" status | awk 'length > 80' | wc -l | tr -d ' ')"
@@ -121,4 +129,24 @@ wait $waiter 2>/dev/null
 waiter=''
 is 'reload is done' 0 "$(outcome "$ctl" reload)"
 is '--scout takes a path' 0 "$(env -u CMM_SCOUT sh -c '"$1" --scout "$2" networks >/dev/null; echo $?' - "$ctl" "$CMM_SCOUT")"
+
+"$ctl" wait backup &
+waiter=$!
+until_true sh -c '"$1" why "$2" | grep -q backup' - "$ctl" $waiter
+kill_scout
+start_scout
+until_true sh -c '"$1" why "$2" | grep -q backup' - "$ctl" $waiter
+"$ctl" up lab
+wait $waiter
+is 'wait rides out a restart of the scout' 0 $?
+waiter=''
+"$ctl" auto lab
+"$ctl" wait -t 0.5 backup 2>"$stage/waited" &
+waiter=$!
+until_true sh -c '"$1" why "$2" | grep -q backup' - "$ctl" $waiter
+kill_scout
+wait $waiter
+is 'wait is 3 when its scout stays away' \
+    "3 cmm-ctl: no scout answers ($CMM_SCOUT: none there); start one: cmm-scout" "$? $(cat "$stage/waited")"
+waiter=''
 tap_end
