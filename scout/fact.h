@@ -35,6 +35,8 @@ struct fact_link {
     bool running;         /* up, with carrier */
     bool enslaved;        /* a port of a bridge, bond or team */
     bool route4, route6;  /* some unicast route leaves by it */
+    bool way_out;         /* a default route does */
+    bool strict;          /* rp_filter, for IPv4 */
     uint32_t metric;      /* of its default route; 0 if it has none */
     unsigned address_count;
     struct fact_address addresses[FACT_ADDRESSES]; /* no link-local ones */
@@ -51,8 +53,9 @@ struct fact_network {
     uint32_t order; /* of its section */
     uint64_t labels;
     uint32_t metric;
-    uint8_t flags; /* WIRE_HAS4 ... */
-    bool works;    /* the kernel could carry a connection now */
+    uint8_t flags;       /* WIRE_HAS4 ... */
+    bool works;          /* the kernel could carry a connection now */
+    enum wire_lack lack; /* why not, or what it does without */
     enum fact_check check;
     struct fact_address address; /* for the wire */
     unsigned address_count;

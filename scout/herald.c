@@ -59,6 +59,12 @@ static void compare(const struct wire_network *old, const struct wire_network *n
         snprintf(text, sizeof text, "%s is another one now", name);
         say(arg, text);
     }
+    if (new->state == WIRE_NET_UP &&new->flags & WIRE_STRICT &&
+        !(before == WIRE_NET_UP && old->flags & WIRE_STRICT)) {
+        snprintf(text, sizeof text,
+                 "%s has a strict rp_filter: unless it has the best route, it gets no answers", name);
+        say(arg, text);
+    }
     if (old && old->labels != new->labels) {
         label_format(new->labels, names, labels, sizeof labels);
         snprintf(text, sizeof text, "%s offers %s", name, labels);

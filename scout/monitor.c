@@ -1,9 +1,9 @@
-/* monitor - what the kernel says of links, addresses and routes (rtnetlink).
+/* monitor - what the kernel says of links, addresses, routes and rp_filter (rtnetlink).
  *
  * scout.c comes in when the socket is readable or a deadline is over. One socket for events and dumps, so
- * that both come in one order. Dumps go links, addresses, routes, one at a time. A lost event (ENOBUFS) or an
- * interrupted dump means all of it again. For 1.1 s after a link event the running links are asked every 10
- * ms: the kernel tells carrier at most once a second by itself.
+ * that both come in one order. Dumps go links, addresses, routes, filters, one at a time. A lost event
+ * (ENOBUFS) or an interrupted dump means all of it again. For 1.1 s after a link event the running links are
+ * asked every 5 ms: the kernel tells carrier at most once a second by itself.
  */
 #include "monitor.h"
 
@@ -18,7 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { WATCH_MS = 1100, WATCH_STEP_MS = 10, WATCH_LINKS = 32, RETRY_MS = 20, ROUNDS = 64, BUFFER = 32768 };
+enum { WATCH_MS = 1100, WATCH_STEP_MS = 5, WATCH_LINKS = 32, RETRY_MS = 20, ROUNDS = 64, BUFFER = 32768 };
 
 struct monitor {
     struct mnl_socket *socket;
@@ -33,8 +33,8 @@ struct monitor {
 };
 
 static int open_socket(struct monitor *m) {
-    int groups =
-        RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
+    int groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE |
+                 RTMGRP_IPV6_ROUTE | 1 << (RTNLGRP_IPV4_NETCONF - 1);
     int size = 1 << 20;
     m->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (!m->socket || mnl_socket_bind(m->socket, (unsigned)groups, MNL_SOCKET_AUTOPID) < 0)
@@ -55,8 +55,8 @@ static int ask(struct monitor *m, uint16_t type, uint16_t flags, uint32_t ifinde
     msg->nlmsg_type = type;
     msg->nlmsg_flags = NLM_F_REQUEST | flags;
     msg->nlmsg_seq = sequence;
-    struct ifinfomsg *info = mnl_nlmsg_put_extra_header(msg, sizeof *info); /* the longest of the three */
-    info->ifi_family = AF_UNSPEC;
+    struct ifinfomsg *info = mnl_nlmsg_put_extra_header(msg, sizeof *info); /* the longest of the four */
+    info->ifi_family = type == RTM_GETNETCONF ? AF_INET : AF_UNSPEC;
     info->ifi_index = (int)ifindex;
     /* Statistics of virtual functions would make the answers long. */
     if (type == RTM_GETLINK)
@@ -65,8 +65,10 @@ static int ask(struct monitor *m, uint16_t type, uint16_t flags, uint32_t ifinde
 }
 
 static void begin_dump(struct monitor *m, int64_t now) {
-    static const uint16_t types[] = {
-        [MONITOR_LINK] = RTM_GETLINK, [MONITOR_ADDRESS] = RTM_GETADDR, [MONITOR_ROUTE] = RTM_GETROUTE};
+    static const uint16_t types[] = {[MONITOR_LINK] = RTM_GETLINK,
+                                     [MONITOR_ADDRESS] = RTM_GETADDR,
+                                     [MONITOR_ROUTE] = RTM_GETROUTE,
+                                     [MONITOR_FILTER] = RTM_GETNETCONF};
     int kind = m->wanted & -m->wanted;
     bool early = kind == MONITOR_ROUTE && m->settled && m->routes_at > now;
     if (m->busy || !kind || early)
@@ -109,10 +111,13 @@ static bool end_dump(struct monitor *m, int64_t now) {
 
 static void refused(struct monitor *m, const struct nlmsghdr *msg, int64_t now) {
     if (msg->nlmsg_seq != m->sequence || !m->busy)
-        return; /* a single link that has gone meanwhile */
-    m->wanted |= m->busy;
+        return;                    /* a single link that has gone meanwhile */
+    if (m->busy != MONITOR_FILTER) /* a kernel that does not tell it: nothing hangs on it */
+        m->wanted |= m->busy;
     m->busy = 0;
     m->retry_at = now + RETRY_MS;
+    if (!m->wanted)
+        m->settled = true;
 }
 
 /* A link event may be the forerunner of one that the kernel holds back; who asks is told: at once, then less
@@ -137,13 +142,16 @@ static int take(struct monitor *m, const struct nlmsghdr *msg, int64_t now, bool
         *ret_changed |= answer && end_dump(m, now);
         return 0;
     }
+    unsigned links = m->table.count;
     int about = monitor_table_take(&m->table, msg, answer, ret_changed);
     if (about < 0)
         return about;
     if (about & MONITOR_CROWDED)
         want(m, MONITOR_ADDRESS);
-    if (!mine && about)
+    if (!mine && about & ~MONITOR_FILTER)
         want(m, MONITOR_ROUTE);
+    if (m->table.count > links) /* what was said of its filter came before it */
+        want(m, MONITOR_FILTER);
     if (!mine && (about & MONITOR_LINK))
         watch(m, now);
     return 0;

@@ -1,4 +1,4 @@
-/* monitor - what the kernel says of links, addresses and routes (rtnetlink). */
+/* monitor - what the kernel says of links, addresses, routes and rp_filter (rtnetlink). */
 #ifndef CMM_MONITOR_H
 #define CMM_MONITOR_H
 

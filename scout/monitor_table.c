@@ -1,4 +1,4 @@
-/* monitor_table - links, addresses and routes out of netlink messages.
+/* monitor_table - links, addresses, routes and rp_filter out of netlink messages.
  *
  * monitor comes in, and the tests with messages of their own making: everything in a message is checked
  * before use. Links and addresses are followed event by event; routes only by whole dumps, because the kernel
@@ -12,6 +12,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@
 #define IFF_LOWER_UP 0x10000
 #endif
 
-enum { ATTRIBUTES = 64 };
+enum { ATTRIBUTES = 64, STRICT = 1 };
 
 /* The last of each attribute, by number. */
 static void sort(const struct nlattr *first, size_t len, const struct nlattr *ret[ATTRIBUTES]) {
@@ -245,6 +246,31 @@ static int take_route(struct monitor_table *t, const struct nlmsghdr *msg) {
     return MONITOR_ROUTE;
 }
 
+static bool set_filter(const struct monitor_table *t, struct monitor_link *l, int filter) {
+    bool before = l->fact.strict;
+    l->filter = filter;
+    l->fact.strict = (filter > t->filter ? filter : t->filter) == STRICT;
+    return before != l->fact.strict;
+}
+
+static int take_filter(struct monitor_table *t, const struct nlmsghdr *msg, bool *ret_changed) {
+    const struct netconfmsg *info = mnl_nlmsg_get_payload(msg);
+    const struct nlattr *in[ATTRIBUTES];
+    if (!sort_message(msg, sizeof *info, in) || info->ncm_family != AF_INET || !in[NETCONFA_RP_FILTER])
+        return 0;
+    int filter = (int)number(in[NETCONFA_RP_FILTER], 0);
+    uint32_t ifindex = number(in[NETCONFA_IFINDEX], 0);
+    struct monitor_link *l = find(t, ifindex);
+    if (l)
+        *ret_changed |= set_filter(t, l, filter);
+    if (ifindex != (uint32_t)NETCONFA_IFINDEX_ALL)
+        return MONITOR_FILTER;
+    t->filter = filter;
+    for (unsigned i = 0; i < t->count; i++)
+        *ret_changed |= set_filter(t, &t->links[i], t->links[i].filter);
+    return MONITOR_FILTER;
+}
+
 int monitor_table_take(struct monitor_table *t, const struct nlmsghdr *msg, bool answer, bool *ret_changed) {
     switch (msg->nlmsg_type) {
     case RTM_NEWLINK:
@@ -257,6 +283,8 @@ int monitor_table_take(struct monitor_table *t, const struct nlmsghdr *msg, bool
         return answer ? take_route(t, msg) : MONITOR_ROUTE;
     case RTM_DELROUTE:
         return MONITOR_ROUTE;
+    case RTM_NEWNETCONF:
+        return take_filter(t, msg, ret_changed);
     default:
         return 0;
     }
@@ -287,6 +315,7 @@ static void forget_unseen(struct monitor_link *l) {
 static void use_routes(struct monitor_link *l) {
     l->fact.route4 = l->route4_new;
     l->fact.route6 = l->route6_new;
+    l->fact.way_out = l->metric4_new != UINT32_MAX || l->metric6_new != UINT32_MAX;
     l->fact.metric = l->metric4_new != UINT32_MAX   ? l->metric4_new
                      : l->metric6_new != UINT32_MAX ? l->metric6_new
                                                     : 0;

@@ -9,6 +9,7 @@
 struct monitor_link {
     struct fact_link fact;
     uint16_t hardware; /* ARPHRD_... */
+    int filter;        /* rp_filter */
     bool link_seen;    /* in the dump under way */
     bool crowded;      /* has had more addresses than a fact holds */
     bool address_seen[FACT_ADDRESSES];
@@ -19,9 +20,17 @@ struct monitor_link {
 struct monitor_table {
     struct monitor_link *links; /* by rising ifindex */
     unsigned count;
+    int filter; /* rp_filter of "all": the larger of the two counts */
 };
 
-enum { MONITOR_LINK = 1, MONITOR_ADDRESS = 2, MONITOR_ROUTE = 4, MONITOR_ALL = 7, MONITOR_CROWDED = 8 };
+enum {
+    MONITOR_LINK = 1,
+    MONITOR_ADDRESS = 2,
+    MONITOR_ROUTE = 4,
+    MONITOR_FILTER = 8,
+    MONITOR_ALL = 15,
+    MONITOR_CROWDED = 16
+};
 
 void monitor_table_finish(struct monitor_table *t);
 

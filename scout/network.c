@@ -261,6 +261,7 @@ static void miss(struct network_table *t, struct network *n, bool present, int64
     } else if (!present || n->presence != NETWORK_THERE) {
         n->unlisted = false;
         n->fact.works = false;
+        n->fact.lack = WIRE_LACK_LINK;
         n->fact.flags &= (uint8_t) ~(WIRE_HAS4 | WIRE_HAS6);
         depart(t, n, now);
     }
@@ -320,6 +321,23 @@ bool network_known(const struct network_table *t, const char *name) {
     return false;
 }
 
+/* Where several stand in the way, the one that is to be asked first. */
+static enum wire_lack lack_of(const struct network_table *t, const struct network *n) {
+    if (n->state != WIRE_NET_UP) {
+        if (network_rule_wish_of(&t->rules, NETWORK_CTL, &n->fact) == NETWORK_DOWN)
+            return WIRE_LACK_CTL;
+        if (n->unlisted)
+            return WIRE_LACK_LISTING;
+        if (t->scripted)
+            return WIRE_LACK_SCRIPT;
+        if (n->presence == NETWORK_HELD)
+            return WIRE_LACK_TIME;
+        if (n->presence == NETWORK_THERE)
+            return WIRE_LACK_CHECK;
+    }
+    return n->fact.lack;
+}
+
 static void put(const struct network_table *t, const struct network *n, struct wire_network *ret) {
     const struct fact_network *f = &n->fact;
     memcpy(ret->name, f->name, sizeof ret->name);
@@ -329,6 +347,7 @@ static void put(const struct network_table *t, const struct network *n, struct w
     ret->ifindex = f->ifindex;
     ret->metric = f->metric;
     ret->state = (uint8_t)n->state;
+    ret->lack = (uint8_t)lack_of(t, n);
     ret->flags = network_rule_flags_of(&t->rules, f);
     ret->family = f->address.family;
     memcpy(ret->address, f->address.bytes, sizeof ret->address);

@@ -89,6 +89,14 @@ static const struct settings_network *section_of(const struct settings *s, const
     return NULL;
 }
 
+static enum wire_lack lack_of(const struct fact_link *l, bool address, bool works) {
+    return !l->running  ? WIRE_LACK_LINK
+           : !address   ? WIRE_LACK_ADDRESS
+           : !works     ? WIRE_LACK_ROUTE
+           : l->way_out ? WIRE_LACK_NOTHING
+                        : WIRE_LACK_DEFAULT;
+}
+
 bool policy_link(const struct settings *s, const struct fact_link *l, struct fact_network *ret) {
     const struct settings_network *n = section_of(s, l);
     if (!n && (s->network_count || !is_real(l)))
@@ -107,7 +115,10 @@ bool policy_link(const struct settings *s, const struct fact_link *l, struct fac
         ret->flags |= WIRE_HAS4;
     if (l->running && a6 && l->route6)
         ret->flags |= WIRE_HAS6;
+    if (l->strict)
+        ret->flags |= WIRE_STRICT;
     ret->works = (ret->flags & (WIRE_HAS4 | WIRE_HAS6)) != 0;
+    ret->lack = lack_of(l, a4 || a6, ret->works);
     if (a4 || a6)
         ret->address = a4 ? *a4 : *a6;
     offer(n, l->type, ret);
@@ -123,6 +134,7 @@ bool policy_address(const struct settings *s, unsigned index, bool works, uint32
     *ret = (struct fact_network){.ifindex = ifindex,
                                  .order = index,
                                  .works = works,
+                                 .lack = works ? WIRE_LACK_NOTHING : WIRE_LACK_ADDRESS,
                                  .flags = (uint8_t)(WIRE_ADDRESS | (four ? WIRE_EVER4 : WIRE_EVER6)),
                                  .address = n->address,
                                  .address_count = 1,
@@ -151,8 +163,11 @@ void policy_listed(const struct settings *s, struct wire_snapshot *snapshot) {
         fact = (struct fact_network){.flags = WIRE_EVER4 | WIRE_EVER6};
         offer(n, n->type, &fact);
         struct wire_network *w = &snapshot->networks[snapshot->count++];
-        *w = (struct wire_network){
-            .id = i + 1, .labels = fact.labels, .metric = fact.metric, .flags = fact.flags};
+        *w = (struct wire_network){.id = i + 1,
+                                   .labels = fact.labels,
+                                   .metric = fact.metric,
+                                   .flags = fact.flags,
+                                   .lack = WIRE_LACK_LINK};
         memcpy(w->name, n->name, sizeof w->name);
     }
 }

@@ -16,12 +16,17 @@ static void say_change(void *arg, const char *text) {
         subscribers_event(s->subscribers, text);
 }
 
-/* Everything but the generation. */
+/* Everything but the generation, and what is lacking: only people ask that. */
 static bool same(const struct herald_view *a, const struct herald_view *b) {
-    return a->snapshot.count == b->snapshot.count && a->snapshot.pref_count == b->snapshot.pref_count &&
-           memcmp(a->snapshot.prefs, b->snapshot.prefs, sizeof a->snapshot.prefs) == 0 &&
-           memcmp(a->snapshot.networks, b->snapshot.networks, sizeof a->snapshot.networks) == 0 &&
-           memcmp(a->ifaces, b->ifaces, sizeof a->ifaces) == 0;
+    bool equal = a->snapshot.count == b->snapshot.count && a->snapshot.pref_count == b->snapshot.pref_count &&
+                 memcmp(a->snapshot.prefs, b->snapshot.prefs, sizeof a->snapshot.prefs) == 0 &&
+                 memcmp(a->ifaces, b->ifaces, sizeof a->ifaces) == 0;
+    for (uint32_t i = 0; equal && i < b->snapshot.count; i++) {
+        struct wire_network n = a->snapshot.networks[i];
+        n.lack = b->snapshot.networks[i].lack;
+        equal = memcmp(&n, &b->snapshot.networks[i], sizeof n) == 0;
+    }
+    return equal;
 }
 
 void scout_publish(struct scout *s) {
@@ -33,8 +38,13 @@ void scout_publish(struct scout *s) {
     policy_prefs(&s->settings, (const char(*)[FACT_IFACE])now.ifaces, &now.snapshot);
     now.snapshot.header =
         (struct wire_header){WIRE_VERSION, WIRE_SNAPSHOT, (uint32_t)wire_snapshot_size(now.snapshot.count)};
-    if (s->told.snapshot.generation && same(&s->told, &now))
+    if (s->told.snapshot.generation && same(&s->told, &now)) {
+        now.snapshot.generation--;
+        s->told = now;
+        if (s->subscribers)
+            subscribers_keep(s->subscribers, &now.snapshot);
         return;
+    }
     /* Before any talk: this is what somebody waits for. */
     if (s->subscribers)
         subscribers_publish(s->subscribers, &now.snapshot);

@@ -416,6 +416,10 @@ void subscribers_publish(struct subscribers *s, const struct wire_snapshot *snap
             deliver(s, s->clients[i]);
 }
 
+void subscribers_keep(struct subscribers *s, const struct wire_snapshot *snapshot) {
+    s->snapshot = *snapshot;
+}
+
 void subscribers_names(struct subscribers *s, const struct label_names *names) {
     s->names = *names;
 }

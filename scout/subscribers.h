@@ -33,6 +33,9 @@ void subscribers_read(struct subscribers *s);
 /* The newest state, to all. Copied. */
 void subscribers_publish(struct subscribers *s, const struct wire_snapshot *snapshot);
 
+/* As the last one, but for what only those who ask need to know. Copied. */
+void subscribers_keep(struct subscribers *s, const struct wire_snapshot *snapshot);
+
 /* Names of user labels, for those who ask. Copied. */
 void subscribers_names(struct subscribers *s, const struct label_names *names);
 

@@ -8,6 +8,7 @@
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/netconf.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -245,6 +246,33 @@ START_TEST(every_hop_of_a_multipath_route_counts) {
 }
 END_TEST
 
+static struct nlmsghdr *filter_message(int ifindex, uint32_t value) {
+    struct nlmsghdr *msg = begin(RTM_NEWNETCONF);
+    struct netconfmsg *info = mnl_nlmsg_put_extra_header(msg, sizeof *info);
+    info->ncm_family = AF_INET;
+    mnl_attr_put_u32(msg, NETCONFA_IFINDEX, (uint32_t)ifindex);
+    mnl_attr_put_u32(msg, NETCONFA_RP_FILTER, value);
+    return msg;
+}
+
+START_TEST(rp_filter_is_strict_if_the_larger_of_its_own_and_alls_is) {
+    take(link_message(RTM_NEWLINK, 7, "eth0", RUNNING), false);
+    ck_assert_int_eq(take(filter_message(7, 1), true), MONITOR_FILTER);
+    ck_assert(changed && fact(7)->strict);
+    take(filter_message(NETCONFA_IFINDEX_ALL, 2), false);
+    ck_assert(changed && !fact(7)->strict);
+    take(filter_message(7, 0), false);
+    take(filter_message(NETCONFA_IFINDEX_ALL, 1), false);
+    ck_assert(changed && fact(7)->strict);
+    take(filter_message(NETCONFA_IFINDEX_DEFAULT, 0), false);
+    ck_assert(!changed && fact(7)->strict);
+    struct nlmsghdr *cut = filter_message(7, 2);
+    for (cut->nlmsg_len--; cut->nlmsg_len >= sizeof *cut; cut->nlmsg_len--)
+        ck_assert_int_ge(take(cut, false), 0);
+    ck_assert(fact(7)->strict);
+}
+END_TEST
+
 START_TEST(cut_and_foreign_messages_are_passed_over) {
     struct nlmsghdr *msg = link_message(RTM_NEWLINK, 7, "eth0", RUNNING);
     for (uint32_t len = sizeof *msg; len < msg->nlmsg_len; len++) {
@@ -371,6 +399,7 @@ int main(void) {
     tcase_add_test(c, routes_and_the_metric_of_the_default_route_come_from_dumps);
     tcase_add_test(c, routes_that_lead_nowhere_do_not_count);
     tcase_add_test(c, every_hop_of_a_multipath_route_counts);
+    tcase_add_test(c, rp_filter_is_strict_if_the_larger_of_its_own_and_alls_is);
     tcase_add_test(c, cut_and_foreign_messages_are_passed_over);
     tcase_add_test(c, after_an_overflow_the_table_is_what_the_kernel_has);
     tcase_add_test(c, an_address_of_this_machine_can_be_bound_and_another_not);

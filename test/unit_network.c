@@ -104,6 +104,20 @@ START_TEST(what_comes_up_later_is_held_down) {
 }
 END_TEST
 
+START_TEST(what_is_not_up_says_what_it_lacks) {
+    ck_assert_int_eq(look(false)->lack, WIRE_LACK_TIME);
+    ck_assert_int_eq(after(500)->lack, WIRE_LACK_NOTHING);
+    wifi.check = FACT_CHECK_FAILED;
+    ck_assert_int_eq(look(false)->lack, WIRE_LACK_CHECK);
+    ck_assert_int_eq(wish(NETWORK_CTL, "home", NETWORK_DOWN)->lack, WIRE_LACK_CTL);
+    wish(NETWORK_CTL, "home", NETWORK_AUTO);
+    wifi.lack = WIRE_LACK_ROUTE;
+    ck_assert_int_eq(lose_link()->lack, WIRE_LACK_ROUTE);
+    t.scripted = true;
+    ck_assert_int_eq(look(false)->lack, WIRE_LACK_SCRIPT);
+}
+END_TEST
+
 START_TEST(a_flap_during_hold_down_begins_it_again) {
     look(false);
     now += 400;
@@ -458,6 +472,7 @@ int main(void) {
     tcase_add_checked_fixture(c, start, NULL);
     tcase_add_test(c, what_is_up_at_the_start_is_offered_at_once);
     tcase_add_test(c, what_comes_up_later_is_held_down);
+    tcase_add_test(c, what_is_not_up_says_what_it_lacks);
     tcase_add_test(c, a_flap_during_hold_down_begins_it_again);
     tcase_add_test(c, a_short_blip_is_no_loss);
     tcase_add_test(c, after_grace_it_is_another_network_with_hold_down);

@@ -52,6 +52,28 @@ START_TEST(without_configuration_an_interface_is_a_network_named_after_it) {
 }
 END_TEST
 
+START_TEST(what_a_link_lacks_is_told_from_the_bottom_up) {
+    l.route4 = l.running = false;
+    l.address_count = 0;
+    name_of_link();
+    ck_assert_int_eq(n.lack, WIRE_LACK_LINK);
+    l.running = true;
+    name_of_link();
+    ck_assert_int_eq(n.lack, WIRE_LACK_ADDRESS);
+    l.address_count = 1;
+    name_of_link();
+    ck_assert_int_eq(n.lack, WIRE_LACK_ROUTE);
+    l.route4 = true;
+    name_of_link();
+    ck_assert_int_eq(n.lack, WIRE_LACK_DEFAULT);
+    ck_assert(n.works);
+    l.way_out = l.strict = true;
+    name_of_link();
+    ck_assert_int_eq(n.lack, WIRE_LACK_NOTHING);
+    ck_assert_uint_eq(n.flags, WIRE_HAS4 | WIRE_EVER4 | WIRE_EVER6 | WIRE_STRICT);
+}
+END_TEST
+
 START_TEST(without_configuration_cellular_is_metered_and_not_for_bulk) {
     link_is("wwan0", FACT_CELLULAR);
     ck_assert_str_eq(name_of_link(), "wwan0");
@@ -223,6 +245,7 @@ int main(void) {
     TCase *c = tcase_create("policy");
     tcase_add_checked_fixture(c, start, NULL);
     tcase_add_test(c, without_configuration_an_interface_is_a_network_named_after_it);
+    tcase_add_test(c, what_a_link_lacks_is_told_from_the_bottom_up);
     tcase_add_test(c, without_configuration_cellular_is_metered_and_not_for_bulk);
     tcase_add_test(c, tunnels_bridges_loopback_and_ports_are_not_networks_unless_configured);
     tcase_add_test(c, a_star_alone_means_ordinary_interfaces);

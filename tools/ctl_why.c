@@ -1,14 +1,11 @@
 /* ctl_why - what one process waits for, and what would release it.
  *
- * cmm-ctl's `why` comes in here with a view of everything. Which network offers what is the scout's word;
- * only the kernel's reverse-path filter is looked up here, because it is the usual reason why a network that
- * is up carries nothing.
+ * cmm-ctl's `why` comes in here with a view of everything. Which network offers what, and what it lacks, is
+ * the scout's word. Each network is one line: people look for theirs.
  */
 #include "ctl_why.h"
 #include "ctl_print.h"
 #include <inttypes.h>
-#include <net/if.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { TEXT = 640 };
@@ -71,41 +68,41 @@ static void text_of(uint64_t labels, const struct label_names *names, char *buf,
     ctl_escape(plain, buf, len);
 }
 
-static int filter_of(const char *interface) {
-    char path[96];
-    int value = 0;
-    FILE *f;
-    snprintf(path, sizeof path, "/proc/sys/net/ipv4/conf/%s/rp_filter", interface);
-    if (!(f = fopen(path, "re")))
-        return 0;
-    if (fscanf(f, "%d", &value) != 1)
-        value = 0;
-    fclose(f);
-    return value;
-}
-
-/* The kernel takes the larger of the two; 1 is strict, 2 is loose. */
-static bool filtered(const struct wire_network *n) {
-    char interface[IF_NAMESIZE];
-    if (!n->ifindex || !if_indextoname(n->ifindex, interface))
-        return false;
-    int all = filter_of("all"), own = filter_of(interface);
-    return (all > own ? all : own) == 1;
-}
-
-static const char *what_is_missing(const struct wire_network *n) {
-    switch ((enum wire_state)n->state) {
-    case WIRE_NET_UP:
-        return "it is up";
-    case WIRE_NET_DOWN:
-        return n->ifindex || n->flags & WIRE_ADDRESS ? "it is down" : "no interface of it is there";
-    case WIRE_NET_GRACE:
-        return "it has just gone, and may be back";
-    case WIRE_NET_WITHDRAWN:
-        return n->flags & WIRE_OVERRIDE ? "withdrawn by cmm-ctl down; cmm-ctl auto gives it back"
-                                        : "withdrawn by script, policy or a failed check";
+/* Where another one has the better route. */
+static bool filtered(const struct ctl_view *v, const struct wire_network *n) {
+    for (uint32_t i = 0; i < v->networks.count; i++) {
+        const struct wire_network *other = &v->networks.networks[i];
+        if (other != n && other->state == WIRE_NET_UP && other->flags & WIRE_HAS4 &&
+            other->metric <= n->metric)
+            return n->flags & WIRE_STRICT && n->state == WIRE_NET_UP;
     }
-    return "";
+    return false;
+}
+
+static const char *lack_of(const struct wire_network *n) {
+    switch ((enum wire_lack)n->lack) {
+    case WIRE_LACK_LINK:
+        return n->ifindex ? "its link is down or has no carrier" : "no interface of it is there";
+    case WIRE_LACK_ADDRESS:
+        return n->flags & WIRE_ADDRESS ? "its address is not there" : "it has no usable address";
+    case WIRE_LACK_ROUTE:
+        return "it has an address, but no route";
+    case WIRE_LACK_DEFAULT:
+        return "without a default route";
+    case WIRE_LACK_TIME:
+        return "it is there, but for less than hold-down";
+    case WIRE_LACK_CHECK:
+        return "its check does not succeed";
+    case WIRE_LACK_SCRIPT:
+        return "by the script";
+    case WIRE_LACK_CTL:
+        return "by cmm-ctl down; cmm-ctl auto gives it back";
+    case WIRE_LACK_LISTING:
+        return "no section lists it any more";
+    case WIRE_LACK_NOTHING:
+        break;
+    }
+    return n->flags & WIRE_OVERRIDE ? "it is to be changed back by cmm-ctl auto" : "it is about to change";
 }
 
 static const char *families(const struct wire_network *n) {
@@ -125,9 +122,14 @@ static void print_network(const struct ctl_view *v, const struct wire_network *n
         printf("    %s would not: it does not offer %s\n", name, lacking);
         return;
     }
-    printf("    %s %s: %s%s\n", name, verb, what_is_missing(n), n->state == WIRE_NET_UP ? families(n) : "");
-    if (filtered(n))
-        puts("      its rp_filter is strict: unless it holds the best route, the kernel drops its answers");
+    if (n->state == WIRE_NET_UP)
+        printf("    %s %s: it is up%s%s%s\n", name, verb, families(n), n->lack ? ", " : "",
+               n->lack ? lack_of(n) : "");
+    else
+        printf("    %s %s: %s, %s\n", name, verb, ctl_state(n), lack_of(n));
+    if (filtered(v, n))
+        puts("      its rp_filter is strict and another network has the better route:\n"
+             "      the kernel drops its answers (net.ipv4.conf.*.rp_filter=2 cures it)");
 }
 
 /* Those that could first. */

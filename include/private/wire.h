@@ -127,6 +127,20 @@ enum wire_state {
     WIRE_NET_WITHDRAWN, /* it works, but script, policy, check or cmm-ctl says no */
 };
 
+/* Why a network is not up, or what one that is up does without. */
+enum wire_lack {
+    WIRE_LACK_NOTHING = 0,
+    WIRE_LACK_LINK,    /* its interface is not there, down or without carrier */
+    WIRE_LACK_ADDRESS, /* none, or none that may be used yet or still */
+    WIRE_LACK_ROUTE,   /* none leaves by it */
+    WIRE_LACK_DEFAULT, /* up, but with no default route: it reaches only its own neighbourhood */
+    WIRE_LACK_TIME,    /* there for less than hold-down */
+    WIRE_LACK_CHECK,   /* no connection to its check's address */
+    WIRE_LACK_SCRIPT,  /* the script has it down */
+    WIRE_LACK_CTL,     /* cmm-ctl has it down */
+    WIRE_LACK_LISTING, /* no section matches it any more */
+};
+
 /* Flags of a network. */
 #define WIRE_HAS4     0x01u /* usable IPv4 address and route now */
 #define WIRE_HAS6     0x02u
@@ -135,18 +149,20 @@ enum wire_state {
 #define WIRE_ADDRESS  0x10u /* a host address only: steer by binding the source, not the device */
 #define WIRE_METERED  0x20u
 #define WIRE_OVERRIDE 0x40u /* cmm-ctl has spoken */
+#define WIRE_STRICT                                                                                          \
+    0x80u /* strict rp_filter: what comes in by it while another has the best route is dropped */
 
 struct wire_network {
     char name[WIRE_NAME]; /* of its section; several interfaces of one section share it */
     uint64_t id;          /* never 0, never used again by this scout nor, practically, by another */
     uint64_t labels;
-    uint32_t since_ms; /* CLOCK_MONOTONIC, low 32 bits: when it was last offered */
-    uint32_t ifindex;  /* 0: none */
-    uint32_t metric;   /* lower is preferred */
-    uint8_t state;     /* enum wire_state */
-    uint8_t flags;     /* WIRE_HAS4 ... */
-    uint8_t family;    /* of address: AF_INET, AF_INET6 or 0 */
-    uint8_t pad;
+    uint32_t since_ms;   /* CLOCK_MONOTONIC, low 32 bits: when it was last offered */
+    uint32_t ifindex;    /* 0: none */
+    uint32_t metric;     /* lower is preferred */
+    uint8_t state;       /* enum wire_state */
+    uint8_t flags;       /* WIRE_HAS4 ... */
+    uint8_t family;      /* of address: AF_INET, AF_INET6 or 0 */
+    uint8_t lack;        /* enum wire_lack */
     uint8_t address[16]; /* the source address if WIRE_ADDRESS, else its first one; network byte order */
 };
 
