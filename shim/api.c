@@ -68,16 +68,30 @@ static ssize_t send_message(int fd, const struct msghdr *msg, int flags, unsigne
     return told(flow_send(fd, &c));
 }
 
-PUBLIC ssize_t cmm_send(mc_socket_t sock, const void *buf, size_t len, int flags, unsigned long labels,
-                        resume_handler_t handler, void *arg) {
-    struct sock *s = sock_find(sock);
-    struct flow_tried tried = {0};
-    ssize_t n;
-    if (s && s->kind == SOCK_LABELED && flow_try_send(s, sock, buf, len, flags, labels, &tried, &n))
-        return n;
-    struct iovec iov = {(void *)buf, len};
+__attribute__((noinline)) static ssize_t send_otherwise(const struct flow_call *c, unsigned long labels,
+                                                        resume_handler_t handler, void *arg) {
+    struct flow_tried tried;
+    struct iovec iov = {c->buf, c->len};
     const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    return send_message(sock, &msg, flags, labels, handler, arg, tried);
+    return flow_answered(c, &tried) ? c->count
+                                    : send_message(c->fd, &msg, c->flags, labels, handler, arg, tried);
+}
+
+PUBLIC FLOW_HOT ssize_t cmm_send(mc_socket_t sock, const void *buf, size_t len, int flags,
+                                 unsigned long labels, resume_handler_t handler, void *arg) {
+    struct sock *s = sock_look(sock);
+    struct flow_call c;
+    ssize_t n;
+    if (__builtin_expect(s && s->kind == SOCK_LABELED &&
+                             atomic_load_explicit(&s->labels, memory_order_relaxed) == labels,
+                         1)) {
+        if (flow_direct_send(&c, s, sock, buf, len, flags, &n))
+            return n;
+    } else {
+        c = (struct flow_call){
+            .buf = (void *)buf, .len = len, .fd = sock, .flags = flags, .count = FLOW_UNTRIED};
+    }
+    return send_otherwise(&c, labels, handler, arg);
 }
 
 PUBLIC ssize_t cmm_write(mc_socket_t sock, const void *buf, size_t len, unsigned long labels,
@@ -100,17 +114,22 @@ PUBLIC ssize_t cmm_sendmsg(mc_socket_t sock, const struct msghdr *msg, int flags
     return send_message(sock, msg, flags, labels, handler, arg, (struct flow_tried){0});
 }
 
-PUBLIC ssize_t cmm_recv(mc_socket_t sock, void *buf, size_t len, int flags) {
-    struct sock *s = sock_find(sock);
+__attribute__((noinline)) static ssize_t recv_otherwise(const struct flow_call *c) {
     struct flow_tried tried;
+    struct iovec iov = {c->buf, c->len};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (flow_answered(c, &tried) || c->count > 0)
+        return c->count;
+    return told(flow_recv(c->fd, &msg, c->flags, tried));
+}
+
+PUBLIC FLOW_HOT ssize_t cmm_recv(mc_socket_t sock, void *buf, size_t len, int flags) {
+    struct sock *s = sock_look(sock);
+    struct flow_call c;
     ssize_t n;
     if (!s || s->kind != SOCK_LABELED)
         return told(-EBADF);
-    if (flow_try_recv(s, sock, buf, len, flags, NULL, NULL, &tried, &n))
-        return n;
-    struct iovec iov = {buf, len};
-    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    return told(flow_recv(sock, &msg, flags, tried));
+    return flow_direct_recv(&c, s, sock, buf, len, flags, NULL, NULL, &n) ? n : recv_otherwise(&c);
 }
 
 PUBLIC ssize_t cmm_read(mc_socket_t sock, void *buf, size_t len) {

@@ -76,9 +76,15 @@ struct real_call {
     const void *before;
 };
 
+/* As flow_enter, also inside a signal handler that has interrupted such a call. */
+static void call_begins(struct real_call *c) {
+    c->before = self.in_call;
+    self.in_call = c->s;
+}
+
 static void call_over(void *arg) {
     struct real_call *c = arg;
-    flow_leave(c->before);
+    self.in_call = c->before;
     lock_take();
 }
 
@@ -119,7 +125,7 @@ ssize_t call_issue(struct sock *s, int fd, call_function *call, void *msg, int f
     self_register();
     lock_drop();
     pthread_cleanup_push(call_cancelled, &c);
-    c.before = flow_enter(s);
+    call_begins(&c);
     if (atomic_load(&s->swaps) == swaps) {
         r = call(fd, msg, flags | (by_poll ? MSG_DONTWAIT : 0));
         r = r < 0 ? -errno : r;

@@ -218,8 +218,7 @@ static bool well_formed(const struct sock *s, const struct sockaddr *to, socklen
 
 /* Lock held: the way found for it before still stands. */
 static bool same_way(const struct sock *s, const struct sockaddr *to, socklen_t len) {
-    return atomic_load(&s->clear) == atomic_load(&shim.generation) &&
-           (!to || (!s->tolen && memcmp(&s->to, to, len) == 0));
+    return atomic_load(&s->clear) && (!to || (!s->tolen && memcmp(&s->to, to, len) == 0));
 }
 
 /* Lock held, dropped to judge. */

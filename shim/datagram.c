@@ -180,7 +180,7 @@ int datagram_steer(struct sock *s, const struct sockaddr *to, socklen_t len, uin
         if (r < 0)
             return r;
     }
-    atomic_store(&s->clear, atomic_load(&shim.generation));
+    atomic_store(&s->clear, true);
     return 0;
 }
 
@@ -189,7 +189,7 @@ int datagram_connect(struct sock *s, const struct sockaddr *to, socklen_t len, u
     memcpy(&s->to, to, len);
     s->tolen = s->tolen ? len : 0;
     atomic_store(&s->labels, labels);
-    atomic_store(&s->clear, 0);
+    atomic_store(&s->clear, false);
     int r = find_way(s, labels);
     s->tolen = r < 0 ? 0 : len;
     if (r < 0)
@@ -206,7 +206,7 @@ int datagram_connect(struct sock *s, const struct sockaddr *to, socklen_t len, u
         wait_here(s);
         return 0;
     }
-    atomic_store(&s->clear, atomic_load(&shim.generation));
+    atomic_store(&s->clear, true);
     return 0;
 }
 
@@ -219,13 +219,13 @@ bool datagram_unreachable(struct sock *s, int error) {
     s->avoid = s->net;
     s->net = 0;
     s->backoff_ms = RETRY_MS;
-    atomic_store(&s->clear, 0);
+    atomic_store(&s->clear, false);
     try_again(s);
     return true;
 }
 
 void datagram_leave_alone(struct sock *s) {
-    atomic_store(&s->clear, 0);
+    atomic_store(&s->clear, false);
     if (s->net)
         steer(s, NULL);
     put_back(s);

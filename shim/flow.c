@@ -75,7 +75,7 @@ static ssize_t send_now(struct sock *s, int fd, const struct flow_send *c, uint6
     atomic_store(&s->labels, labels);
     if (s->state == LIFE_LIVE && !s->replay && !s->shared && !s->sealed && !s->thunks.count &&
         !s->user_depth && choose_stays(s, labels))
-        atomic_store(&s->clear, atomic_load(&shim.generation));
+        atomic_store(&s->clear, true);
     return r;
 }
 
@@ -90,7 +90,7 @@ static int defer(struct sock *s, const struct flow_send *c, uint64_t labels) {
         f->front = front.turn;
     if (s->thunks.count == 1)
         s->waiting_since = wait_wall_ms();
-    atomic_store(&s->clear, 0);
+    atomic_store(&s->clear, false);
     run_schedule(s);
     link_report();
     return FLOW_DEFERRED;
@@ -263,6 +263,16 @@ static ssize_t send_locked(struct sock *s, int fd, const struct flow_send *c) {
     if (r == CALL_AGAIN)
         r = send_loop(s, fd, c, cut && (c->tried.failed || c->tried.taken));
     return goes_on(s, fd, c, r, swaps) ? send_rest(s, fd, c, (size_t)r) : r;
+}
+
+bool flow_answered(const struct flow_call *c, struct flow_tried *ret) {
+    *ret = (struct flow_tried){0};
+    if (c->count == FLOW_UNTRIED)
+        return false;
+    ret->failed = c->count < 0 ? errno : 0;
+    ret->taken = c->count > 0 ? (size_t)c->count : 0;
+    ret->swaps = c->swaps;
+    return c->count >= 0 && atomic_load(&c->s->swaps) == c->swaps;
 }
 
 ssize_t flow_send(int fd, const struct flow_send *call) {

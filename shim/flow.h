@@ -12,8 +12,8 @@ enum { FLOW_DEFERRED = -5000, FLOW_EXECUTED = -5001 };
 
 /* What the direct way has tried in vain. */
 struct flow_tried {
-    int failed;     /* its errno, or 0 */
     size_t taken;   /* a part it sent */
+    int failed;     /* its errno, or 0 */
     uint32_t swaps; /* what s->swaps was before */
 };
 
@@ -52,59 +52,95 @@ static inline int flow_number(const struct sock *s, int fd) {
 }
 
 /* The direct way, for the doors: enter, note s->swaps, look, call, leave. No lock, no system call of ours.
- * The note comes before the look: a swap between the two must not be taken for the connection's own error. */
-static inline const void *flow_enter(struct sock *s) {
-    const void *before = atomic_load_explicit(&self.in_call, memory_order_relaxed);
+ * The note comes before the look: a swap between the two must not be taken for the connection's own error.
+ * The mark comes before both: whoever shuts the way first and looks for marks then misses nobody. Not for a
+ * thread that nobody looks at, nor in a signal handler that interrupts another such call: there the other way
+ * knows how. */
+static inline bool flow_enter(const struct sock *s) {
+    if (__builtin_expect(atomic_load_explicit(&self.in_call, memory_order_relaxed) != SELF_IDLE, 0))
+        return false;
     atomic_store_explicit(&self.in_call, s, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
-    return before;
+    return true;
 }
 
-static inline void flow_leave(const void *before) {
+static inline void flow_leave(void) {
     atomic_signal_fence(memory_order_seq_cst);
-    atomic_store_explicit(&self.in_call, before, memory_order_relaxed);
+    atomic_store_explicit(&self.in_call, SELF_IDLE, memory_order_relaxed);
 }
 
-static inline bool flow_clear(const struct sock *s, uint64_t labels) {
-    return atomic_load_explicit(&s->clear, memory_order_acquire) ==
-               atomic_load_explicit(&shim.generation, memory_order_relaxed) &&
-           atomic_load_explicit(&s->labels, memory_order_relaxed) == labels && self.registered;
+/* A call of the direct way. It lies in memory, so that the common way saves no registers. */
+struct flow_call {
+    struct sock *s;
+    void *buf;
+    size_t len;
+    ssize_t count; /* what it said, or FLOW_UNTRIED; not set where flow_direct_* said true */
+    uint32_t swaps;
+    int fd, flags;
+};
+enum { FLOW_UNTRIED = -7000 };
+
+/* Its frames hold no arrays: a canary would guard nothing. */
+#define FLOW_HOT __attribute__((no_stack_protector))
+
+#define FLOW_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
+
+static inline bool flow_untried(struct flow_call *c) {
+    c->count = FLOW_UNTRIED;
+    return false;
 }
 
-static inline bool flow_direct(const struct sock *s) {
-    return atomic_load_explicit(&s->direct, memory_order_acquire) && self.registered;
-}
-
-/* True: sent, *ret_count bytes. False: the other way, which is told what was tried. */
-static inline bool flow_try_send(struct sock *s, int fd, const void *buf, size_t len, int flags,
-                                 uint64_t labels, struct flow_tried *ret, ssize_t *ret_count) {
-    ssize_t n = -1;
-    const void *before = flow_enter(s);
-    *ret = (struct flow_tried){.swaps = atomic_load_explicit(&s->swaps, memory_order_acquire)};
-    if (!(flags & (MSG_OOB | MSG_ZEROCOPY)) && flow_clear(s, labels)) {
-        n = real.send(fd, buf, len, flags | MSG_NOSIGNAL);
-        ret->failed = n < 0 ? errno : 0;
-        ret->taken = n > 0 ? (size_t)n : 0;
+/* True: all of it was sent, the common case. */
+static inline bool flow_direct_send(struct flow_call *c, struct sock *s, int fd, const void *buf, size_t len,
+                                    int flags, ssize_t *ret) {
+    c->s = s;
+    c->fd = fd;
+    c->buf = (void *)buf;
+    c->len = len;
+    c->flags = flags;
+    if (FLOW_UNLIKELY(flags & (MSG_OOB | MSG_ZEROCOPY)) || !flow_enter(s))
+        return flow_untried(c);
+    c->swaps = atomic_load_explicit(&s->swaps, memory_order_acquire);
+    if (FLOW_UNLIKELY(!atomic_load_explicit(&s->clear, memory_order_acquire))) {
+        flow_leave();
+        return flow_untried(c);
     }
-    flow_leave(before);
-    *ret_count = n;
-    return n >= 0 && ((size_t)n == len || atomic_load(&s->swaps) == ret->swaps);
+    const ssize_t n = real.send(fd, buf, len, flags | MSG_NOSIGNAL);
+    flow_leave();
+    *ret = n;
+    if (__builtin_expect(n == (ssize_t)c->len, 1))
+        return true;
+    c->count = n;
+    return false;
 }
 
-/* The same for a receive; nothing at all with an unchanged connection is a peer's end. */
-static inline bool flow_try_recv(struct sock *s, int fd, void *buf, size_t len, int flags,
-                                 struct sockaddr *from, socklen_t *fromlen, struct flow_tried *ret,
-                                 ssize_t *ret_count) {
-    ssize_t n = -1;
-    const void *before = flow_enter(s);
-    *ret = (struct flow_tried){.swaps = atomic_load_explicit(&s->swaps, memory_order_acquire)};
-    if (flow_direct(s)) {
-        n = real.recvfrom(fd, buf, len, flags, from, fromlen);
-        ret->failed = n < 0 ? errno : 0;
+/* True: something has come, and not all of it was asked for. */
+static inline bool flow_direct_recv(struct flow_call *c, struct sock *s, int fd, void *buf, size_t len,
+                                    int flags, struct sockaddr *from, socklen_t *fromlen, ssize_t *ret) {
+    c->s = s;
+    c->fd = fd;
+    c->buf = buf;
+    c->len = len;
+    c->flags = flags;
+    if (!flow_enter(s))
+        return flow_untried(c);
+    c->swaps = atomic_load_explicit(&s->swaps, memory_order_acquire);
+    if (FLOW_UNLIKELY(!atomic_load_explicit(&s->direct, memory_order_acquire))) {
+        flow_leave();
+        return flow_untried(c);
     }
-    flow_leave(before);
-    *ret_count = n;
-    return n > 0 || (n == 0 && atomic_load(&s->swaps) == ret->swaps);
+    const ssize_t n =
+        from || fromlen ? real.recvfrom(fd, buf, len, flags, from, fromlen) : real.recv(fd, buf, len, flags);
+    flow_leave();
+    *ret = n;
+    if (__builtin_expect(n > 0 && !(c->flags & MSG_WAITALL), 1))
+        return true;
+    c->count = n;
+    return false;
 }
+
+/* The rest, off the hot path. True: with an unchanged connection a part, or nothing, is the whole answer,
+ * too. False: the other way, which is told what was tried. */
+bool flow_answered(const struct flow_call *c, struct flow_tried *ret);
 
 #endif

@@ -25,14 +25,10 @@ static inline struct sock *hook_find(int fd) {
     return __builtin_expect(s != NULL, 0) && !self.holding ? s : NULL;
 }
 
-/* Certainly not ours: all the hot path asks of a descriptor that is not. What remains goes by a function of
- * its own, so that the common way needs no stack. */
-static inline bool hook_plain(int fd) {
-    return __builtin_expect((unsigned)fd < SOCK_LOW, 1) &&
-           __builtin_expect(!atomic_load_explicit(&sock_low[fd], memory_order_relaxed), 1);
-}
-
-#define HOOK_SLOW __attribute__((noinline)) static
+/* All the hot path asks of a descriptor that is not ours. What remains goes by functions of their own, so
+ * that the common way needs no stack. */
+#define HOOK_PLAIN(s) __builtin_expect(!(s), 1)
+#define HOOK_SLOW     __attribute__((noinline)) static
 
 /* The same for calls that change what is managed: a child of vfork, or a raw clone, runs on our memory with
  * descriptors of its own. */

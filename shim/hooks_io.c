@@ -48,27 +48,31 @@ static ssize_t send_message(struct sock *s, int fd, const struct msghdr *msg, in
     return send_flow(s, fd, msg, flags, (struct flow_tried){0});
 }
 
-static ssize_t send_bytes(struct sock *s, int fd, const void *buf, size_t len, int flags) {
+/* Within the lock, in a signal handler, what is not direct is libc's. */
+HOOK_SLOW ssize_t send_otherwise(const struct flow_call *c) {
     struct flow_tried tried;
-    ssize_t n;
-    const uint64_t labels = atomic_load_explicit(&s->labels, memory_order_relaxed);
-    if (flow_try_send(s, fd, buf, len, flags, labels, &tried, &n))
-        return n;
-    struct iovec iov = {(void *)buf, len};
+    struct iovec iov = {c->buf, c->len};
     const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    if (flow_answered(c, &tried))
+        return c->count;
+    if (self.holding)
+        return c->count == FLOW_UNTRIED ? real.send(c->fd, c->buf, c->len, c->flags) : c->count;
     if (!tried.failed && !tried.taken)
-        return send_message(s, fd, &msg, flags);
-    return s->kind == SOCK_CAPTURED && !sock_stream(s) ? send_datagram(fd, &msg, flags, tried.failed)
-                                                       : send_flow(s, fd, &msg, flags, tried);
+        return send_message(c->s, c->fd, &msg, c->flags);
+    return c->s->kind == SOCK_CAPTURED && !sock_stream(c->s)
+               ? send_datagram(c->fd, &msg, c->flags, tried.failed)
+               : send_flow(c->s, c->fd, &msg, c->flags, tried);
 }
 
-HOOK_SLOW ssize_t managed_send(int fd, const void *buf, size_t len, int flags) {
-    struct sock *s = hook_find(fd);
-    return s ? send_bytes(s, fd, buf, len, flags) : real.send(fd, buf, len, flags);
+HOOK_SLOW FLOW_HOT ssize_t managed_send(int fd, const void *buf, size_t len, int flags, struct sock *s) {
+    struct flow_call c;
+    ssize_t n;
+    return flow_direct_send(&c, s, fd, buf, len, flags, &n) ? n : send_otherwise(&c);
 }
 
 HOOK(ssize_t, send, (int fd, const void *buf, size_t len, int flags)) {
-    return hook_plain(fd) ? real.send(fd, buf, len, flags) : managed_send(fd, buf, len, flags);
+    struct sock *s = sock_look(fd);
+    return HOOK_PLAIN(s) ? real.send(fd, buf, len, flags) : managed_send(fd, buf, len, flags, s);
 }
 
 /* The number may have been closed unseen and stand for a file now. */
@@ -76,17 +80,20 @@ static bool no_socket(ssize_t n) {
     return n < 0 && errno == ENOTSOCK;
 }
 
-HOOK_SLOW ssize_t managed_write(int fd, const void *buf, size_t len) {
-    struct sock *s = hook_find(fd);
+HOOK_SLOW ssize_t write_otherwise(const struct flow_call *c) {
+    const ssize_t n = send_otherwise(c);
+    return no_socket(n) ? real.write(c->fd, c->buf, c->len) : n;
+}
+
+HOOK_SLOW FLOW_HOT ssize_t managed_write(int fd, const void *buf, size_t len, struct sock *s) {
+    struct flow_call c;
     ssize_t n;
-    if (!s)
-        return real.write(fd, buf, len);
-    n = send_bytes(s, fd, buf, len, 0);
-    return no_socket(n) ? real.write(fd, buf, len) : n;
+    return flow_direct_send(&c, s, fd, buf, len, 0, &n) ? n : write_otherwise(&c);
 }
 
 HOOK(ssize_t, write, (int fd, const void *buf, size_t len)) {
-    return hook_plain(fd) ? real.write(fd, buf, len) : managed_write(fd, buf, len);
+    struct sock *s = sock_look(fd);
+    return HOOK_PLAIN(s) ? real.write(fd, buf, len) : managed_write(fd, buf, len, s);
 }
 
 HOOK(ssize_t, sendto,
@@ -95,7 +102,7 @@ HOOK(ssize_t, sendto,
     if (!s)
         return real.sendto(fd, buf, len, flags, to, tolen);
     if (!to)
-        return send_bytes(s, fd, buf, len, flags);
+        return managed_send(fd, buf, len, flags, s);
     struct iovec iov = {(void *)buf, len};
     const struct msghdr msg = {
         .msg_name = (void *)to, .msg_namelen = tolen, .msg_iov = &iov, .msg_iovlen = 1};
@@ -108,7 +115,7 @@ HOOK_SLOW ssize_t managed_sendmsg(int fd, const struct msghdr *msg, int flags) {
 }
 
 HOOK(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags)) {
-    return hook_plain(fd) ? real.sendmsg(fd, msg, flags) : managed_sendmsg(fd, msg, flags);
+    return HOOK_PLAIN(sock_look(fd)) ? real.sendmsg(fd, msg, flags) : managed_sendmsg(fd, msg, flags);
 }
 
 HOOK_SLOW ssize_t managed_writev(int fd, const struct iovec *iov, int count) {
@@ -121,7 +128,7 @@ HOOK_SLOW ssize_t managed_writev(int fd, const struct iovec *iov, int count) {
 }
 
 HOOK(ssize_t, writev, (int fd, const struct iovec *iov, int count)) {
-    return hook_plain(fd) ? real.writev(fd, iov, count) : managed_writev(fd, iov, count);
+    return HOOK_PLAIN(sock_look(fd)) ? real.writev(fd, iov, count) : managed_writev(fd, iov, count);
 }
 
 HOOK(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags)) {
@@ -145,61 +152,83 @@ static ssize_t recv_message(struct sock *s, int fd, struct msghdr *msg, int flag
     return socket_holds(fd) ? hook_told(flow_recv(fd, msg, flags, tried)) : real.recvmsg(fd, msg, flags);
 }
 
-static ssize_t recv_once(struct sock *s, int fd, void *buf, size_t len, int flags, struct sockaddr *from,
-                         socklen_t *fromlen) {
+static ssize_t recv_once(const struct flow_call *c, struct sockaddr *from, socklen_t *fromlen) {
     struct flow_tried tried;
-    ssize_t n;
-    if (flow_try_recv(s, fd, buf, len, flags, from, fromlen, &tried, &n))
-        return n;
-    struct iovec iov = {buf, len};
+    struct iovec iov = {c->buf, c->len};
     struct msghdr msg = {
         .msg_name = from, .msg_namelen = from && fromlen ? *fromlen : 0, .msg_iov = &iov, .msg_iovlen = 1};
-    n = recv_message(s, fd, &msg, flags, tried);
+    if (flow_answered(c, &tried) || c->count > 0)
+        return c->count;
+    ssize_t n = recv_message(c->s, c->fd, &msg, c->flags, tried);
     if (n >= 0 && from && fromlen)
         *fromlen = msg.msg_namelen;
     return n;
 }
 
 /* Who waits for all of it gets what one connection still brought and the rest from the next. */
-static ssize_t recv_bytes(struct sock *s, int fd, void *buf, size_t len, int flags, struct sockaddr *from,
-                          socklen_t *fromlen) {
-    const uint32_t swaps = atomic_load_explicit(&s->swaps, memory_order_relaxed);
-    const bool kept = !flow_direct(s);
-    ssize_t n = recv_once(s, fd, buf, len, flags, from, fromlen);
-    if (!(flags & MSG_WAITALL) || flags & MSG_PEEK || n <= 0 || (size_t)n >= len || !sock_stream(s) ||
-        (!kept && atomic_load(&s->swaps) == swaps))
+static ssize_t recv_all(const struct flow_call *c, struct sockaddr *from, socklen_t *fromlen) {
+    const bool tried = c->count != FLOW_UNTRIED, kept = !tried && !atomic_load(&c->s->direct);
+    const uint32_t swaps = tried ? c->swaps : atomic_load(&c->s->swaps);
+    ssize_t n = recv_once(c, from, fromlen), rest;
+    if (!(c->flags & MSG_WAITALL) || c->flags & MSG_PEEK || n <= 0 || (size_t)n >= c->len ||
+        !sock_stream(c->s) || (!kept && atomic_load(&c->s->swaps) == swaps))
         return n;
-    ssize_t rest = recv_bytes(s, fd, (char *)buf + n, len - (size_t)n, flags, NULL, NULL);
+    struct flow_call more;
+    if (!flow_direct_recv(&more, c->s, c->fd, (char *)c->buf + n, c->len - (size_t)n, c->flags, NULL, NULL,
+                          &rest))
+        rest = recv_all(&more, NULL, NULL);
     return rest > 0 ? n + rest : n;
 }
 
-HOOK_SLOW ssize_t managed_recv(int fd, void *buf, size_t len, int flags) {
-    struct sock *s = hook_find(fd);
-    return s ? recv_bytes(s, fd, buf, len, flags, NULL, NULL) : real.recv(fd, buf, len, flags);
+/* Within the lock, in a signal handler, what is not direct is libc's. */
+HOOK_SLOW ssize_t recv_otherwise(const struct flow_call *c, struct sockaddr *from, socklen_t *fromlen) {
+    if (!self.holding)
+        return recv_all(c, from, fromlen);
+    return c->count == FLOW_UNTRIED ? real.recvfrom(c->fd, c->buf, c->len, c->flags, from, fromlen)
+                                    : c->count;
+}
+
+HOOK_SLOW FLOW_HOT ssize_t managed_recv(int fd, void *buf, size_t len, int flags, struct sock *s) {
+    struct flow_call c;
+    ssize_t n;
+    return flow_direct_recv(&c, s, fd, buf, len, flags, NULL, NULL, &n) ? n : recv_otherwise(&c, NULL, NULL);
 }
 
 HOOK(ssize_t, recv, (int fd, void *buf, size_t len, int flags)) {
-    return hook_plain(fd) ? real.recv(fd, buf, len, flags) : managed_recv(fd, buf, len, flags);
+    struct sock *s = sock_look(fd);
+    return HOOK_PLAIN(s) ? real.recv(fd, buf, len, flags) : managed_recv(fd, buf, len, flags, s);
 }
 
-HOOK_SLOW ssize_t managed_read(int fd, void *buf, size_t len) {
-    struct sock *s = hook_find(fd);
+HOOK_SLOW ssize_t read_otherwise(const struct flow_call *c) {
+    const ssize_t n = recv_otherwise(c, NULL, NULL);
+    return no_socket(n) ? real.read(c->fd, c->buf, c->len) : n;
+}
+
+HOOK_SLOW FLOW_HOT ssize_t managed_read(int fd, void *buf, size_t len, struct sock *s) {
+    struct flow_call c;
     ssize_t n;
-    if (!s)
-        return real.read(fd, buf, len);
-    n = recv_bytes(s, fd, buf, len, 0, NULL, NULL);
-    return no_socket(n) ? real.read(fd, buf, len) : n;
+    return flow_direct_recv(&c, s, fd, buf, len, 0, NULL, NULL, &n) ? n : read_otherwise(&c);
 }
 
 HOOK(ssize_t, read, (int fd, void *buf, size_t len)) {
-    return hook_plain(fd) ? real.read(fd, buf, len) : managed_read(fd, buf, len);
+    struct sock *s = sock_look(fd);
+    return HOOK_PLAIN(s) ? real.read(fd, buf, len) : managed_read(fd, buf, len, s);
+}
+
+HOOK_SLOW FLOW_HOT ssize_t managed_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from,
+                                            socklen_t *fromlen, struct sock *s) {
+    struct flow_call c;
+    ssize_t n;
+    return flow_direct_recv(&c, s, fd, buf, len, flags, from, fromlen, &n)
+               ? n
+               : recv_otherwise(&c, from, fromlen);
 }
 
 HOOK(ssize_t, recvfrom,
      (int fd, void *buf, size_t len, int flags, struct sockaddr *from, socklen_t *fromlen)) {
-    struct sock *s = hook_find(fd);
-    return s ? recv_bytes(s, fd, buf, len, flags, from, fromlen)
-             : real.recvfrom(fd, buf, len, flags, from, fromlen);
+    struct sock *s = sock_look(fd);
+    return HOOK_PLAIN(s) ? real.recvfrom(fd, buf, len, flags, from, fromlen)
+                         : managed_recvfrom(fd, buf, len, flags, from, fromlen, s);
 }
 
 /* Numbers that come by message were free: a record of one is of something closed unseen. */
@@ -226,7 +255,7 @@ HOOK_SLOW ssize_t managed_recvmsg(int fd, struct msghdr *msg, int flags) {
 }
 
 HOOK(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags)) {
-    return hook_plain(fd) ? real.recvmsg(fd, msg, flags) : managed_recvmsg(fd, msg, flags);
+    return HOOK_PLAIN(sock_look(fd)) ? real.recvmsg(fd, msg, flags) : managed_recvmsg(fd, msg, flags);
 }
 
 HOOK_SLOW ssize_t managed_readv(int fd, const struct iovec *iov, int count) {
@@ -239,7 +268,7 @@ HOOK_SLOW ssize_t managed_readv(int fd, const struct iovec *iov, int count) {
 }
 
 HOOK(ssize_t, readv, (int fd, const struct iovec *iov, int count)) {
-    return hook_plain(fd) ? real.readv(fd, iov, count) : managed_readv(fd, iov, count);
+    return HOOK_PLAIN(sock_look(fd)) ? real.readv(fd, iov, count) : managed_readv(fd, iov, count);
 }
 
 HOOK(int, recvmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)) {

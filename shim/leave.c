@@ -18,7 +18,7 @@ static void leave_dead(struct sock *s, int error) {
     if (sock_turn(s, LIFE_FAILED))
         s->error = s->untold = error;
     s->attempt++;
-    atomic_store(&s->clear, 0);
+    atomic_store(&s->clear, false);
 }
 
 /* What the lost connection still held. */

@@ -94,8 +94,9 @@ static void watch(int fd, uint64_t about) {
 }
 
 static void apply(const struct wire_snapshot *s) {
+    for (struct sock *at = sock_first(); at; at = at->next)
+        atomic_store(&at->clear, false);
     net_apply(&shim.nets, s);
-    atomic_fetch_add(&shim.generation, 1);
     for (struct sock *at = sock_first(), *next; at; at = next) {
         next = at->next;
         if (at->state == LIFE_WAITING)

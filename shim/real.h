@@ -100,7 +100,7 @@ struct real {
 #undef REAL_POINTER
 };
 
-extern struct real real;
+extern struct real real __attribute__((visibility("hidden")));
 
 /* Looks everything up. Called by the constructor and by whoever comes first; again does no harm. */
 void real_init(void);

@@ -38,7 +38,7 @@ void reconnect_dead(struct sock *s, int error) {
     s->attempt++;
     s->due = 0;
     s->wanted = false;
-    atomic_store(&s->clear, 0);
+    atomic_store(&s->clear, false);
     announce(s);
 }
 
@@ -479,7 +479,7 @@ static void forget_attempt(struct sock *s) {
     s->attempt++;
     s->due = 0;
     s->wanted = s->in_round = false;
-    atomic_store(&s->clear, 0);
+    atomic_store(&s->clear, false);
     atomic_store(&s->direct, false);
 }
 

@@ -34,6 +34,7 @@ static void leave(void *unused) {
     if (self.next)
         self.next->prev = self.prev;
     self.registered = false;
+    self.in_call = NULL;
     pthread_mutex_unlock(&list_lock);
     if (self.wake_fd >= 0)
         lift_close(self.wake_fd);
@@ -66,6 +67,7 @@ void self_register(void) {
         list->prev = &self;
     list = &self;
     self.registered = true;
+    self.in_call = SELF_IDLE;
     pthread_mutex_unlock(&list_lock);
     errno = saved;
 }

@@ -27,12 +27,15 @@ struct self {
     _Atomic int wake_fd; /* -1 until it polls; registered threads only */
     struct frame *frames;
     const void *helping; /* a socket this thread is about to wait for: its handlers are left to it */
-    _Atomic(const void *) in_call; /* the socket whose descriptor a real call is using now */
+    _Atomic(const void *) in_call; /* the socket whose descriptor a real call is using now; SELF_IDLE: none;
+                                      NULL: not registered */
     struct self *next, *prev;
 };
 
+#define SELF_IDLE ((const void *)1)
+
 /* initial-exec: one instruction, no call, usable from the first instruction of a thread on. */
-extern __thread struct self self __attribute__((tls_model("initial-exec")));
+extern __thread struct self self __attribute__((tls_model("initial-exec"), visibility("hidden")));
 
 /* Once a process, best while it has one thread: with more the kernel takes some 10 ms to get ready for
  * self_quiesce. */

@@ -26,7 +26,7 @@
 #define SHIM_SONAME "libcmm_preload.so.1"
 #endif
 
-struct shim shim = {.generation = 1, .patient = true};
+struct shim shim;
 
 /* ---- preloaded, linked or loaded later ---- */
 
@@ -135,7 +135,7 @@ static void before_fork(void) {
 static void in_parent(void) {
     for (struct sock *s = sock_first(); s; s = s->next) {
         s->shared = true;
-        atomic_store(&s->clear, 0);
+        atomic_store(&s->clear, false);
         atomic_store(&s->direct, false);
     }
     lock_drop();
@@ -152,7 +152,7 @@ static void inherit(struct sock *s) {
     for (unsigned i = 0; i < s->nwatches; i++)
         s->watches[i].parents = true;
     thunk_free_list(thunk_take_all(&s->thunks, NULL));
-    atomic_store(&s->clear, 0);
+    atomic_store(&s->clear, false);
     atomic_store(&s->direct, false);
     if (s->hidden >= 0)
         lift_close(s->hidden);
@@ -181,6 +181,7 @@ static void in_child(void) {
 
 __attribute__((constructor)) static void begin(void) {
     real_init();
+    shim.patient = true;
     shim.owner = getpid();
     shim.preloaded = was_preloaded();
     if (!getauxval(AT_SECURE))

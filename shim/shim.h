@@ -12,7 +12,6 @@
 #include "sock.h"
 
 struct shim {
-    _Atomic uint64_t generation; /* rises whenever the networks change; never 0 */
     struct net_table nets;
 
     _Atomic uint64_t default_labels;
@@ -34,6 +33,6 @@ struct shim {
     pid_t owner;    /* a vfork child or raw clone is not us */
 };
 
-extern struct shim shim;
+extern struct shim shim __attribute__((visibility("hidden")));
 
 #endif

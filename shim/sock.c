@@ -9,18 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Atomic(struct sock *) sock_low[SOCK_LOW];
-static _Atomic(_Atomic(struct sock *) *) pages[SOCK_PAGES];
+/* Close to real's pointers: each page a call touches costs it some nanoseconds. */
+__attribute__((section(".bss.0_hot"))) _Atomic(struct sock *) sock_low[SOCK_LOW];
+_Atomic(_Atomic(struct sock *) *) sock_pages[SOCK_PAGES];
 
 static struct sock *all;
 static struct sock *unused;
 
-struct sock *sock_find_high(int fd) {
-    unsigned page = (unsigned)fd / SOCK_PAGE;
-    if (fd < 0 || page >= SOCK_PAGES)
-        return NULL;
-    _Atomic(struct sock *) *slots = atomic_load_explicit(&pages[page], memory_order_acquire);
-    return slots ? atomic_load_explicit(&slots[fd % SOCK_PAGE], memory_order_acquire) : NULL;
+struct sock *sock_find(int fd) {
+    return sock_look(fd);
 }
 
 static _Atomic(struct sock *) *slot_get(int fd) {
@@ -29,10 +26,10 @@ static _Atomic(struct sock *) *slot_get(int fd) {
         return NULL;
     if (fd < SOCK_LOW)
         return &sock_low[fd];
-    _Atomic(struct sock *) *slots = atomic_load(&pages[page]);
+    _Atomic(struct sock *) *slots = atomic_load(&sock_pages[page]);
     if (!slots) {
         slots = calloc(SOCK_PAGE, sizeof *slots);
-        atomic_store_explicit(&pages[page], slots, memory_order_release);
+        atomic_store_explicit(&sock_pages[page], slots, memory_order_release);
     }
     return slots ? &slots[fd % SOCK_PAGE] : NULL;
 }

@@ -34,13 +34,12 @@ struct watch {
 
 struct sock {
     /* The hot path's words. */
-    _Atomic uint64_t
-        clear; /* sends with `labels' go straight out while this equals shim.generation; 0: never */
     _Atomic uint64_t labels; /* of the last send that was not deferred; before any, of connect */
-    _Atomic uint32_t swaps;  /* rises whenever the description under the numbers changes */
-    _Atomic bool direct;     /* receives go straight in: live, nothing kept here */
-
     enum sock_kind kind;
+    _Atomic uint32_t swaps; /* rises whenever the description under the numbers changes */
+    _Atomic bool clear;     /* sends with `labels' go straight out; any news of networks ends it */
+    _Atomic bool direct;    /* receives go straight in: live, nothing kept here */
+
     enum life state;
     int family, type, protocol;
     int *fds; /* the numbers, oldest first */
@@ -113,15 +112,21 @@ struct sock {
 };
 
 enum { SOCK_LOW = 1024, SOCK_PAGE = 4096, SOCK_PAGES = 1024 };
-extern _Atomic(struct sock *) sock_low[SOCK_LOW];
-
-struct sock *sock_find_high(int fd);
+extern _Atomic(struct sock *) sock_low[SOCK_LOW] __attribute__((visibility("hidden")));
+extern _Atomic(_Atomic(struct sock *) *) sock_pages[SOCK_PAGES] __attribute__((visibility("hidden")));
 
 /* The record of a number, or NULL: not ours. Any thread, no lock. */
-static inline struct sock *sock_find(int fd) {
+struct sock *sock_find(int fd);
+
+/* The same without a call, for the hot path. */
+static inline struct sock *sock_look(int fd) {
     if (__builtin_expect((unsigned)fd < SOCK_LOW, 1))
         return atomic_load_explicit(&sock_low[fd], memory_order_acquire);
-    return sock_find_high(fd);
+    if ((unsigned)fd >= SOCK_PAGE * (unsigned)SOCK_PAGES)
+        return NULL;
+    _Atomic(struct sock *) *slots =
+        atomic_load_explicit(&sock_pages[(unsigned)fd / SOCK_PAGE], memory_order_acquire);
+    return slots ? atomic_load_explicit(&slots[(unsigned)fd % SOCK_PAGE], memory_order_acquire) : NULL;
 }
 
 /* A record for fd, FRESH. NULL: no memory. */

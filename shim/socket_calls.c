@@ -271,7 +271,7 @@ int socket_shutdown(int fd, int how) {
         r = real.shutdown(number, how) < 0 ? -errno : 0;
     if (r == 0 && how != SHUT_RD) {
         s->sealed = true;
-        atomic_store(&s->clear, 0);
+        atomic_store(&s->clear, false);
         reconnect_consider(s);
     }
     lock_drop();
@@ -401,7 +401,7 @@ int socket_set_replay(int fd, bool on) {
     if (!s)
         return -EBADF;
     s->replay = on;
-    atomic_store(&s->clear, 0);
+    atomic_store(&s->clear, false);
     if (!on)
         stash_finish(&s->sent);
     lock_drop();

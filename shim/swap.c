@@ -149,7 +149,7 @@ void swap_in(struct sock *s, int fd) {
     long flags = s->nfds ? real.fcntl(s->fds[0], F_GETFL, NULL) : -1;
     if (flags >= 0)
         real.fcntl(fd, F_SETFL, (void *)flags);
-    atomic_store(&s->clear, 0);
+    atomic_store(&s->clear, false);
     atomic_store(&s->direct, false);
     atomic_fetch_add(&s->swaps, 1);
     for (unsigned i = s->nfds; i-- > 0;)

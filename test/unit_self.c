@@ -41,7 +41,7 @@ static void *be_in_a_call(void *arg) {
     self.in_call = &a_sock;
     stage = 1;
     until(2);
-    self.in_call = NULL;
+    self.in_call = SELF_IDLE;
     stage = 3;
     until(4);
     return arg;
@@ -67,7 +67,7 @@ START_TEST(ones_own_call_is_not_waited_for) {
     self_register();
     self.in_call = &a_sock;
     ck_assert(self_quiesce(&a_sock, 0));
-    self.in_call = NULL;
+    self.in_call = SELF_IDLE;
 }
 END_TEST
 
