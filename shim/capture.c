@@ -4,6 +4,7 @@
  * labeled one without handlers; what differs is that the program knows nothing of it. Deliberately absent:
  * the connection itself (reconnect). */
 #include "capture.h"
+#include "call.h"
 #include "datagram.h"
 #include "flow.h"
 #include "lift.h"
@@ -140,17 +141,20 @@ static int outcome(struct sock *s) {
     int error = s->error;
     if (s->state == LIFE_LIVE)
         return 0;
-    return s->state == LIFE_DEAD ? -error : -EINPROGRESS;
+    return s->state == LIFE_DEAD ? -error : s->state == LIFE_FRESH ? -ECONNRESET : -EINPROGRESS;
 }
 
+/* Patience is for networks: a handshake takes as long as the kernel lets it. The program's own SO_SNDTIMEO is
+ * for both, and ends only the call. */
 static int await(struct sock *s) {
-    uint64_t deadline = 0;
-    while (s->state != LIFE_LIVE && s->state != LIFE_DEAD) {
-        int r = flow_wait(s, atomic_load(&s->labels), true, &deadline);
-        if (r == -ETIMEDOUT && s->state != LIFE_LIVE)
+    const uint64_t limit = call_limit(s, SO_SNDTIMEO);
+    while (s->state != LIFE_LIVE && s->state != LIFE_DEAD && s->state != LIFE_FRESH) {
+        uint64_t deadline = s->give_up_at;
+        int r = call_wait(s, atomic_load(&s->labels), s->state == LIFE_WAITING, &deadline, limit);
+        if (r == -ETIMEDOUT)
             reconnect_give_up(s, ETIMEDOUT);
         if (r < 0)
-            return r;
+            return r == -EAGAIN ? -EINPROGRESS : r;
     }
     return outcome(s);
 }
@@ -270,18 +274,51 @@ static int connect_datagram(struct sock *s, const struct sockaddr *to, socklen_t
     return CAPTURE_PASS;
 }
 
+/* The kernel refuses it without a network, too. */
+static bool kernel_refuses(const struct sock *s, const struct sockaddr *to, socklen_t len) {
+    return len < sizeof(sa_family_t) || len > sizeof s->to ||
+           (sock_stream(s) && to->sa_family != AF_UNSPEC &&
+            (to->sa_family != s->family || !well_formed(s, to, len)));
+}
+
+/* What was begun or failed is over; the number is a fresh socket's, which has chosen no device. */
+static void start_over(struct sock *s) {
+    const int fd = s->state == LIFE_MOVING ? -1 : swap_fresh(s, NULL);
+    if (fd < 0)
+        return;
+    if (s->state == LIFE_WAITING || life_attempting(s->state))
+        reconnect_give_up(s, ECONNRESET);
+    else if (s->state == LIFE_LIVE)
+        swap_wake(s->fds[0]); /* the peer hears of it as the kernel tells it */
+    swap_in(s, fd);
+    s->untold = 0;
+    s->net = 0;
+    sock_turn(s, LIFE_RESET);
+    wait_wake(&s->waiters);
+}
+
+static int let_go(struct sock *s, int fd, bool for_good) {
+    lock_take();
+    if (s->state != LIFE_FRESH)
+        start_over(s);
+    lock_drop();
+    if (for_good)
+        socket_gone(fd);
+    return CAPTURE_PASS;
+}
+
 int capture_connect(int fd, const struct sockaddr *to, socklen_t len) {
     struct sock *s = sock_find(fd);
-    if (!s || len < sizeof(sa_family_t) || len > sizeof s->to)
+    if (!s || kernel_refuses(s, to, len))
         return CAPTURE_PASS;
-    if (to->sa_family == AF_UNSPEC && s->state == LIFE_FRESH && sock_stream(s))
-        return CAPTURE_PASS;
+    if (to->sa_family == AF_UNSPEC && sock_stream(s))
+        return let_go(s, fd, false);
     link_need();
-    const struct verdict v = judge(sock_stream(s) ? IPPROTO_TCP : IPPROTO_UDP, to);
-    if (!v.ours && sock_stream(s)) {
-        socket_gone(fd);
-        return CAPTURE_PASS;
-    }
+    struct verdict v = {.ours = true};
+    if (!sock_stream(s) || s->state == LIFE_FRESH || s->state == LIFE_DEAD)
+        v = judge(sock_stream(s) ? IPPROTO_TCP : IPPROTO_UDP, to);
+    if (!v.ours && sock_stream(s))
+        return let_go(s, fd, true);
     if (v.ours && shim.labels_bad)
         return -EINVAL;
     if (v.ours)

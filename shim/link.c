@@ -269,7 +269,8 @@ static uint64_t work_timers(void) {
     }
     for (struct sock *s = sock_first(); s; s = s->next) {
         sooner(&next, s->due);
-        sooner(&next, s->give_up_at);
+        if (s->state == LIFE_WAITING)
+            sooner(&next, s->give_up_at);
     }
     if (report_due && now - reported_at >= REPORT_MS)
         send_report(now);

@@ -69,6 +69,8 @@ static void absent(struct sock *s) {
     s->hidden = -1;
     s->attempt++;
     s->net = 0;
+    if (s->give_up_at)
+        s->give_up_at += wait_now_ms() - s->attempt_at;
     reconnect_consider(s);
 }
 
@@ -291,7 +293,7 @@ void reconnect_for(struct sock *s, uint64_t labels) {
 }
 
 void reconnect_tick(struct sock *s, uint64_t now_ms) {
-    if (s->give_up_at && s->give_up_at <= now_ms) {
+    if (s->give_up_at && s->give_up_at <= now_ms && s->state == LIFE_WAITING) {
         s->give_up_at = 0;
         reconnect_give_up(s, ETIMEDOUT);
     }

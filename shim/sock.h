@@ -48,7 +48,7 @@ struct sock {
         inode;   /* of the description under them: a number closed behind our back may lead elsewhere */
     bool shared; /* a fork has copied the description */
     int policy;  /* captured: enum rules_policy */
-    uint64_t give_up_at; /* captured and waiting: ms when patience ends; 0: never */
+    uint64_t give_up_at; /* captured: ms when patience ends, handshakes not counted; 0: never */
     bool stdio;          /* a FILE reads and writes it, past every door */
     bool cut;         /* captured: its network was lost under it; else what failed is the kernel's to tell */
     bool sealed;      /* SHUT_WR was asked: not moved any more */

@@ -1,0 +1,164 @@
+/* connects - what connect() tells an unmodified program stays what Linux tells.
+ * Preloaded, on networks that are addresses of the loopback interface; a rule takes its destinations in. */
+#include "stage.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+static const char config[] = "[network wifi]\naddress = 127.0.1.1\nlabels = all\n"
+                             "[network cell]\naddress = 127.0.2.1\nlabels = small\n";
+
+enum { MOMENT_MS = 200 };
+
+static int sock = -1;
+
+static int make(int flags) {
+    sock = socket(AF_INET, SOCK_STREAM | flags, 0);
+    return sock;
+}
+
+static int dial_again(void) {
+    struct sockaddr_in to = stage_tcp();
+    return connect(sock, (struct sockaddr *)&to, sizeof to);
+}
+
+static int dial(int flags) {
+    make(flags);
+    return dial_again();
+}
+
+static int so_error(void) {
+    int error = -1;
+    socklen_t len = sizeof error;
+    stage_equal(getsockopt(sock, SOL_SOCKET, SO_ERROR, &error, &len), 0);
+    return error;
+}
+
+static int events_of(short events, int timeout) {
+    struct pollfd p = {.fd = sock, .events = events};
+    int n = poll(&p, 1, timeout);
+    return n < 0 ? n : p.revents;
+}
+
+static void expect_talk(int connection, const char *text) {
+    stage_equal(send(sock, text, strlen(text), 0), strlen(text));
+    stage_expect_connection(connection, "127.0.1.1");
+    stage_wait(stage_is_text(connection, text));
+}
+
+/* ---- how long ---- */
+
+static void patience_is_for_networks_not_for_handshakes(void) {
+    stage_crowd(true);
+    stage_up("wifi");
+    stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
+    stage_up("cell");                                  /* the library looks at its clocks */
+    stage_equal(events_of(POLLOUT, 3 * MOMENT_MS), 0); /* longer than it is patient */
+    stage_fails(dial_again(), EALREADY);
+    stage_crowd(false);
+    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(so_error(), 0);
+    expect_talk(0, "at last");
+}
+
+static void a_blocking_handshake_outlasts_patience_too(void) {
+    const struct timeval timeout = {0, 3 * MOMENT_MS * 1000};
+    stage_crowd(true);
+    stage_up("wifi");
+    make(0);
+    stage_equal(setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout), 0);
+    stage_fails(dial_again(), EINPROGRESS); /* the program's own time, not ETIMEDOUT */
+    stage_crowd(false);
+    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    expect_talk(0, "at last");
+}
+
+static void the_programs_own_timeout_ends_the_call_not_the_attempt(void) {
+    const struct timeval timeout = {0, MOMENT_MS * 1000};
+    make(0);
+    stage_equal(setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout), 0);
+    stage_fails(dial_again(), EINPROGRESS);
+    stage_equal(events_of(POLLOUT, 0), 0);
+    stage_up("wifi");
+    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(so_error(), 0);
+    expect_talk(0, "at last");
+}
+
+/* ---- what can never be ---- */
+
+static void expect_refusal(int family, const void *to, socklen_t len, int error) {
+    const int fd = socket(family, SOCK_STREAM, 0);
+    if (connect(fd, to, len) != -1 || errno != error)
+        stage_fail(__FILE__, __LINE__, "family %d, %d bytes: %m", family, (int)len);
+    close(fd);
+}
+
+/* No network is there: what is ours would wait. */
+static void a_wrong_address_is_refused_without_a_network(void) {
+    struct sockaddr_in in = stage_tcp();
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = in.sin_port};
+    struct sockaddr_storage large = {.ss_family = AF_INET};
+    inet_pton(AF_INET6, "::ffff:127.0.0.1", &in6.sin6_addr);
+    expect_refusal(AF_INET, &in, 8, EINVAL);
+    expect_refusal(AF_INET, &in, 1, EINVAL);
+    expect_refusal(AF_INET, &large, 4096, EINVAL);
+    expect_refusal(AF_INET, &in6, sizeof in6, EAFNOSUPPORT);
+    expect_refusal(AF_INET6, &in6, 20, EINVAL);
+    expect_refusal(AF_INET6, &in, sizeof in, EINVAL);
+}
+
+/* ---- again, and elsewhere ---- */
+
+static void a_wait_is_called_off_by_AF_UNSPEC(void) {
+    const struct sockaddr none = {.sa_family = AF_UNSPEC};
+    stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
+    stage_equal(connect(sock, &none, sizeof none), 0);
+    stage_equal(so_error(), 0);
+    stage_equal(events_of(POLLOUT, 0) & POLLHUP, POLLHUP); /* as an unconnected one */
+    stage_up("wifi");
+    stage_fails(dial_again(), EINPROGRESS);
+    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(connect(sock, &none, sizeof none), 0);
+    stage_wait(stage_end(0) == STAGE_RESET);
+    stage_fails(dial_again(), EINPROGRESS);
+    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    expect_talk(1, "anew");
+}
+
+/* The number is no longer bound to the network that has failed it. */
+static void after_a_refusal_it_may_go_where_nothing_is_ours(void) {
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    socklen_t len = sizeof at;
+    const int listener = socket(AF_INET, SOCK_STREAM, 0);
+    at.sin_addr.s_addr = htonl(0x7f010203);
+    stage_equal(bind(listener, (struct sockaddr *)&at, sizeof at), 0);
+    stage_equal(listen(listener, 1), 0);
+    stage_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+    stage_up("wifi");
+    stage_refuse(true);
+    stage_fails(dial(0), ECONNREFUSED);
+    stage_equal(connect(sock, (struct sockaddr *)&at, sizeof at), 0);
+    len = sizeof at;
+    stage_equal(getsockname(sock, (struct sockaddr *)&at, &len), 0);
+    stage_equal(at.sin_addr.s_addr, htonl(INADDR_LOOPBACK)); /* the kernel's choice */
+}
+
+static const struct stage_test tests[] = {
+#define RULE                "CMM_RULES=127.0.0.0/16=background"
+#define TEST(name)          STAGE_TEST_WITH(name, STAGE_PRELOAD, NULL, RULE " CMM_LABELS=background")
+#define TEST_PATIENCE(name) STAGE_TEST_WITH(name, STAGE_PRELOAD, NULL, RULE " CMM_PATIENCE=0.3")
+    TEST_PATIENCE(patience_is_for_networks_not_for_handshakes),
+    TEST_PATIENCE(a_blocking_handshake_outlasts_patience_too),
+    TEST(the_programs_own_timeout_ends_the_call_not_the_attempt),
+    TEST(a_wrong_address_is_refused_without_a_network),
+    TEST(a_wait_is_called_off_by_AF_UNSPEC),
+    TEST(after_a_refusal_it_may_go_where_nothing_is_ours),
+};
+
+STAGE_MAIN(config, tests)
