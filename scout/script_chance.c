@@ -28,12 +28,27 @@ static int decimal(const char *text, double *ret) {
     return digits && n < 1e9 ? 0 : -EINVAL;
 }
 
+/* "75" or "75%". */
+static int percentage(char *text, double *ret) {
+    size_t len = strlen(text);
+    if (len > 1 && text[len - 1] == '%')
+        text[len - 1] = 0;
+    return decimal(text, ret);
+}
+
+/* A distribution that ends at 1 is not one of a single percent: it is written in fractions. */
+static void use_fractions(struct script_chance *c) {
+    bool fractions = c->points[c->count - 1].percent == 1;
+    for (unsigned i = 0; fractions && i < c->count; i++)
+        c->points[i].percent *= 100;
+}
+
 static const char *take_line(struct script_chance *c, char *text) {
     struct script_point p;
     char *value = words_next(&text), *percent = words_next(&text);
     if (!value)
         return NULL;
-    if (!percent || words_next(&text) || decimal(value, &p.ms) < 0 || decimal(percent, &p.percent) < 0)
+    if (!percent || words_next(&text) || decimal(value, &p.ms) < 0 || percentage(percent, &p.percent) < 0)
         return "expected a value in seconds and a percentage";
     p.ms *= 1000;
     if (p.percent > 100 || p.ms > UINT32_MAX / 2)
@@ -60,8 +75,10 @@ int script_chance_read(FILE *f, struct script_chance *ret, unsigned *ret_line, c
         *ret_line = 0;
         *ret_why = "no values";
     }
-    if (!*ret_why)
+    if (!*ret_why) {
+        use_fractions(ret);
         return 0;
+    }
     script_chance_finish(ret);
     return -EINVAL;
 }

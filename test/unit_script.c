@@ -151,6 +151,24 @@ START_TEST(drawn_times_follow_the_distribution_and_the_seed) {
 }
 END_TEST
 
+START_TEST(percentages_may_have_their_sign_or_be_fractions) {
+    static const char *const same[] = {"1 0\n2 50\n3 100\n", "1 0%\n2 50%\n3 100%\n", "1 0\n2 0.5\n3 1\n"};
+    struct script_chance c[3];
+    unsigned line;
+    const char *why;
+    uint64_t state[3] = {7, 7, 7};
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(chance(same[i], &c[i], &line, &why), 0);
+    for (int i = 0; i < 1000; i++) {
+        uint32_t ms = script_chance_draw(&c[0], &state[0]);
+        ck_assert_uint_eq(script_chance_draw(&c[1], &state[1]), ms);
+        ck_assert_uint_eq(script_chance_draw(&c[2], &state[2]), ms);
+    }
+    for (int i = 0; i < 3; i++)
+        script_chance_finish(&c[i]);
+}
+END_TEST
+
 static const struct {
     const char *text;
     unsigned line;
@@ -208,6 +226,7 @@ int main(void) {
     tcase_add_test(t, exit_is_handed_out);
     tcase_add_loop_test(t, every_mistake_is_told_with_file_and_line, 0, sizeof wrong / sizeof *wrong);
     tcase_add_test(t, drawn_times_follow_the_distribution_and_the_seed);
+    tcase_add_test(t, percentages_may_have_their_sign_or_be_fractions);
     tcase_add_loop_test(t, a_bad_distribution_is_told_with_its_line, 0, sizeof odd / sizeof *odd);
     tcase_add_test(t, a_random_network_goes_up_and_down_beside_the_timetable);
     suite_add_tcase(s, t);
