@@ -4,7 +4,7 @@
  * fine. What names another section (label lists, prefer) is kept as text and resolved at the end, so that
  * order does not matter, nor which drop-in holds what. What the settings mean is policy's business.
  */
-#include "config.h"
+#include "config_reading.h"
 
 #include "words.h"
 #include <errno.h>
@@ -13,40 +13,7 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-enum section { SECTION_NONE, SECTION_BAD, SECTION_SCOUT, SECTION_NETWORK, SECTION_LABEL };
-
-/* A value that refers to other sections. */
-struct later {
-    enum section section;
-    unsigned index; /* a network's, or a label's bit */
-    unsigned line;
-    char *file, *text;
-};
-
-struct config {
-    struct settings *settings;
-    config_sink sink;
-    void *arg;
-    unsigned mistakes;
-    const char *file;
-    unsigned line;
-    enum section section;
-    char name[WIRE_NAME];      /* of the section */
-    unsigned index, seen_keys; /* of the network; bits in the section's key table */
-    int bit;                   /* of the label; -1: not known yet */
-    char *prefer;
-    unsigned section_line, section_mistakes, prefer_line;
-    struct later *later;
-    size_t later_count;
-};
-
-struct key {
-    enum section section;
-    const char *name;
-    void (*take)(struct config *c, char *value);
-};
-
-__attribute__((format(printf, 2, 3))) static void mistake(struct config *c, const char *format, ...) {
+void config_mistake(struct config *c, const char *format, ...) {
     char text[512];
     va_list list;
     va_start(list, format);
@@ -57,11 +24,11 @@ __attribute__((format(printf, 2, 3))) static void mistake(struct config *c, cons
     c->sink(c->arg, c->file, c->line, text);
 }
 
-static struct settings_network *network(struct config *c) {
+struct settings_network *config_network(struct config *c) {
     return &c->settings->networks[c->index];
 }
 
-static void keep(struct config *c, enum section section, unsigned index, unsigned line, const char *text) {
+void config_keep(struct config *c, enum section section, unsigned index, unsigned line, const char *text) {
     struct later *more = reallocarray(c->later, c->later_count + 1, sizeof *more);
     char *file = strdup(c->file), *copy = strdup(text);
     if (more)
@@ -69,147 +36,28 @@ static void keep(struct config *c, enum section section, unsigned index, unsigne
     if (!more || !file || !copy) {
         free(file);
         free(copy);
-        mistake(c, "out of memory");
+        config_mistake(c, "out of memory");
         return;
     }
     c->later[c->later_count++] = (struct later){section, index, line, file, copy};
 }
 
-static void take_hold_down(struct config *c, char *value) {
-    if (words_seconds(value, &c->settings->hold_ms) < 0)
-        mistake(c, "hold-down: '%s' is not a number of seconds", value);
-}
-
-static void take_grace(struct config *c, char *value) {
-    if (words_seconds(value, &c->settings->grace_ms) < 0)
-        mistake(c, "grace: '%s' is not a number of seconds", value);
-}
-
-static void take_bit(struct config *c, char *value) {
-    uint64_t bit;
-    if (words_number(value, LABEL_USER_FIRST + LABEL_USER - 1, &bit) < 0 || bit < LABEL_USER_FIRST) {
-        mistake(c, "bit: '%s' is not a number from 32 to 63", value);
-        return;
-    }
-    if (c->bit >= 0 && c->bit < LABEL_USER_FIRST) {
-        mistake(c, "bit: '%s' is built in, its bit cannot be set", c->name);
-        return;
-    }
-    char *slot = c->settings->names.name[bit - LABEL_USER_FIRST];
-    if (*slot) {
-        mistake(c, "bit: %u is already the label '%s'", (unsigned)bit, slot);
-        return;
-    }
-    c->bit = (int)bit;
-    strcpy(slot, c->name);
-}
-
-static void take_prefer(struct config *c, char *value) {
-    free(c->prefer);
-    c->prefer = strdup(value);
-    c->prefer_line = c->line;
-}
-
-static void take_match(struct config *c, char *value) {
-    if (!*value || strlen(value) >= SETTINGS_GLOB || strpbrk(value, " \t/"))
-        mistake(c, "match: '%s' is not an interface name or pattern", value);
-    else
-        strcpy(network(c)->match, value);
-}
-
-static void take_type(struct config *c, char *value) {
-    static const struct {
-        const char *name;
-        enum fact_type type;
-    } types[] = {
-        {"wifi", FACT_WIFI}, {"wired", FACT_WIRED}, {"cellular", FACT_CELLULAR}, {"any", FACT_UNKNOWN}};
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (strcmp(value, types[i].name) == 0) {
-            network(c)->type = types[i].type;
-            network(c)->any_type = types[i].type == FACT_UNKNOWN;
-            return;
-        }
-    mistake(c, "type: '%s' is not wifi, wired, cellular or any", value);
-}
-
-static void take_ssid(struct config *c, char *value) {
-    size_t len = strlen(value);
-    if (len >= 2 && value[0] == '"' && value[len - 1] == '"') {
-        value[len - 1] = 0;
-        value++;
-    }
-    if (!*value || strlen(value) >= FACT_SSID)
-        mistake(c, "ssid: 1 to 32 bytes are allowed");
-    else
-        strcpy(network(c)->ssid, value);
-}
-
-static void take_address(struct config *c, char *value) {
-    if (words_address(value, &network(c)->address) < 0)
-        mistake(c, "address: '%s' is not an address or network in CIDR notation", value);
-}
-
-static void take_labels(struct config *c, char *value) {
-    network(c)->has_labels = true;
-    keep(c, SECTION_NETWORK, c->index, c->line, value);
-}
-
-static void take_metered(struct config *c, char *value) {
-    static const char *const words[] = {"auto", "yes", "no"};
-    for (int i = 0; i < 3; i++)
-        if (strcmp(value, words[i]) == 0) {
-            network(c)->metered = (enum settings_metered)i;
-            return;
-        }
-    mistake(c, "metered: '%s' is not yes, no or auto", value);
-}
-
-static void take_metric(struct config *c, char *value) {
-    uint64_t n;
-    if (words_number(value, UINT32_MAX, &n) < 0) {
-        mistake(c, "metric: '%s' is not a number from 0 to %u", value, UINT32_MAX);
-        return;
-    }
-    network(c)->metric = (uint32_t)n;
-    network(c)->has_metric = true;
-}
-
-static void take_check(struct config *c, char *value) {
-    if (words_address_port(value, &network(c)->check, &network(c)->check_port) < 0)
-        mistake(c, "check: '%s' is not ADDRESS:PORT", value);
-}
-
-static const struct key keys[] = {
-    {SECTION_SCOUT, "hold-down", take_hold_down},
-    {SECTION_SCOUT, "grace", take_grace},
-    {SECTION_LABEL, "bit", take_bit},
-    {SECTION_LABEL, "prefer", take_prefer},
-    {SECTION_NETWORK, "match", take_match},
-    {SECTION_NETWORK, "type", take_type},
-    {SECTION_NETWORK, "ssid", take_ssid},
-    {SECTION_NETWORK, "address", take_address},
-    {SECTION_NETWORK, "labels", take_labels},
-    {SECTION_NETWORK, "metered", take_metered},
-    {SECTION_NETWORK, "metric", take_metric},
-    {SECTION_NETWORK, "check", take_check},
-};
-
 static void leave_network(struct config *c) {
-    struct settings_network *n = network(c);
+    struct settings_network *n = config_network(c);
     bool wide = n->address.family && n->address.prefix < (n->address.family == AF_INET ? 32 : 128);
     n->address_only = n->address.family && !n->match[0] && !wide && !n->ssid[0];
     if (!n->match[0] && !n->address.family && !n->ssid[0] && !n->type && !n->any_type)
-        mistake(c, "[network %s] needs 'match =' or 'address ='", c->name);
+        config_mistake(c, "[network %s] needs 'match =' or 'address ='", c->name);
     if (n->match[0] && strcmp(n->match, "lo") != 0 && !n->type && !n->ssid[0] &&
         strlen(n->match) >= FACT_IFACE && !strpbrk(n->match, "*?["))
-        mistake(c, "match: '%s' is too long for an interface name", n->match);
+        config_mistake(c, "match: '%s' is too long for an interface name", n->match);
 }
 
 static void leave_label(struct config *c) {
     if (c->bit < 0)
-        mistake(c, "[label %s] needs 'bit ='", c->name);
+        config_mistake(c, "[label %s] needs 'bit ='", c->name);
     else if (c->prefer)
-        keep(c, SECTION_LABEL, (unsigned)c->bit, c->prefer_line, c->prefer);
+        config_keep(c, SECTION_LABEL, (unsigned)c->bit, c->prefer_line, c->prefer);
 }
 
 /* What can only be said of a whole section is said of its first line. */
@@ -230,16 +78,16 @@ static void leave_section(struct config *c) {
 static enum section enter_network(struct config *c, const char *name) {
     struct settings *s = c->settings;
     if (!words_name_ok(name)) {
-        mistake(c, "'%s' cannot be the name of a network", name);
+        config_mistake(c, "'%s' cannot be the name of a network", name);
         return SECTION_BAD;
     }
     for (unsigned i = 0; i < s->network_count; i++)
         if (strcmp(s->networks[i].name, name) == 0) {
-            mistake(c, "[network %s] is there already", name);
+            config_mistake(c, "[network %s] is there already", name);
             return SECTION_BAD;
         }
     if (s->network_count == SETTINGS_NETWORKS) {
-        mistake(c, "more than %d networks", SETTINGS_NETWORKS);
+        config_mistake(c, "more than %d networks", SETTINGS_NETWORKS);
         return SECTION_BAD;
     }
     c->index = s->network_count++;
@@ -250,11 +98,11 @@ static enum section enter_network(struct config *c, const char *name) {
 static enum section enter_label(struct config *c, const char *name) {
     int bit = label_bit(name, strlen(name), &c->settings->names);
     if (bit < 0 && !label_name_ok(name)) {
-        mistake(c, "'%s' cannot be the name of a label", name);
+        config_mistake(c, "'%s' cannot be the name of a label", name);
         return SECTION_BAD;
     }
     if (bit >= LABEL_USER_FIRST && c->settings->names.name[bit - LABEL_USER_FIRST][0]) {
-        mistake(c, "[label %s] is there already", name);
+        config_mistake(c, "[label %s] is there already", name);
         return SECTION_BAD;
     }
     c->bit = bit;
@@ -271,9 +119,9 @@ static enum section enter_section(struct config *c, const char *kind, const char
     if (strcmp(kind, "label") == 0 && named)
         return enter_label(c, name);
     if (!named && (strcmp(kind, "network") == 0 || strcmp(kind, "label") == 0))
-        mistake(c, "[%s] needs a name: [%s NAME]", kind, kind);
+        config_mistake(c, "[%s] needs a name: [%s NAME]", kind, kind);
     else
-        mistake(c, "unknown section [%s%s%s]", kind, named ? " " : "", named ? name : "");
+        config_mistake(c, "unknown section [%s%s%s]", kind, named ? " " : "", named ? name : "");
     return SECTION_BAD;
 }
 
@@ -286,27 +134,13 @@ static void take_header(struct config *c, char *text) {
     c->bit = -1;
     c->section = SECTION_BAD;
     if (text[len - 1] != ']') {
-        mistake(c, "']' is missing");
+        config_mistake(c, "']' is missing");
         return;
     }
     text[len - 1] = 0;
     char *rest = words_trim(text + 1);
     char *kind = words_next(&rest);
     c->section = enter_section(c, kind ? kind : "", kind ? words_trim(rest) : NULL);
-}
-
-static void take_key(struct config *c, const char *name, char *value) {
-    static const char *const where[] = {"", "", "[scout]", "[network]", "[label]"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        if (keys[i].section != c->section || strcmp(keys[i].name, name) != 0)
-            continue;
-        if (c->seen_keys & (1u << i))
-            mistake(c, "'%s' is there already in this section", name);
-        c->seen_keys |= 1u << i;
-        keys[i].take(c, value);
-        return;
-    }
-    mistake(c, "unknown key '%s' in %s", name, where[c->section]);
 }
 
 static void take_line(struct config *c, char *line) {
@@ -321,14 +155,14 @@ static void take_line(struct config *c, char *line) {
     if (c->section == SECTION_BAD)
         return; /* said once, at its header */
     if (!equals || equals == text) {
-        mistake(c, "expected 'key = value' or '[section]'");
+        config_mistake(c, "expected 'key = value' or '[section]'");
         return;
     }
     *equals = 0;
     if (c->section == SECTION_NONE)
-        mistake(c, "'%s' stands before any [section]", words_trim(text));
+        config_mistake(c, "'%s' stands before any [section]", words_trim(text));
     else
-        take_key(c, words_trim(text), words_trim(equals + 1));
+        config_take_key(c, words_trim(text), words_trim(equals + 1));
 }
 
 void config_read(struct config *c, FILE *f, const char *file) {
@@ -338,15 +172,15 @@ void config_read(struct config *c, FILE *f, const char *file) {
     c->section = SECTION_NONE;
     for (c->line = 1; c->mistakes < WORDS_MISTAKES && (r = words_line(f, line)) != 0; c->line++) {
         if (r == -EMSGSIZE)
-            mistake(c, "the line is longer than %d bytes", WORDS_LINE - 1);
+            config_mistake(c, "the line is longer than %d bytes", WORDS_LINE - 1);
         else if (r < 0)
-            mistake(c, "the line holds a NUL byte");
+            config_mistake(c, "the line holds a NUL byte");
         else
             take_line(c, c->line == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line);
     }
     if (ferror(f)) {
         c->line = 0;
-        mistake(c, "cannot be read");
+        config_mistake(c, "cannot be read");
     }
     leave_section(c);
 }
@@ -365,17 +199,22 @@ static bool may_name_a_network(const char *name) {
 static void resolve_prefer(struct config *c, const struct later *l) {
     struct settings *s = c->settings;
     if (s->pref_count == SETTINGS_PREFS) {
-        mistake(c, "more than %d labels with 'prefer ='", SETTINGS_PREFS);
+        config_mistake(c, "more than %d labels with 'prefer ='", SETTINGS_PREFS);
         return;
     }
+    for (unsigned i = 0; i < s->pref_count; i++)
+        if (s->prefs[i].bit == (int)l->index) {
+            config_mistake(c, "prefer: that label has one already");
+            return;
+        }
     struct settings_pref *p = &s->prefs[s->pref_count++];
     *p = (struct settings_pref){.bit = (int)l->index};
     for (char *at = l->text, *name; (name = strsep(&at, ","));) {
         name = words_trim(name);
         if (!may_name_a_network(name))
-            mistake(c, "prefer: '%s' cannot be the name of a network", name);
+            config_mistake(c, "prefer: '%s' cannot be the name of a network", name);
         else if (p->count == SETTINGS_ORDER)
-            mistake(c, "prefer: more than %d networks", SETTINGS_ORDER);
+            config_mistake(c, "prefer: more than %d networks", SETTINGS_ORDER);
         else
             strcpy(p->order[p->count++], name);
     }
@@ -388,7 +227,7 @@ static void resolve(struct config *c, const struct later *l) {
     if (l->section == SECTION_LABEL)
         resolve_prefer(c, l);
     else if (words_labels(l->text, &c->settings->names, &c->settings->networks[l->index].labels, bad) < 0)
-        mistake(c, "labels: unknown label '%s'", bad);
+        config_mistake(c, "labels: unknown label '%s'", bad);
 }
 
 unsigned config_finish(struct config *c) {
@@ -422,7 +261,7 @@ static void read_path(struct config *c, const char *path, bool must_exist) {
     } else if (must_exist || errno != ENOENT) {
         c->file = path;
         c->line = 0;
-        mistake(c, "%s", strerror(errno));
+        config_mistake(c, "%s", strerror(errno));
     }
 }
 

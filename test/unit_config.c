@@ -123,6 +123,8 @@ static const struct {
     {"[label b]\nbit = 32\n[label c]\nbit = 32\n", "f:4: bit: 32 is already the label 'b'"},
     {"[label b]\nbit = 32\n[label b]\nbit = 33\n", "f:3: [label b] is there already"},
     {"[label red]\nbit = 32\n", "f:2: bit: 'red' is built in, its bit cannot be set"},
+    {"[label bit40]\nbit = 41\n", "f:2: bit: 'bit40' is always the name of bit 40"},
+    {"[label red]\nprefer = a\n[label red]\nprefer = b\n", "f:4: prefer: that label has one already"},
     {"[label all]\nbit = 32\n", "f:1: 'all' cannot be the name of a label"},
     {"[label b]\nbit = 32\nprefer = x, \n[network x]\nmatch = x\n",
      "f:3: prefer: '' cannot be the name of a network"},
