@@ -24,7 +24,7 @@
 #define SO_PEERPIDFD 77
 #endif
 
-enum { EVENTS = 64, ACCEPTS = 64, READS = 8 };
+enum { EVENTS = 32, ACCEPTS = 8, READS = 8 }; /* of a turn */
 static const uint64_t listening_key = UINT64_MAX;
 static const char not_owner[] = "only the owner of the scout may do that";
 

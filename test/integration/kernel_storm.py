@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""kernel_storm SCOUT CTL - after any storm the scout's table is what `ip -j` says.
+"""kernel_storm SCOUT CTL [ROUNDS] - after any storm the scout's table is what `ip -j` says.
 
 In a world of its own (user, network, mount and IPC namespaces) links, addresses and routes change at random:
 up and down, renamed, moved to another network namespace and back. In some rounds the scout is stopped
-meanwhile until the kernel has dropped messages for it. Each round ends when the table agrees; it never does
+meanwhile until the kernel has dropped messages for it (in all, if their number is given). Each round ends when the table agrees; it never does
 if something was missed.
 """
 
@@ -169,7 +169,7 @@ def dropped(pid):
     return sum(int(r[8]) for r in rows if r[1] == "0" and int(r[2]) == pid)
 
 
-def storm(scout, ctl, place):
+def storm(scout, ctl, place, rounds, calm):
     os.environ["CMM_SCOUT"] = place + "/scout.sock"
     with open(place + "/scout.conf", "w") as f:
         f.write("[scout]\nhold-down = 0\ngrace = 0\n")
@@ -184,8 +184,8 @@ def storm(scout, ctl, place):
             time.sleep(0.01)
         agree(ctl, "at the start")
         overflows = 0
-        for n in range(ROUNDS):
-            stopped = n % 4 == 3
+        for n in range(rounds):
+            stopped = n % calm == calm - 1
             if stopped:
                 before = dropped(daemon.pid)
                 daemon.send_signal(signal.SIGSTOP)
@@ -197,7 +197,7 @@ def storm(scout, ctl, place):
                 overflows += dropped(daemon.pid) > before
                 daemon.send_signal(signal.SIGCONT)
             agree(ctl, f"round {n}")
-        print(f"{ROUNDS} rounds agreed, the kernel dropped messages in {overflows}")
+        print(f"{rounds} rounds agreed, the kernel dropped messages in {overflows}")
         return 0 if overflows else 1
     finally:
         for process in (daemon, world.other):
@@ -206,7 +206,7 @@ def storm(scout, ctl, place):
 
 
 def main():
-    if len(sys.argv) == 3:
+    if "inside" not in sys.argv:
         inside = subprocess.run(["unshare", "-Urnim", "true"], capture_output=True)
         if inside.returncode:
             print("no namespaces here:", inside.stderr.decode().strip())
@@ -214,7 +214,8 @@ def main():
         os.execvp("unshare", ["unshare", "-Urnim", sys.executable] + sys.argv + ["inside"])
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: a harness that gives up takes us along
     with tempfile.TemporaryDirectory() as place:
-        return storm(sys.argv[1], sys.argv[2], place)
+        given = [int(word) for word in sys.argv[3:-1]]
+        return storm(sys.argv[1], sys.argv[2], place, *([given[0], 1] if given else [ROUNDS, 4]))
 
 
 sys.exit(main())
