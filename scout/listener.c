@@ -60,9 +60,11 @@ static int take_lock(struct listener *l) {
         return fail(l, -errno, "%s: %s", path, strerror(errno));
     if (flock(l->lock, LOCK_EX | LOCK_NB) == 0)
         return 0;
-    if (errno != EWOULDBLOCK)
-        return fail(l, -errno, "%s: %s", path, strerror(errno));
-    return fail(l, -EALREADY, "a scout is already running at %s", l->path);
+    int r = errno == EWOULDBLOCK ? fail(l, -EALREADY, "a scout is already running at %s", l->path)
+                                 : fail(l, -errno, "%s: %s", path, strerror(errno));
+    close(l->lock);
+    l->lock = -1; /* the socket is not ours to take away */
+    return r;
 }
 
 int listener_take(struct listener *l, const char *name) {

@@ -50,10 +50,24 @@ START_TEST(a_second_one_of_the_same_name_is_refused_in_one_line) {
     snprintf(want, sizeof want, "a scout is already running at %s", path);
     ck_assert_int_eq(listener_take(&second, path), -EALREADY);
     ck_assert_str_eq(second.why, want);
+    ck_assert_int_eq(second.lock, -1);
     listener_finish(&l);
-    close(second.lock);
     ck_assert_int_eq(listener_take(&l, path), 0);
     listener_finish(&l);
+}
+END_TEST
+
+START_TEST(one_that_is_refused_takes_nothing_away) {
+    struct listener second;
+    ck_assert_int_eq(listener_take(&l, path), 0);
+    int sock = listener_open(&l);
+    ck_assert_int_ge(sock, 0);
+    ck_assert_int_eq(listener_take(&second, path), -EALREADY);
+    listener_finish(&second);
+    ck_assert_int_eq(access(path, F_OK), 0);
+    close(sock);
+    listener_finish(&l);
+    ck_assert_int_lt(access(path, F_OK), 0);
 }
 END_TEST
 
@@ -159,6 +173,7 @@ int main(void) {
     TCase *c = tcase_create("listener");
     tcase_add_checked_fixture(c, start, finish);
     tcase_add_test(c, a_second_one_of_the_same_name_is_refused_in_one_line);
+    tcase_add_test(c, one_that_is_refused_takes_nothing_away);
     tcase_add_test(c, one_that_was_killed_does_not_stop_the_next);
     tcase_add_test(c, the_bell_wakes_those_who_wait_at_it);
     tcase_add_test(c, modes_do_not_depend_on_the_umask);

@@ -62,6 +62,8 @@ kill_scout() {
 }
 start_scout
 
+is 'a second scout of the name says so and is 1' "1 cmm-scout: a scout is already running at $CMM_SCOUT" \
+    "$(outcome "$scout" -c "$stage/scout.conf" --name "$CMM_SCOUT")"
 is 'status is for people' 0 "$(outcome "$ctl" status)"
 is 'no line is wider than 80 columns' 0 "$("$ctl" status | awk 'length > 80' | wc -l | tr -d ' ')"
 is 'status has scout, networks and subscribers' "['networks', 'scout', 'subscribers', 'version']" "$(json 'sorted(o)' status)"
