@@ -243,7 +243,7 @@ unsigned config_finish(struct config *c) {
 }
 
 void config_defaults(struct settings *ret) {
-    *ret = (struct settings){.hold_ms = 500, .grace_ms = 1000};
+    *ret = (struct settings){.hold_ms = 500, .grace_ms = 1000, .mptcp = true};
 }
 
 struct config *config_new(struct settings *into, config_sink sink, void *arg) {

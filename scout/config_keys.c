@@ -24,6 +24,13 @@ static void take_grace(struct config *c, char *value) {
         config_mistake(c, "grace: '%s' is not a number of seconds", value);
 }
 
+static void take_mptcp(struct config *c, char *value) {
+    if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+        config_mistake(c, "mptcp: '%s' is neither yes nor no", value);
+    else
+        c->settings->mptcp = strcmp(value, "yes") == 0;
+}
+
 static void take_bit(struct config *c, char *value) {
     uint64_t bit;
     if (words_number(value, LABEL_USER_FIRST + LABEL_USER - 1, &bit) < 0 || bit < LABEL_USER_FIRST) {
@@ -125,17 +132,12 @@ static void take_check(struct config *c, char *value) {
 }
 
 static const struct key keys[] = {
-    {SECTION_SCOUT, "hold-down", take_hold_down},
-    {SECTION_SCOUT, "grace", take_grace},
-    {SECTION_LABEL, "bit", take_bit},
-    {SECTION_LABEL, "prefer", take_prefer},
-    {SECTION_NETWORK, "match", take_match},
-    {SECTION_NETWORK, "type", take_type},
-    {SECTION_NETWORK, "ssid", take_ssid},
-    {SECTION_NETWORK, "address", take_address},
-    {SECTION_NETWORK, "labels", take_labels},
-    {SECTION_NETWORK, "metered", take_metered},
-    {SECTION_NETWORK, "metric", take_metric},
+    {SECTION_SCOUT, "hold-down", take_hold_down}, {SECTION_SCOUT, "grace", take_grace},
+    {SECTION_SCOUT, "mptcp", take_mptcp},         {SECTION_LABEL, "bit", take_bit},
+    {SECTION_LABEL, "prefer", take_prefer},       {SECTION_NETWORK, "match", take_match},
+    {SECTION_NETWORK, "type", take_type},         {SECTION_NETWORK, "ssid", take_ssid},
+    {SECTION_NETWORK, "address", take_address},   {SECTION_NETWORK, "labels", take_labels},
+    {SECTION_NETWORK, "metered", take_metered},   {SECTION_NETWORK, "metric", take_metric},
     {SECTION_NETWORK, "check", take_check},
 };
 

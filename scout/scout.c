@@ -160,6 +160,7 @@ static int start(struct scout *s) {
         return r;
     }
     machine_raise_limits();
+    multipath_init(&s->multipath, s->options->name);
     start_monitor(s);
     scout_look(s, true);
     if (s->options->script && (r = scout_load_script(s)) < 0)
@@ -176,6 +177,7 @@ static void finish(struct scout *s) {
     script_free(s->script);
     monitor_free(s->monitor);
     probe_finish(&s->probes);
+    multipath_finish(&s->multipath);
     if (s->epoll >= 0)
         close(s->epoll);
     if (s->signals >= 0)

@@ -5,6 +5,7 @@
 #include "herald.h"
 #include "listener.h"
 #include "monitor.h"
+#include "multipath.h"
 #include "network.h"
 #include "probe.h"
 #include "scout.h"
@@ -22,6 +23,7 @@ struct scout {
     struct network_table networks;
     struct monitor *monitor; /* NULL: no netlink here */
     struct probe_table probes;
+    struct multipath multipath;
     struct script *script;
     struct listener listener;
     struct subscribers *subscribers; /* NULL: not listening yet */

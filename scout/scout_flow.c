@@ -8,6 +8,7 @@
 #include "log.h"
 #include "machine.h"
 #include "policy.h"
+#include <sys/socket.h>
 
 static void say_change(void *arg, const char *text) {
     struct scout *s = arg;
@@ -19,6 +20,7 @@ static void say_change(void *arg, const char *text) {
 /* Everything but the generation, and what is lacking: only people ask that. */
 static bool same(const struct herald_view *a, const struct herald_view *b) {
     bool equal = a->snapshot.count == b->snapshot.count && a->snapshot.pref_count == b->snapshot.pref_count &&
+                 a->snapshot.joins == b->snapshot.joins &&
                  memcmp(a->snapshot.prefs, b->snapshot.prefs, sizeof a->snapshot.prefs) == 0 &&
                  memcmp(a->ifaces, b->ifaces, sizeof a->ifaces) == 0;
     for (uint32_t i = 0; equal && i < b->snapshot.count; i++) {
@@ -29,15 +31,71 @@ static bool same(const struct herald_view *a, const struct herald_view *b) {
     return equal;
 }
 
-void scout_publish(struct scout *s) {
-    struct herald_view now = {.snapshot.generation = s->told.snapshot.generation + 1};
-    network_fill(&s->networks, &now.snapshot, now.ifaces);
-    uint32_t there = now.snapshot.count;
-    policy_listed(&s->settings, &now.snapshot);
-    network_amend(&s->networks, &now.snapshot, there);
-    policy_prefs(&s->settings, (const char(*)[FACT_IFACE])now.ifaces, &now.snapshot);
-    now.snapshot.header =
-        (struct wire_header){WIRE_VERSION, WIRE_SNAPSHOT, (uint32_t)wire_snapshot_size(now.snapshot.count)};
+static const struct fact_link *link_of(const struct scout *s, uint32_t ifindex) {
+    const struct fact_link *l = NULL;
+    for (unsigned i = 0; s->monitor && (l = monitor_link(s->monitor, i)); i++)
+        if (l->ifindex == ifindex)
+            break;
+    return l;
+}
+
+/* The address that new connections of a family would have there. */
+static void add_path(const struct wire_network *n, const struct fact_link *l, uint8_t family,
+                     struct multipath_path *paths, unsigned *count) {
+    struct multipath_path p = {.ifindex = n->ifindex,
+                               .backup = n->flags & WIRE_METERED,
+                               .withdrawn = n->state == WIRE_NET_WITHDRAWN};
+    for (unsigned i = 0; l && i < l->address_count && !p.address.family; i++)
+        if (l->addresses[i].family == family && l->addresses[i].preferred)
+            p.address = l->addresses[i];
+    if (!l && n->family == family) {
+        p.address.family = n->family;
+        memcpy(p.address.bytes, n->address, sizeof p.address.bytes);
+    }
+    if (p.address.family && *count < 2 * WIRE_NETWORKS)
+        paths[(*count)++] = p;
+}
+
+/* Connections that the kernel carries over by Multipath TCP go by what is offered, and by nothing that is
+ * withdrawn. IPv4 comes first where the kernel has no room for all. */
+static void open_paths(struct scout *s, const struct wire_snapshot *now) {
+    struct multipath_path paths[2 * WIRE_NETWORKS];
+    unsigned count = 0;
+    for (int turn = 0; turn < 2; turn++)
+        for (uint32_t i = 0; i < now->count; i++) {
+            const struct wire_network *n = &now->networks[i];
+            const uint8_t need = turn == 0 ? WIRE_HAS4 : WIRE_HAS6;
+            if ((n->state == WIRE_NET_UP && n->flags & need) || n->state == WIRE_NET_WITHDRAWN)
+                add_path(n, n->flags & WIRE_ADDRESS ? NULL : link_of(s, n->ifindex),
+                         turn == 0 ? AF_INET : AF_INET6, paths, &count);
+        }
+    multipath_settle(&s->multipath, s->settings.mptcp, paths, count);
+}
+
+static void mark_joins(const struct scout *s, struct wire_snapshot *now) {
+    for (uint32_t i = 0; i < now->count; i++) {
+        struct fact_address a = {.family = now->networks[i].family};
+        memcpy(a.bytes, now->networks[i].address, sizeof a.bytes);
+        if (multipath_reaches(&s->multipath, &a))
+            now->joins |= UINT64_C(1) << i;
+    }
+}
+
+static void fill(struct scout *s, struct herald_view *now) {
+    now->snapshot.generation = s->told.snapshot.generation + 1;
+    network_fill(&s->networks, &now->snapshot, now->ifaces);
+    uint32_t there = now->snapshot.count;
+    policy_listed(&s->settings, &now->snapshot);
+    network_amend(&s->networks, &now->snapshot, there);
+    mark_joins(s, &now->snapshot);
+    policy_prefs(&s->settings, (const char(*)[FACT_IFACE])now->ifaces, &now->snapshot);
+    now->snapshot.header =
+        (struct wire_header){WIRE_VERSION, WIRE_SNAPSHOT, (uint32_t)wire_snapshot_size(now->snapshot.count)};
+}
+
+static void tell(struct scout *s) {
+    struct herald_view now = {0};
+    fill(s, &now);
     if (s->told.snapshot.generation && same(&s->told, &now)) {
         now.snapshot.generation--;
         s->told = now;
@@ -50,6 +108,14 @@ void scout_publish(struct scout *s) {
         subscribers_publish(s->subscribers, &now.snapshot);
     herald_compare(&s->told, &now, &s->settings.names, say_change, s);
     s->told = now;
+}
+
+void scout_publish(struct scout *s) {
+    const uint64_t before = s->told.snapshot.generation;
+    tell(s);
+    open_paths(s, &s->told.snapshot);
+    if (s->told.snapshot.generation != before && multipath_look(&s->multipath))
+        tell(s);
 }
 
 static void see(struct scout *s, struct fact_network *fact, bool at_once, int64_t now) {

@@ -42,6 +42,7 @@ struct settings {
     struct settings_pref prefs[SETTINGS_PREFS];
     struct label_names names;
     uint32_t hold_ms, grace_ms;
+    bool mptcp; /* endpoints for Multipath TCP are made, where they may be */
 };
 
 #endif

@@ -49,7 +49,8 @@ START_TEST(the_example_of_the_manual_is_understood) {
                                   "\taddress = 127.0.1.1\n"
                                   "[scout]\n"
                                   "hold-down = 0.25\n"
-                                  "grace=2",
+                                  "grace=2\n"
+                                  "mptcp = no",
                                   &s);
     ck_assert_msg(mistakes == 0, "%s", said);
     ck_assert_uint_eq(s.network_count, 3);
@@ -68,6 +69,7 @@ START_TEST(the_example_of_the_manual_is_understood) {
     ck_assert_uint_eq(s.prefs[0].count, 2);
     ck_assert_str_eq(s.prefs[0].order[1], "office");
     ck_assert_uint_eq(s.hold_ms, 250);
+    ck_assert(!s.mptcp);
     ck_assert_uint_eq(s.grace_ms, 2000);
 }
 END_TEST
@@ -77,6 +79,7 @@ START_TEST(nothing_at_all_is_a_configuration) {
     ck_assert_uint_eq(read_text("\n", &s), 0);
     ck_assert_uint_eq(s.network_count, 0);
     ck_assert_uint_eq(s.hold_ms, 500);
+    ck_assert(s.mptcp);
     ck_assert_uint_eq(s.grace_ms, 1000);
 }
 END_TEST
@@ -102,6 +105,7 @@ static const struct {
     {"[scout]\ncolour = red\n", "f:2: unknown key 'colour' in [scout]"},
     {"[network a]\nmatch = x\nbit = 32\n", "f:3: unknown key 'bit' in [network]"},
     {"[scout]\ngrace = soon\n", "f:2: grace: 'soon' is not a number of seconds"},
+    {"[scout]\nmptcp = maybe\n", "f:2: mptcp: 'maybe' is neither yes nor no"},
     {"[scout]\n\nhold-down = -1\n", "f:3: hold-down: '-1' is not a number of seconds"},
     {"[scout]\ngrace = 1\ngrace = 2\n", "f:3: 'grace' is there already in this section"},
     {"[network a]\n", "f:1: [network a] needs 'match =' or 'address ='"},

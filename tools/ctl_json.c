@@ -79,6 +79,20 @@ static void label_list(bool *first, const char *name, uint64_t labels, const str
     putchar(']');
 }
 
+static const char *multipath(const struct wire_status *s) {
+    switch ((enum wire_multipath)s->multipath) {
+    case WIRE_MULTIPATH_NONE:
+        return "none";
+    case WIRE_MULTIPATH_OFF:
+        return "off";
+    case WIRE_MULTIPATH_KERNEL:
+        return "kernel";
+    case WIRE_MULTIPATH_SCOUT:
+        return "scout";
+    }
+    return "none";
+}
+
 static void scout(const struct wire_status *s) {
     bool first = true;
     putchar('{');
@@ -90,6 +104,8 @@ static void scout(const struct wire_status *s) {
     truth(&first, "scripted", s->scripted);
     number(&first, "queues", s->queues);
     number(&first, "dropped", s->dropped);
+    member(&first, "multipath", multipath(s));
+    number(&first, "endpoints", s->endpoints);
     putchar('}');
 }
 

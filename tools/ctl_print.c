@@ -199,6 +199,23 @@ void ctl_print_subscribers(const struct ctl_view *v) {
     }
 }
 
+static void print_multipath(const struct wire_status *s) {
+    switch ((enum wire_multipath)s->multipath) {
+    case WIRE_MULTIPATH_NONE:
+        puts("Multipath TCP: not in this kernel");
+        break;
+    case WIRE_MULTIPATH_OFF:
+        puts("Multipath TCP: switched off in this kernel (net.mptcp.enabled)");
+        break;
+    case WIRE_MULTIPATH_KERNEL:
+        printf("Multipath TCP: endpoints by the kernel: %" PRIu32 "; the scout makes none\n", s->endpoints);
+        break;
+    case WIRE_MULTIPATH_SCOUT:
+        printf("Multipath TCP: endpoints by the scout: %" PRIu32 "\n", s->endpoints);
+        break;
+    }
+}
+
 void ctl_print_status(const struct ctl_view *v) {
     const struct wire_status *s = &v->status;
     char name[CELL], release[CELL], config[CELL], age[32];
@@ -212,6 +229,7 @@ void ctl_print_status(const struct ctl_view *v) {
         puts("networks are driven by a script");
     if (s->dropped)
         printf("%" PRIu64 " messages of a wrong version, size or content were dropped\n", s->dropped);
+    print_multipath(s);
     putchar('\n');
     ctl_print_networks(v);
     putchar('\n');

@@ -178,6 +178,7 @@ struct wire_snapshot {
     uint32_t
         count; /* of networks: all that are listed, offered or not; state DOWN without ifindex: not there */
     uint32_t pref_count;
+    uint64_t joins; /* bit i: while networks[i] is offered, Multipath TCP connections go by it, too */
     struct wire_pref prefs[WIRE_PREFS];
     struct wire_network networks[WIRE_NETWORKS]; /* cut after count on the wire */
 };
@@ -187,6 +188,14 @@ struct wire_labels {
     char names[WIRE_USER_LABELS][WIRE_NAME]; /* of bits 32..63; empty: none */
 };
 
+/* Who makes the endpoints of the kernel's Multipath TCP. */
+enum wire_multipath {
+    WIRE_MULTIPATH_NONE = 0, /* not in this kernel */
+    WIRE_MULTIPATH_OFF,      /* net.mptcp.enabled is 0 */
+    WIRE_MULTIPATH_KERNEL,   /* what others have made is used */
+    WIRE_MULTIPATH_SCOUT,
+};
+
 struct wire_status {
     struct wire_header header;
     uint64_t started_ms; /* CLOCK_REALTIME */
@@ -194,8 +203,10 @@ struct wire_status {
     uint64_t dropped; /* messages of the wrong version, size or content */
     uint32_t pid;
     uint32_t subscribers;
-    uint32_t queues;   /* mailboxes handed out */
-    uint32_t scripted; /* 1: --script drives the networks */
+    uint32_t queues;    /* mailboxes handed out */
+    uint32_t scripted;  /* 1: --script drives the networks */
+    uint32_t multipath; /* enum wire_multipath */
+    uint32_t endpoints; /* of Multipath TCP, whoever made them */
     char name[WIRE_NAME];
     char release[16]; /* of the scout, e.g. 1.0.0 */
     char config[WIRE_TEXT];

@@ -1,0 +1,346 @@
+/* multipath - the endpoints of the kernel's Multipath TCP (generic netlink, "mptcp_pm").
+ *
+ * scout.c comes in when networks have come or gone, and asks for the status. Our endpoints bear numbers that
+ * the scout's name gives, far above those that the kernel gives by itself: so what a killed scout has left is
+ * known again, and an address that somebody else has made an endpoint is his. The kernel puts its answer into
+ * the socket before send() is back; so nothing here waits.
+ */
+#include "multipath.h"
+
+#include "log.h"
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/genetlink.h>
+#include <linux/mptcp.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { BUFFER = 8192, ID_FIRST = 64, ID_SLOTS = 24 };
+
+/* ---- talking to the kernel ---- */
+
+static struct nlmsghdr *begin(char buffer[BUFFER], uint16_t family, uint8_t command, uint16_t flags) {
+    struct nlmsghdr *msg = mnl_nlmsg_put_header(buffer);
+    msg->nlmsg_type = family;
+    msg->nlmsg_flags = NLM_F_REQUEST | flags;
+    struct genlmsghdr *generic = mnl_nlmsg_put_extra_header(msg, sizeof *generic);
+    generic->cmd = command;
+    generic->version = 1;
+    return msg;
+}
+
+/* 0 or -errno. Calls take, if any, for each message of the answer. */
+static int ask(const struct multipath *m, const struct nlmsghdr *question, mnl_cb_t take, void *arg) {
+    _Alignas(struct nlmsghdr) char buffer[BUFFER];
+    ssize_t n;
+    int r = MNL_CB_OK;
+    if (mnl_socket_sendto(m->socket, question, question->nlmsg_len) < 0)
+        return -errno;
+    while (r == MNL_CB_OK && (n = recv(mnl_socket_get_fd(m->socket), buffer, sizeof buffer, 0)) > 0)
+        r = mnl_cb_run(buffer, (size_t)n, 0, 0, take, arg);
+    return r == MNL_CB_ERROR ? -errno : r == MNL_CB_OK ? -EPROTO : 0;
+}
+
+static int keep_family(const struct nlattr *a, void *arg) {
+    if (mnl_attr_get_type(a) == CTRL_ATTR_FAMILY_ID && mnl_attr_validate(a, MNL_TYPE_U16) >= 0)
+        *(uint16_t *)arg = mnl_attr_get_u16(a);
+    return MNL_CB_OK;
+}
+
+static int take_family(const struct nlmsghdr *msg, void *arg) {
+    mnl_attr_parse(msg, sizeof(struct genlmsghdr), keep_family, arg);
+    return MNL_CB_STOP;
+}
+
+static int keep_limit(const struct nlattr *a, void *arg) {
+    if (mnl_attr_get_type(a) == MPTCP_PM_ATTR_SUBFLOWS && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
+        *(uint32_t *)arg = mnl_attr_get_u32(a);
+    return MNL_CB_OK;
+}
+
+static int take_limit(const struct nlmsghdr *msg, void *arg) {
+    mnl_attr_parse(msg, sizeof(struct genlmsghdr), keep_limit, arg);
+    return MNL_CB_STOP;
+}
+
+static int get_limit(const struct multipath *m, uint32_t *ret) {
+    _Alignas(struct nlmsghdr) char buffer[BUFFER];
+    return ask(m, begin(buffer, m->family, MPTCP_PM_CMD_GET_LIMITS, 0), take_limit, ret);
+}
+
+static int set_limit(const struct multipath *m, uint32_t subflows) {
+    _Alignas(struct nlmsghdr) char buffer[BUFFER];
+    struct nlmsghdr *msg = begin(buffer, m->family, MPTCP_PM_CMD_SET_LIMITS, NLM_F_ACK);
+    mnl_attr_put_u32(msg, MPTCP_PM_ATTR_SUBFLOWS, subflows);
+    return ask(m, msg, NULL, NULL);
+}
+
+static void put_address(struct nlmsghdr *msg, const struct multipath_endpoint *e) {
+    const struct fact_address *a = &e->path.address;
+    const bool four = a->family == AF_INET;
+    struct nlattr *nest = mnl_attr_nest_start(msg, MPTCP_PM_ATTR_ADDR);
+    mnl_attr_put_u16(msg, MPTCP_PM_ADDR_ATTR_FAMILY, a->family);
+    mnl_attr_put_u8(msg, MPTCP_PM_ADDR_ATTR_ID, e->id);
+    mnl_attr_put(msg, four ? MPTCP_PM_ADDR_ATTR_ADDR4 : MPTCP_PM_ADDR_ATTR_ADDR6, four ? 4 : 16, a->bytes);
+    mnl_attr_put_u32(msg, MPTCP_PM_ADDR_ATTR_FLAGS,
+                     MPTCP_PM_ADDR_FLAG_SUBFLOW | (e->path.backup ? MPTCP_PM_ADDR_FLAG_BACKUP : 0));
+    if (e->path.ifindex)
+        mnl_attr_put_u32(msg, MPTCP_PM_ADDR_ATTR_IF_IDX, e->path.ifindex);
+    mnl_attr_nest_end(msg, nest);
+}
+
+static int change(const struct multipath *m, uint8_t command, const struct multipath_endpoint *e) {
+    _Alignas(struct nlmsghdr) char buffer[BUFFER];
+    struct nlmsghdr *msg = begin(buffer, m->family, command, NLM_F_ACK);
+    put_address(msg, e);
+    return ask(m, msg, NULL, NULL);
+}
+
+/* ---- what the kernel has ---- */
+
+static void take_bytes(const struct nlattr *a, struct fact_address *ret, uint8_t family, size_t len) {
+    if (mnl_attr_get_payload_len(a) != len)
+        return;
+    ret->family = family;
+    memcpy(ret->bytes, mnl_attr_get_payload(a), len);
+}
+
+static int keep_endpoint(const struct nlattr *a, void *arg) {
+    struct multipath_endpoint *e = arg;
+    switch (mnl_attr_get_type(a)) {
+    case MPTCP_PM_ADDR_ATTR_ID:
+        if (mnl_attr_validate(a, MNL_TYPE_U8) >= 0)
+            e->id = mnl_attr_get_u8(a);
+        break;
+    case MPTCP_PM_ADDR_ATTR_ADDR4:
+        take_bytes(a, &e->path.address, AF_INET, 4);
+        break;
+    case MPTCP_PM_ADDR_ATTR_ADDR6:
+        take_bytes(a, &e->path.address, AF_INET6, 16);
+        break;
+    case MPTCP_PM_ADDR_ATTR_FLAGS:
+        if (mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
+            e->path.backup = mnl_attr_get_u32(a) & MPTCP_PM_ADDR_FLAG_BACKUP;
+        break;
+    case MPTCP_PM_ADDR_ATTR_IF_IDX:
+        if (mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
+            e->path.ifindex = mnl_attr_get_u32(a);
+        break;
+    default:
+        break;
+    }
+    return MNL_CB_OK;
+}
+
+static int keep_nest(const struct nlattr *a, void *arg) {
+    struct multipath_list *all = arg;
+    if (mnl_attr_get_type(a) != MPTCP_PM_ATTR_ADDR || all->count == MULTIPATH_LISTED)
+        return MNL_CB_OK;
+    struct multipath_endpoint *e = &all->endpoint[all->count];
+    *e = (struct multipath_endpoint){.id = 0};
+    mnl_attr_parse_nested(a, keep_endpoint, e);
+    all->count += e->path.address.family != 0;
+    return MNL_CB_OK;
+}
+
+static int take_endpoints(const struct nlmsghdr *msg, void *arg) {
+    mnl_attr_parse(msg, sizeof(struct genlmsghdr), keep_nest, arg);
+    return MNL_CB_OK;
+}
+
+static void list(const struct multipath *m, struct multipath_list *ret) {
+    _Alignas(struct nlmsghdr) char buffer[BUFFER];
+    memset(ret, 0, sizeof *ret);
+    if (m->socket)
+        ask(m, begin(buffer, m->family, MPTCP_PM_CMD_GET_ADDR, NLM_F_DUMP), take_endpoints, ret);
+}
+
+/* ---- beginning and end ---- */
+
+static uint8_t first_id_of(const char *scout) {
+    uint32_t sum = 2166136261u;
+    for (const char *p = scout; *p; p++)
+        sum = (sum ^ (unsigned char)*p) * 16777619u;
+    return (uint8_t)(ID_FIRST + sum % ID_SLOTS * MULTIPATH_MAX);
+}
+
+static void adopt_leftovers(struct multipath *m) {
+    struct multipath_list all;
+    list(m, &all);
+    for (unsigned i = 0; i < all.count && m->count < MULTIPATH_MAX; i++)
+        if (all.endpoint[i].id >= m->first_id && all.endpoint[i].id - m->first_id < MULTIPATH_MAX)
+            m->own[m->count++] = all.endpoint[i];
+}
+
+void multipath_init(struct multipath *m, const char *scout) {
+    _Alignas(struct nlmsghdr) char buffer[BUFFER];
+    *m = (struct multipath){.asked = true, .first_id = first_id_of(scout)};
+    m->socket = mnl_socket_open2(NETLINK_GENERIC, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (!m->socket)
+        return;
+    struct nlmsghdr *question = begin(buffer, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 0);
+    mnl_attr_put_strz(question, CTRL_ATTR_FAMILY_NAME, MPTCP_PM_NAME);
+    if (ask(m, question, take_family, &m->family) < 0 || !m->family) {
+        mnl_socket_close(m->socket);
+        m->socket = NULL;
+        return;
+    }
+    /* Setting what is set already asks for the privilege and changes nothing. */
+    m->allowed = get_limit(m, &m->limit_before) == 0 && set_limit(m, m->limit_before) == 0;
+    if (m->allowed)
+        adopt_leftovers(m);
+}
+
+static void forget(struct multipath *m, unsigned i) {
+    int r = change(m, MPTCP_PM_CMD_DEL_ADDR, &m->own[i]);
+    if (r < 0)
+        log_say(LOG_DETAIL, "Multipath TCP: endpoint %u is gone already: %s", m->own[i].id, strerror(-r));
+    m->own[i] = m->own[--m->count];
+}
+
+/* Somebody else may have set another one since. */
+static void restore_limit(struct multipath *m) {
+    uint32_t now = 0;
+    if (m->limit_set && get_limit(m, &now) == 0 && now == m->limit_set)
+        set_limit(m, m->limit_before);
+    m->limit_set = 0;
+}
+
+void multipath_finish(struct multipath *m) {
+    if (!m->socket)
+        return;
+    while (m->count)
+        forget(m, m->count - 1);
+    restore_limit(m);
+    mnl_socket_close(m->socket);
+    m->socket = NULL;
+}
+
+/* ---- what is offered ---- */
+
+static bool same_address(const struct fact_address *a, const struct fact_address *b) {
+    return a->family == b->family && memcmp(a->bytes, b->bytes, a->family == AF_INET ? 4 : 16) == 0;
+}
+
+/* What never leaves the machine or the link joins nothing. */
+static bool usable(const struct multipath_path *p) {
+    const uint8_t *b = p->address.bytes;
+    struct in6_addr six;
+    if (p->withdrawn)
+        return false;
+    if (p->address.family == AF_INET)
+        return b[0] != 127 && !(b[0] == 169 && b[1] == 254);
+    memcpy(&six, b, sizeof six);
+    return p->address.family == AF_INET6 && !IN6_IS_ADDR_LOOPBACK(&six) && !IN6_IS_ADDR_LINKLOCAL(&six);
+}
+
+static const struct multipath_path *path_of(const struct fact_address *a, const struct multipath_path *paths,
+                                            unsigned count) {
+    for (unsigned i = 0; i < count; i++)
+        if (same_address(&paths[i].address, a))
+            return &paths[i];
+    return NULL;
+}
+
+static bool have(const struct multipath *m, const struct multipath_path *p) {
+    for (unsigned i = 0; i < m->count; i++)
+        if (same_address(&m->own[i].path.address, &p->address))
+            return true;
+    return false;
+}
+
+static bool id_taken(const struct multipath *m, uint8_t id) {
+    for (unsigned i = 0; i < m->count; i++)
+        if (m->own[i].id == id)
+            return true;
+    return false;
+}
+
+/* One connection may have a subflow by each; the kernel makes it as soon as it hears of the endpoint. */
+static void raise_limit(struct multipath *m, uint32_t need) {
+    uint32_t now = 0;
+    if (need <= m->limit_set || get_limit(m, &now) < 0 || now >= need)
+        return;
+    if (!m->limit_set)
+        m->limit_before = now;
+    if (set_limit(m, need) == 0)
+        m->limit_set = need;
+}
+
+static void add(struct multipath *m, const struct multipath_path *p) {
+    struct multipath_endpoint e = {.path = *p};
+    int r = -EBUSY;
+    raise_limit(m, m->count + 1);
+    for (unsigned i = 0; i < MULTIPATH_MAX && r == -EBUSY; i++) {
+        e.id = (uint8_t)(m->first_id + i);
+        r = id_taken(m, e.id) ? -EBUSY : change(m, MPTCP_PM_CMD_ADD_ADDR, &e);
+    }
+    if (r == 0)
+        m->own[m->count++] = e;
+    else if (r != -EEXIST) /* else another manager's, who looks after it */
+        log_often(LOG_WARNING, "Multipath TCP: no endpoint for interface %u: %s", p->ifindex, strerror(-r));
+}
+
+static bool stays(const struct multipath *m, const struct multipath_endpoint *e,
+                  const struct multipath_path *paths, unsigned count, bool any) {
+    const struct multipath_path *p = path_of(&e->path.address, paths, count);
+    if (!m->asked || (p && p->withdrawn))
+        return false;
+    return p ? p->ifindex == e->path.ifindex && p->backup == e->path.backup : !any;
+}
+
+static void add_missing(struct multipath *m, const struct multipath_path *paths, unsigned count) {
+    for (unsigned i = 0; i < count && m->count < MULTIPATH_MAX; i++)
+        if (usable(&paths[i]) && !have(m, &paths[i]))
+            add(m, &paths[i]);
+}
+
+void multipath_settle(struct multipath *m, bool asked, const struct multipath_path *paths, unsigned count) {
+    bool any = false;
+    m->asked = asked;
+    if (!m->allowed)
+        return;
+    for (unsigned i = 0; i < count; i++)
+        any |= usable(&paths[i]);
+    if (asked) /* New ways come before old ones go, where there is room: so a connection is never without. */
+        add_missing(m, paths, count);
+    for (unsigned i = m->count; i-- > 0;)
+        if (!stays(m, &m->own[i], paths, count, any))
+            forget(m, i);
+    if (asked)
+        add_missing(m, paths, count);
+    else
+        restore_limit(m);
+}
+
+/* ---- what is asked ---- */
+
+enum wire_multipath multipath_who(const struct multipath *m, uint32_t *ret_endpoints) {
+    struct multipath_list all;
+    list(m, &all);
+    *ret_endpoints = all.count;
+    const int trial = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+    if (trial >= 0)
+        close(trial);
+    if (trial < 0)
+        return m->socket ? WIRE_MULTIPATH_OFF : WIRE_MULTIPATH_NONE;
+    return m->allowed && m->asked ? WIRE_MULTIPATH_SCOUT : WIRE_MULTIPATH_KERNEL;
+}
+
+bool multipath_look(struct multipath *m) {
+    const struct multipath_list before = m->there;
+    if (m->allowed && m->asked)
+        return false;
+    list(m, &m->there);
+    return memcmp(&before, &m->there, sizeof before) != 0;
+}
+
+bool multipath_reaches(const struct multipath *m, const struct fact_address *a) {
+    if (m->allowed && m->asked)
+        return true;
+    for (unsigned i = 0; i < m->there.count; i++)
+        if (same_address(&m->there.endpoint[i].path.address, a))
+            return true;
+    return false;
+}

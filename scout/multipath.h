@@ -1,0 +1,61 @@
+/* multipath - the endpoints of the kernel's Multipath TCP: the addresses by which its connections may go,
+ * too. What others have made is never touched. */
+#ifndef CMM_MULTIPATH_H
+#define CMM_MULTIPATH_H
+
+#include "fact.h"
+
+/* The kernel has room for eight, and lists some of its own besides. */
+enum { MULTIPATH_MAX = 8, MULTIPATH_LISTED = 32 };
+
+/* One address of a network that is offered, or withdrawn. */
+struct multipath_path {
+    struct fact_address address;
+    uint32_t ifindex;
+    bool backup;    /* carries only while no other can */
+    bool withdrawn; /* it works, and is not to be used */
+};
+
+struct multipath_endpoint {
+    struct multipath_path path;
+    uint8_t id;
+};
+
+struct multipath_list {
+    unsigned count;
+    struct multipath_endpoint endpoint[MULTIPATH_LISTED];
+};
+
+struct multipath {
+    struct mnl_socket *socket; /* NULL: not in this kernel */
+    uint16_t family;
+    bool allowed; /* by the kernel: with the privilege */
+    bool asked;   /* by the configuration */
+    uint8_t first_id;
+    unsigned count;
+    struct multipath_endpoint own[MULTIPATH_MAX];
+    struct multipath_list there;      /* where they are not ours to make: as of the last look */
+    uint32_t limit_before, limit_set; /* subflows a connection; set 0: as it was */
+};
+
+/* A scout of this name that was killed may have left endpoints: these are taken over. Whatever the kernel
+ * lacks or refuses is no error. */
+void multipath_init(struct multipath *m, const char *scout);
+
+/* What we have made goes. */
+void multipath_finish(struct multipath *m);
+
+/* The endpoints become what is offered. With nothing offered what is there stays: a connection whose last
+ * endpoint is taken is closed a minute later. asked: the configuration wants this at all. */
+void multipath_settle(struct multipath *m, bool asked, const struct multipath_path *paths, unsigned count);
+
+/* Where they are not ours to make: looks what others have made. True: something has changed. */
+bool multipath_look(struct multipath *m);
+
+/* Who makes the endpoints, and how many there are now, whoever made them. */
+enum wire_multipath multipath_who(const struct multipath *m, uint32_t *ret_endpoints);
+
+/* Connections go, or will, by that address, too: it is ours to give, or somebody has given it. */
+bool multipath_reaches(const struct multipath *m, const struct fact_address *a);
+
+#endif

@@ -1,0 +1,251 @@
+/* unit_multipath - the kernel's endpoints are what is offered: in a network namespace of our own. */
+#include "multipath.h"
+
+#include <check.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct multipath ours, others;
+
+static bool wrote(const char *path, const char *text) {
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool good = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+    if (fd >= 0)
+        close(fd);
+    return good;
+}
+
+/* A user namespace in which we are root, with a network of its own. */
+static bool own_world(void) {
+    char users[64], groups[64];
+    snprintf(users, sizeof users, "0 %u 1", geteuid());
+    snprintf(groups, sizeof groups, "0 %u 1", getegid());
+    return unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0 && wrote("/proc/self/setgroups", "deny") &&
+           wrote("/proc/self/uid_map", users) && wrote("/proc/self/gid_map", groups);
+}
+
+static void enter(void) {
+    ck_assert(own_world());
+    multipath_init(&ours, "scout");
+    multipath_init(&others, "other");
+}
+
+static void leave(void) {
+    multipath_finish(&ours);
+    multipath_finish(&others);
+}
+
+static struct multipath_path path(uint8_t last) {
+    return (struct multipath_path){.address = {AF_INET, 24, true, {192, 0, 2, last}}, .ifindex = 1};
+}
+
+/* What the kernel has, asked anew. */
+static struct multipath_list kernels(void) {
+    struct multipath eyes = ours;
+    eyes.allowed = false;
+    multipath_look(&eyes);
+    return eyes.there;
+}
+
+static const struct multipath_endpoint *found(uint8_t last) {
+    static struct multipath_list now;
+    now = kernels();
+    for (unsigned i = 0; i < now.count; i++)
+        if (now.endpoint[i].path.address.bytes[3] == last)
+            return &now.endpoint[i];
+    return NULL;
+}
+
+static uint32_t endpoints(void) {
+    return kernels().count;
+}
+
+START_TEST(with_the_privilege_the_scout_makes_them) {
+    uint32_t count = 9;
+    ck_assert_int_eq(multipath_who(&ours, &count), WIRE_MULTIPATH_SCOUT);
+    ck_assert_uint_eq(count, 0);
+}
+END_TEST
+
+START_TEST(each_address_that_is_offered_is_an_endpoint) {
+    const struct fact_address a6 = {AF_INET6, 64, true, {0x20, 1, 0xd, 0xb8, [15] = 7}};
+    struct multipath_path p[3] = {path(1), path(2), {.address = a6, .ifindex = 1}};
+    uint32_t count;
+    p[1].backup = true;
+    multipath_settle(&ours, true, p, 3);
+    multipath_who(&ours, &count);
+    ck_assert_uint_eq(count, 3);
+    ck_assert(found(1) && !found(1)->path.backup && found(1)->path.ifindex == 1);
+    ck_assert(found(2) && found(2)->path.backup);
+    const struct multipath_list now = kernels();
+    ck_assert(memcmp(now.endpoint[2].path.address.bytes, a6.bytes, 16) == 0);
+}
+END_TEST
+
+START_TEST(what_goes_while_another_is_offered_is_taken_out) {
+    const struct multipath_path p[] = {path(1), path(2)};
+    multipath_settle(&ours, true, p, 2);
+    multipath_settle(&ours, true, p + 1, 1);
+    ck_assert(!found(1) && found(2));
+    multipath_settle(&ours, true, p, 2);
+    ck_assert(found(1) && found(2));
+}
+END_TEST
+
+START_TEST(the_last_one_stays_when_it_is_lost_and_goes_when_it_is_withdrawn) {
+    struct multipath_path p = path(1);
+    multipath_settle(&ours, true, &p, 1);
+    multipath_settle(&ours, true, NULL, 0);
+    ck_assert(found(1) != NULL);
+    p.withdrawn = true;
+    multipath_settle(&ours, true, &p, 1);
+    ck_assert_uint_eq(endpoints(), 0);
+}
+END_TEST
+
+START_TEST(what_has_changed_is_made_anew) {
+    struct multipath_path p = path(1);
+    multipath_settle(&ours, true, &p, 1);
+    p.backup = true;
+    multipath_settle(&ours, true, &p, 1);
+    ck_assert_uint_eq(endpoints(), 1);
+    ck_assert(found(1)->path.backup);
+}
+END_TEST
+
+START_TEST(loopback_and_link_local_addresses_are_none) {
+    const struct multipath_path p[] = {
+        {.address = {AF_INET, 8, true, {127, 0, 1, 1}}, .ifindex = 1},
+        {.address = {AF_INET, 16, true, {169, 254, 1, 1}}, .ifindex = 1},
+        {.address = {AF_INET6, 64, true, {0xfe, 0x80, [15] = 1}}, .ifindex = 1},
+    };
+    multipath_settle(&ours, true, p, 3);
+    ck_assert_uint_eq(endpoints(), 0);
+}
+END_TEST
+
+START_TEST(those_of_others_are_never_touched) {
+    const struct multipath_path p[] = {path(1), path(2)};
+    multipath_settle(&others, true, p, 1);
+    multipath_settle(&ours, true, p, 2);
+    ck_assert_uint_eq(ours.count, 1);
+    multipath_settle(&ours, true, p + 1, 1);
+    multipath_finish(&ours);
+    multipath_init(&ours, "scout");
+    ck_assert(found(1) && !found(2));
+}
+END_TEST
+
+START_TEST(a_killed_scouts_are_taken_over) {
+    const struct multipath_path p[] = {path(1), path(2)};
+    multipath_settle(&ours, true, p, 2);
+    multipath_init(&ours, "scout"); /* the one before never finished */
+    ck_assert_uint_eq(ours.count, 2);
+    multipath_settle(&ours, true, p, 1);
+    ck_assert(found(1) && !found(2));
+}
+END_TEST
+
+static uint32_t limit(void) {
+    struct multipath eyes;
+    multipath_init(&eyes, "eyes");
+    return eyes.limit_before;
+}
+
+START_TEST(the_kernels_limit_is_raised_as_needed_and_given_back) {
+    const struct multipath_path p[] = {path(1), path(2), path(3), path(4)};
+    const uint32_t before = limit();
+    ck_assert_uint_lt(before, 4);
+    multipath_settle(&ours, true, p, 4);
+    ck_assert_uint_eq(limit(), 4);
+    multipath_finish(&ours);
+    ck_assert_uint_eq(limit(), before);
+    ck_assert_uint_eq(endpoints(), 0);
+}
+END_TEST
+
+START_TEST(more_than_the_kernel_has_room_for_is_no_error) {
+    struct multipath_path p[12];
+    for (uint8_t i = 0; i < 12; i++)
+        p[i] = path((uint8_t)(i + 1));
+    multipath_settle(&ours, true, p, 12);
+    ck_assert_uint_eq(endpoints(), MULTIPATH_MAX);
+    multipath_settle(&ours, true, p + 6, 6);
+    ck_assert_uint_eq(endpoints(), 6);
+}
+END_TEST
+
+START_TEST(with_mptcp_no_there_are_none_of_ours) {
+    const struct multipath_path p[] = {path(1), path(2), path(3)};
+    const uint32_t before = limit();
+    uint32_t count;
+    multipath_settle(&ours, true, p, 3);
+    multipath_settle(&ours, false, p, 3);
+    ck_assert_int_eq(multipath_who(&ours, &count), WIRE_MULTIPATH_KERNEL);
+    ck_assert_uint_eq(count, 0);
+    ck_assert_uint_eq(limit(), before);
+}
+END_TEST
+
+START_TEST(without_the_privilege_what_others_have_made_is_seen) {
+    const struct multipath_path p[] = {path(1), path(2)};
+    uint32_t count;
+    ours.allowed = false;
+    multipath_settle(&ours, true, p, 2);
+    ck_assert_int_eq(multipath_who(&ours, &count), WIRE_MULTIPATH_KERNEL);
+    ck_assert_uint_eq(count, 0);
+    multipath_settle(&others, true, p, 1);
+    ck_assert(!multipath_reaches(&ours, &p[0].address));
+    ck_assert(multipath_look(&ours));
+    ck_assert(!multipath_look(&ours));
+    ck_assert(multipath_reaches(&ours, &p[0].address));
+    ck_assert(!multipath_reaches(&ours, &p[1].address));
+}
+END_TEST
+
+/* 0 good, 77 cannot be run here. */
+static int possible(void) {
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        uint32_t count;
+        if (!own_world())
+            _exit(77);
+        multipath_init(&ours, "scout");
+        _exit(multipath_who(&ours, &count) == WIRE_MULTIPATH_SCOUT ? 0 : 77);
+    }
+    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : 77;
+}
+
+int main(void) {
+    if (possible() != 0) {
+        fputs("no namespaces, or no Multipath TCP in this kernel\n", stderr);
+        return 77;
+    }
+    Suite *suite = suite_create("multipath");
+    TCase *c = tcase_create("multipath");
+    tcase_add_checked_fixture(c, enter, leave);
+    tcase_add_test(c, with_the_privilege_the_scout_makes_them);
+    tcase_add_test(c, each_address_that_is_offered_is_an_endpoint);
+    tcase_add_test(c, what_goes_while_another_is_offered_is_taken_out);
+    tcase_add_test(c, the_last_one_stays_when_it_is_lost_and_goes_when_it_is_withdrawn);
+    tcase_add_test(c, what_has_changed_is_made_anew);
+    tcase_add_test(c, loopback_and_link_local_addresses_are_none);
+    tcase_add_test(c, those_of_others_are_never_touched);
+    tcase_add_test(c, a_killed_scouts_are_taken_over);
+    tcase_add_test(c, the_kernels_limit_is_raised_as_needed_and_given_back);
+    tcase_add_test(c, more_than_the_kernel_has_room_for_is_no_error);
+    tcase_add_test(c, with_mptcp_no_there_are_none_of_ours);
+    tcase_add_test(c, without_the_privilege_what_others_have_made_is_seen);
+    suite_add_tcase(suite, c);
+    SRunner *r = srunner_create(suite);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
