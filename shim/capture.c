@@ -47,30 +47,55 @@ void capture_release(int fd) {
         socket_gone(fd);
 }
 
-/* Afterwards it is too late: the connection is ours. */
-void capture_chosen(int fd) {
-    const struct sock *s = sock_find(fd);
-    if (s && s->state == LIFE_FRESH && !s->aside)
+/* The program has chosen a way itself. Without a rule that could overrule it, it is none of our business. */
+static void chosen(struct sock *s, int fd) {
+    if (!shim.rules.count)
         capture_release(fd);
+    else
+        s->bound = true;
+}
+
+/* Afterwards it is too late: the connection is ours. */
+bool capture_may_choose(int fd) {
+    const struct sock *s = sock_find(fd);
+    return s && s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH && !s->aside;
+}
+
+void capture_chosen(int fd) {
+    struct sock *s = sock_find(fd);
+    if (s)
+        chosen(s, fd);
 }
 
 /* The wildcard and port 0 is no bind. */
-void capture_bound(int fd, const struct sockaddr *to, socklen_t len) {
+static bool is_no_bind(const struct sockaddr *to, socklen_t len) {
     static const struct in6_addr any = IN6ADDR_ANY_INIT;
     const struct sockaddr_in *in = (const struct sockaddr_in *)to;
     const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)to;
-    if (to->sa_family == AF_INET && len >= sizeof *in && in->sin_addr.s_addr == INADDR_ANY && !in->sin_port)
+    if (to->sa_family == AF_INET && len >= sizeof *in)
+        return in->sin_addr.s_addr == INADDR_ANY && !in->sin_port;
+    return to->sa_family == AF_INET6 && len >= sizeof *in6 && !memcmp(&in6->sin6_addr, &any, sizeof any) &&
+           !in6->sin6_port;
+}
+
+void capture_bound(int fd, const struct sockaddr *to, socklen_t len) {
+    struct sockaddr_in6 at = {0};
+    socklen_t size = sizeof at;
+    struct sock *s = sock_find(fd);
+    if (!s || s->kind != SOCK_CAPTURED)
         return;
-    if (to->sa_family == AF_INET6 && len >= sizeof *in6 && !memcmp(&in6->sin6_addr, &any, sizeof any) &&
-        !in6->sin6_port)
-        return;
-    capture_release(fd);
+    if (real.getsockname(fd, (struct sockaddr *)&at, &size) == 0)
+        s->port = at.sin6_port; /* where IPv4 has it, too */
+    if (!is_no_bind(to, len))
+        chosen(s, fd);
 }
 
 /* ---- whose business is it ---- */
 
 struct verdict {
     bool ours;
+    bool ruled; /* ... by a rule, which overrides every exemption */
+    bool home;  /* ... though it is the machine itself */
     uint64_t labels;
     int policy;
 };
@@ -109,18 +134,25 @@ static bool routed_elsewhere(int protocol, const struct sockaddr *to) {
     return elsewhere;
 }
 
-static struct verdict judge(int protocol, const struct sockaddr *to) {
+static bool is_home(const struct sockaddr *to) {
+    struct route way;
+    return route_get(to, 0, &way) == 0 && way.local;
+}
+
+/* bound: the program has chosen a way itself. */
+static struct verdict judge(int protocol, const struct sockaddr *to, bool bound) {
     struct verdict v = {.labels = shim.labels_bad ? LABEL_INTENTS : atomic_load(&shim.default_labels),
                         .policy = (int)shim.on_loss};
     const struct rule *rule = rules_find(&shim.rules, protocol, to);
     if (rule) {
         v.labels = rule->labels;
         v.policy = rule->policy ? rule->policy : v.policy;
-        v.ours = !rule->bypass && v.labels;
+        v.ours = v.ruled = !rule->bypass && v.labels;
+        v.home = v.ruled && is_home(to);
         return v;
     }
-    v.ours = v.labels && (to->sa_family == AF_INET || to->sa_family == AF_INET6) && !route_special(to) &&
-             !routed_elsewhere(protocol, to);
+    v.ours = v.labels && !bound && (to->sa_family == AF_INET || to->sa_family == AF_INET6) &&
+             !route_special(to) && !routed_elsewhere(protocol, to);
     return v;
 }
 
@@ -174,6 +206,7 @@ static int begin(struct sock *s, const struct sockaddr *to, socklen_t len, const
     memcpy(&s->to, to, len);
     s->tolen = len;
     s->policy = v->policy;
+    s->home = v->home;
     atomic_store(&s->labels, v->labels);
     s->give_up_at = s->patient ? 0 : wait_end(&s->patience);
     reconnect_consider(s);
@@ -230,14 +263,21 @@ static int send_datagram(struct sock *s, int fd, const struct sockaddr *to, sock
     const bool blocking = !(flags & MSG_DONTWAIT) && !(real.fcntl(fd, F_GETFL, NULL) & O_NONBLOCK);
     struct sockaddr_storage peer = s->to;
     const socklen_t peerlen = s->tolen;
+    const bool bound = s->bound;
     if ((!to && !peerlen) || (to && !well_formed(s, to, len)) || same_way(s, to, len))
         return 0;
     lock_drop();
     link_need();
     self_register();
-    struct verdict v = judge(IPPROTO_UDP, to ? to : (struct sockaddr *)&peer);
+    struct verdict v = judge(IPPROTO_UDP, to ? to : (struct sockaddr *)&peer, bound);
+    if (v.ours && shim.labels_bad) {
+        lock_take();
+        return -EINVAL;
+    }
+    if (v.ours)
+        say_no_scout();
     lock_take();
-    if (v.ours && !to_many(s))
+    if (v.ours && (v.ruled || !to_many(s)))
         return datagram_steer(s, to ? to : (struct sockaddr *)&peer, to ? len : peerlen, v.labels, blocking);
     datagram_leave_alone(s);
     return 0;
@@ -267,7 +307,7 @@ int capture_datagram(int fd, const struct sockaddr *to, socklen_t len, int flags
 /* It never waits: what cannot go now waits when it is sent. */
 static int connect_datagram(struct sock *s, const struct sockaddr *to, socklen_t len,
                             const struct verdict *v) {
-    if (v->ours && to->sa_family != AF_UNSPEC && !to_many(s) && well_formed(s, to, len))
+    if (v->ours && to->sa_family != AF_UNSPEC && (v->ruled || !to_many(s)) && well_formed(s, to, len))
         return datagram_connect(s, to, len, v->labels);
     s->tolen = 0;
     datagram_leave_alone(s);
@@ -316,7 +356,7 @@ int capture_connect(int fd, const struct sockaddr *to, socklen_t len) {
     link_need();
     struct verdict v = {.ours = true};
     if (!sock_stream(s) || s->state == LIFE_FRESH || s->state == LIFE_DEAD)
-        v = judge(sock_stream(s) ? IPPROTO_TCP : IPPROTO_UDP, to);
+        v = judge(sock_stream(s) ? IPPROTO_TCP : IPPROTO_UDP, to, s->bound);
     if (!v.ours && sock_stream(s))
         return let_go(s, fd, true);
     if (v.ours && shim.labels_bad)

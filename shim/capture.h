@@ -20,10 +20,14 @@ int capture_datagram(int fd, const struct sockaddr *to, socklen_t len, int flags
 /* It did not go out: true if that was its network's doing, and it is to be tried again. */
 bool capture_unsent(int fd, int error);
 
-/* The program bound it, listens on it or accepts from it: leave it alone. */
+/* The program bound it, or chose an interface for it by an option: left alone, unless a rule says otherwise.
+ */
 void capture_bound(int fd, const struct sockaddr *to, socklen_t len);
+bool capture_may_choose(int fd); /* it is still the program's own: the option is not kept for later ones */
+void capture_chosen(int fd);
+
+/* It listens: leave it alone. */
 void capture_release(int fd);
-void capture_chosen(int fd); /* an interface, by an option */
 
 /* Before a name is looked up: waits for a network that matches the default labels (numeric and local names do
  * not). 0, or -errno. */

@@ -181,10 +181,12 @@ static bool chooses(int level, int name) {
 HOOK(int, setsockopt, (int fd, int level, int name, const void *val, socklen_t len)) {
     if (!hook_own(fd))
         return real.setsockopt(fd, level, name, val, len);
-    int r = socket_set_option(fd, level, name, val, len);
-    if (r == 0 && chooses(level, name))
+    if (!chooses(level, name) || !capture_may_choose(fd))
+        return (int)hook_told(socket_set_option(fd, level, name, val, len));
+    int r = real.setsockopt(fd, level, name, val, len);
+    if (r == 0)
         capture_chosen(fd);
-    return (int)hook_told(r);
+    return r;
 }
 
 HOOK(int, getsockopt, (int fd, int level, int name, void *val, socklen_t *len)) {

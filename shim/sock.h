@@ -13,6 +13,7 @@
 #include "thunk.h"
 #include "wait.h"
 
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/epoll.h>
@@ -45,9 +46,12 @@ struct sock {
     int *fds; /* the numbers, oldest first */
     unsigned nfds, refs;
     unsigned long
-        inode;   /* of the description under them: a number closed behind our back may lead elsewhere */
-    bool shared; /* a fork has copied the description */
-    int policy;  /* captured: enum rules_policy */
+        inode;      /* of the description under them: a number closed behind our back may lead elsewhere */
+    bool shared;    /* a fork has copied the description */
+    int policy;     /* captured: enum rules_policy */
+    bool bound;     /* captured: its program has chosen address, port or interface; only a rule takes it in */
+    bool home;      /* captured, by a rule: its destination is the machine itself */
+    in_port_t port; /* captured: it was bound to before connect(), network byte order; 0: none */
     uint64_t give_up_at; /* captured: ms when patience ends, handshakes not counted; 0: never */
     bool stdio;          /* a FILE reads and writes it, past every door */
     bool cut;         /* captured: its network was lost under it; else what failed is the kernel's to tell */

@@ -233,6 +233,7 @@ int socket_own_name(int fd, struct sockaddr *addr, socklen_t *len) {
     } else {
         struct sockaddr_storage own = none;
         own.ss_family = (sa_family_t)s->family;
+        ((struct sockaddr_in6 *)&own)->sin6_port = s->port; /* where IPv4 has it, too */
         r = hand_out(&own, s->family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6),
                      addr, len);
     }

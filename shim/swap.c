@@ -26,9 +26,9 @@
 
 enum { QUIESCE_MS = 50, QUIESCE_SHARED_MS = 2, RECEIVE_LIMIT = 8 << 20 };
 
-static int bind_address(int fd, int family, const struct wire_network *n) {
-    struct sockaddr_in in = {.sin_family = AF_INET};
-    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
+static int bind_address(int fd, int family, const struct wire_network *n, in_port_t port) {
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = port};
+    struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = port};
     const int one = 1;
     /* The port is chosen at connect(), so that many sockets can share one. */
     real.setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
@@ -52,14 +52,27 @@ static int bind_address(int fd, int family, const struct wire_network *n) {
 static int steer(const struct sock *s, int fd, const struct wire_network *n) {
     const int index = (int)n->ifindex;
     if (n->flags & WIRE_ADDRESS)
-        return bind_address(fd, s->family, n);
-    if (!index || route_special((const struct sockaddr *)&s->to))
+        return bind_address(fd, s->family, n, s->port);
+    if (!index || s->home || route_special((const struct sockaddr *)&s->to))
         return 0;
     if (real.setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &index, sizeof index) == 0)
         return 0;
     if (errno == ENODEV)
         return -ENODEV;
-    return bind_address(fd, s->family, n);
+    return bind_address(fd, s->family, n, s->port);
+}
+
+/* A peer may know the port; an address would name another network. */
+static int keep_port(const struct sock *s, int fd) {
+    const struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = s->port};
+    const struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = s->port};
+    struct sockaddr_in6 at = {0};
+    socklen_t len = sizeof at;
+    if (!s->port || (real.getsockname(fd, (struct sockaddr *)&at, &len) == 0 && at.sin6_port == s->port))
+        return 0;
+    const int r = s->family == AF_INET ? real.bind(fd, (const struct sockaddr *)&in, sizeof in)
+                                       : real.bind(fd, (const struct sockaddr *)&in6, sizeof in6);
+    return r < 0 && s->bound && sock_stream(s) ? -errno : 0;
 }
 
 int swap_fresh(const struct sock *s, const struct wire_network *n) {
@@ -69,6 +82,8 @@ int swap_fresh(const struct sock *s, const struct wire_network *n) {
     fd = lift(fd);
     options_replay(&s->options, fd);
     int r = n ? steer(s, fd, n) : 0;
+    if (r == 0)
+        r = keep_port(s, fd);
     if (r < 0) {
         lift_close(fd);
         return r;

@@ -583,11 +583,30 @@ static void only_sockets_made_by_socket_are_managed(void) {
     stage_equal(stage_connections(), 1);
 }
 
-static void bind_and_listen_leave_a_socket_alone(void) {
-    struct sockaddr_in to = stage_tcp(), any = {.sin_family = AF_INET};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+static in_port_t port_of(int fd) {
+    struct sockaddr_in own;
+    socklen_t len = sizeof own;
+    stage_equal(getsockname(fd, (struct sockaddr *)&own, &len), 0);
+    return own.sin_port;
+}
+
+/* No rule takes it in: it is left alone. */
+static void bind_leaves_a_socket_alone(void) {
+    struct sockaddr_in to = stage_tcp();
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
     stage_equal(use_bind(ours("bind"), fd), 0);
-    stage_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    stage_shell("ip link set cell0 down");
+    stage_wait(!stage_offered("cell"));
+    stage_fails(connect(fd, (struct sockaddr *)&to, sizeof to), EINVAL); /* from 127.0.0.1, says the kernel */
+}
+
+static void bind_and_listen_arrive(void) {
+    struct sockaddr_in to = stage_tcp(), any = {.sin_family = AF_INET};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    stage_equal(use_bind(ours("bind"), fd), 0);
+    const in_port_t port = port_of(fd);
+    stage_fails(connect(fd, (struct sockaddr *)&to, sizeof to), EINPROGRESS);
+    stage_equal(port_of(fd), port); /* kept, while it waits, too */
     fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     stage_equal(bind(fd, (struct sockaddr *)&any, sizeof any), 0);
     stage_fails(connect(fd, (struct sockaddr *)&to, sizeof to), EINPROGRESS); /* no bind */
@@ -952,7 +971,8 @@ static const struct stage_test tests[] = {
     TEST_MOVING(epoll_ctl_arrives),
     TEST(epoll_waits_arrive),
     TEST(only_sockets_made_by_socket_are_managed),
-    TEST(bind_and_listen_leave_a_socket_alone),
+    STAGE_TEST_WITH(bind_leaves_a_socket_alone, STAGE_PRELOAD | STAGE_WORLD, world, "CMM_LABELS=small"),
+    TEST(bind_and_listen_arrive),
     TEST(every_way_of_closing_ends_the_wait),
     TEST(every_kind_of_copy_is_connected),
     TEST(options_set_while_waiting_stay),

@@ -220,12 +220,65 @@ static void sockets_the_program_has_bound_are_left_alone(void) {
     stage_expect_connection(2, "10.1.0.2");
 }
 
+static int dialled(const struct sockaddr_in *own, const char *device) {
+    struct sockaddr_in to = stage_tcp();
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (own)
+        stage_equal(bind(fd, (const struct sockaddr *)own, sizeof *own), 0);
+    if (device)
+        stage_equal(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)), 0);
+    stage_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    return fd;
+}
+
+static in_port_t port_of(int fd) {
+    struct sockaddr_in own;
+    socklen_t len = sizeof own;
+    stage_equal(getsockname(fd, (struct sockaddr *)&own, &len), 0);
+    return ntohs(own.sin_port);
+}
+
+/* It keeps the port; address and interface are another network's. */
+static void a_rule_takes_in_what_the_program_has_bound(void) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr("10.1.0.2")};
+    struct sockaddr_in port = {.sin_family = AF_INET, .sin_port = htons(4713)}, to = stage_udp();
+    close(dialled(&address, NULL));
+    stage_expect_connection(0, "10.2.0.2");
+    const int fd = dialled(&port, NULL);
+    stage_expect_connection(1, "10.2.0.2");
+    stage_equal(port_of(fd), 4713);
+    close(dialled(NULL, "wifi0"));
+    stage_expect_connection(2, "10.2.0.2");
+    const int datagrams = socket(AF_INET, SOCK_DGRAM, 0);
+    stage_equal(bind(datagrams, (struct sockaddr *)&port, sizeof port), 0);
+    stage_equal(sendto(datagrams, "x", 1, 0, (struct sockaddr *)&to, sizeof to), 1);
+    stage_wait(stage_datagrams() == 1);
+    stage_expect(strcmp(stage_datagram_peer(0), "10.2.0.2") == 0);
+    stage_equal(port_of(datagrams), 4713);
+}
+
+static void a_rule_takes_in_the_machine_itself(void) {
+    struct sockaddr_storage at;
+    socklen_t len;
+    struct pollfd p = {.events = POLLOUT};
+    listener_at("10.1.0.2", AF_INET, &at, &len);
+    cell_is_gone();
+    p.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    stage_fails(connect(p.fd, (struct sockaddr *)&at, len), EINPROGRESS);
+    stage_equal(poll(&p, 1, 100), 0);
+    stage_link("cell0", true);
+    stage_equal(poll(&p, 1, -1), 1);
+    stage_equal(p.revents, POLLOUT);
+}
+
 static void the_wildcard_and_port_0_is_no_bind(void) {
     struct sockaddr_in to = stage_tcp(), own = {.sin_family = AF_INET};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     stage_equal(bind(fd, (struct sockaddr *)&own, sizeof own), 0);
+    const in_port_t port = port_of(fd);
     stage_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
     stage_expect_connection(0, "10.2.0.2");
+    stage_equal(port_of(fd), port);
 }
 
 static void a_mapped_address_is_the_address(void) {
@@ -356,6 +409,9 @@ static const struct stage_test tests[] = {
     TEST_WITH(a_rule_overrides_the_exemption, "CMM_LABELS=small CMM_RULES=10.9.0.1=small"),
     TEST_WITH(a_bypass_leaves_alone, "CMM_LABELS=small CMM_RULES=10.9.0.0/16=bypass"),
     TEST(sockets_the_program_has_bound_are_left_alone),
+    TEST_WITH(a_rule_takes_in_what_the_program_has_bound,
+              "CMM_LABELS=background CMM_RULES=10.9.0.0/16=small"),
+    TEST_WITH(a_rule_takes_in_the_machine_itself, "CMM_RULES=10.0.0.0/8=small"),
     TEST(the_wildcard_and_port_0_is_no_bind),
     TEST(a_mapped_address_is_the_address),
     TEST(a_family_no_matching_network_has_is_unreachable),
