@@ -127,7 +127,11 @@ static int deliver(struct ctl *c, struct wire_header *m, enum wire_type type, si
     int error;
     if (ctl_client_send(&c->client, m, type, size) < 0 || ctl_client_done(&c->client, &error) < 0)
         return fail(SILENT, "%s", c->client.why);
-    return error ? fail(NO, "%s", c->client.why) : DONE;
+    if (error)
+        return fail(NO, "%s", c->client.why);
+    if (c->json)
+        ctl_json(&c->view, 0); /* it names no part */
+    return DONE;
 }
 
 static int act(struct ctl *c, struct wire_set *m, const char *network) {

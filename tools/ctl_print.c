@@ -128,8 +128,7 @@ void ctl_print_labels(const struct ctl_view *v) {
     }
 }
 
-/* One of several of a name is shown as it is to be called. */
-static void name_of(const struct wire_snapshot *s, uint32_t at, char *buf, size_t len) {
+void ctl_name(const struct wire_snapshot *s, uint32_t at, char *buf, size_t len) {
     const struct wire_network *n = &s->networks[at];
     char full[2 * WIRE_NAME], interface[IF_NAMESIZE];
     uint32_t count = 0;
@@ -150,7 +149,7 @@ void ctl_print_networks(const struct ctl_view *v) {
     for (uint32_t i = 0; i < v->networks.count; i++) {
         const struct wire_network *n = &v->networks.networks[i];
         char name[CELL], state[32], ifindex[16] = "-", metric[16], labels[CELL];
-        name_of(&v->networks, i, name, sizeof name);
+        ctl_name(&v->networks, i, name, sizeof name);
         snprintf(state, sizeof state, "%s%s", ctl_state(n), n->flags & WIRE_OVERRIDE ? "!" : "");
         if (n->ifindex && !(n->flags & WIRE_ADDRESS))
             snprintf(ifindex, sizeof ifindex, "%" PRIu32, n->ifindex);

@@ -21,6 +21,9 @@ uint64_t ctl_wants(const struct wire_subscriber *s, uint64_t *ret_since_ms);
 /* What it left alone, a line each: "left alone: route by tun0". */
 void ctl_print_left(const struct wire_subscriber *s, int indent);
 
+/* The network at that place as it is to be called: of several of one name, NAME@IFACE. Escaped. */
+void ctl_name(const struct wire_snapshot *s, uint32_t at, char *buf, size_t len);
+
 const char *ctl_state(const struct wire_network *n);
 
 void ctl_print_status(const struct ctl_view *v);

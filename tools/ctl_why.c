@@ -44,7 +44,7 @@ void ctl_why_select(struct ctl_view *v, uint32_t pid) {
 static bool waits_for(const struct wire_subscriber *s, uint64_t wanted) {
     uint32_t count = s->report.header.size ? s->report.count : 0;
     for (uint32_t i = 0; i < count && i < WIRE_WANTS; i++)
-        if (s->report.wants[i].labels == wanted)
+        if ((s->report.wants[i].labels & wanted) == wanted)
             return true;
     return false;
 }
@@ -113,10 +113,10 @@ static const char *families(const struct wire_network *n) {
                        : ", without address";
 }
 
-static void print_network(const struct ctl_view *v, const struct wire_network *n, uint64_t wanted,
-                          const char *verb) {
+static void print_network(const struct ctl_view *v, uint32_t at, uint64_t wanted, const char *verb) {
+    const struct wire_network *n = &v->networks.networks[at];
     char name[TEXT], lacking[TEXT];
-    ctl_escape(n->name, name, sizeof name);
+    ctl_name(&v->networks, at, name, sizeof name);
     if ((n->labels & wanted) != wanted) {
         text_of(wanted & ~n->labels, &v->names, lacking, sizeof lacking);
         printf("    %s would not: it does not offer %s\n", name, lacking);
@@ -138,12 +138,19 @@ static void print_releasing(const struct ctl_view *v, uint64_t wanted, const cha
     for (int could = 1; could >= 0; could--) {
         for (uint32_t i = 0; i < v->networks.count; i++)
             if (((v->networks.networks[i].labels & wanted) == wanted) == could) {
-                print_network(v, &v->networks.networks[i], wanted, verb);
+                print_network(v, i, wanted, verb);
                 none &= !could;
             }
         if (could && none)
             puts("    no network that the scout knows offers that");
     }
+}
+
+static void print_want(const struct ctl_view *v, const struct wire_want *w) {
+    char labels[TEXT], age[32];
+    text_of(w->labels, &v->names, labels, sizeof labels);
+    ctl_age(w->since_ms, ctl_now(), age, sizeof age);
+    printf("%s, for %s: %" PRIu32 " operation%s\n", labels, age, w->count, w->count == 1 ? "" : "s");
 }
 
 static void print_subscriber(const struct ctl_view *v, const struct wire_subscriber *s) {
@@ -152,12 +159,9 @@ static void print_subscriber(const struct ctl_view *v, const struct wire_subscri
     ctl_escape(s->program, program, sizeof program);
     printf("%s (pid %" PRIu32 ") waits for%s\n", program, s->pid, count ? ":" : " nothing");
     for (uint32_t i = 0; i < count && i < WIRE_WANTS; i++) {
-        const struct wire_want *w = &s->report.wants[i];
-        char labels[TEXT], age[32];
-        text_of(w->labels, &v->names, labels, sizeof labels);
-        ctl_age(w->since_ms, ctl_now(), age, sizeof age);
-        printf("  %s, for %s: %" PRIu32 " operation%s\n", labels, age, w->count, w->count == 1 ? "" : "s");
-        print_releasing(v, w->labels, "would release it");
+        fputs("  ", stdout);
+        print_want(v, &s->report.wants[i]);
+        print_releasing(v, s->report.wants[i].labels, "would release it");
     }
     ctl_print_left(s, 2);
 }
@@ -168,15 +172,22 @@ void ctl_why_print(const struct ctl_view *v, uint32_t pid) {
             print_subscriber(v, &v->subscribers[k]);
 }
 
+static void print_waiting(const struct ctl_view *v, const struct wire_subscriber *s, uint64_t wanted) {
+    char program[TEXT];
+    uint32_t count = s->report.header.size ? s->report.count : 0;
+    ctl_escape(s->program, program, sizeof program);
+    for (uint32_t i = 0; i < count && i < WIRE_WANTS; i++)
+        if ((s->report.wants[i].labels & wanted) == wanted) {
+            printf("  %s (pid %" PRIu32 ") waits for ", program, s->pid);
+            print_want(v, &s->report.wants[i]);
+        }
+}
+
 void ctl_why_print_labels(const struct ctl_view *v, uint64_t wanted) {
     char labels[TEXT];
     text_of(wanted, &v->names, labels, sizeof labels);
     printf("%s:\n", labels);
     print_releasing(v, wanted, "would carry it");
     for (size_t k = 0; k < v->subscriber_count; k++)
-        if (waits_for(&v->subscribers[k], wanted)) {
-            char program[TEXT];
-            ctl_escape(v->subscribers[k].program, program, sizeof program);
-            printf("  %s (pid %" PRIu32 ") waits for it\n", program, v->subscribers[k].pid);
-        }
+        print_waiting(v, &v->subscribers[k], wanted);
 }

@@ -8,8 +8,8 @@
 /* There is such a subscriber. */
 bool ctl_why_knows(const struct ctl_view *v, uint32_t pid);
 
-/* Leaves in the view that process alone (or those that wait for just these labels), and of the networks those
- * that offer what is waited for. */
+/* Leaves in the view that process alone (or those that wait for these labels, maybe among others), and of the
+ * networks those that offer what is waited for. */
 void ctl_why_select(struct ctl_view *v, uint32_t pid);
 void ctl_why_select_labels(struct ctl_view *v, uint64_t wanted);
 

@@ -114,6 +114,14 @@ becomes 'with another address another section matches' small 'it is up, for IPv6
 ip addr add 10.7.0.2/24 dev wwan0
 becomes 'and keeps it' small 'it is up, for IPv4 and IPv6, without a default route'
 
+cp "$stage/scout.conf" "$stage/kept.conf"
+printf '[network any]\nmatch = w*\n' >"$stage/scout.conf"
+"$ctl" reload
+like 'of several of one name why says which' '*any@wifi0 would carry it*any@wwan0 would carry it*' "$("$ctl" why small)"
+cp "$stage/kept.conf" "$stage/scout.conf"
+"$ctl" reload
+becomes 'reload knows them again' small 'it is up, for IPv4 and IPv6, without a default route'
+
 # ---- rp_filter ----
 
 echo 1 >/proc/sys/net/ipv4/conf/wwan0/rp_filter

@@ -91,6 +91,7 @@ is 'what is neither a process id nor labels is 2' \
 like 'why tells of labels, too, what each network lacks' '*lab would carry it: withdrawn*other would not: it does not offer backup*' \
     "$("$ctl" why backup)"
 is 'why with labels names who waits for them' $waiter "$(json '*[s["pid"] for s in o["subscribers"]]' why backup)"
+like 'and since when' "*cmm-ctl (pid $waiter) waits for backup, for * s: 1 operation*" "$("$ctl" why backup)"
 is 'release needs a network that is up' '1 cmm-ctl: no network is up: there is nothing to go by' \
     "$(outcome "$ctl" release $waiter)"
 
@@ -129,6 +130,7 @@ for line in open(sys.argv[1]):
 kill $waiter
 wait $waiter 2>/dev/null
 waiter=''
+is 'what names no part prints an object without one' '{"version":1}' "$("$ctl" --json reload)"
 is 'reload is done' 0 "$(outcome "$ctl" reload)"
 is '--scout takes a path' 0 "$(env -u CMM_SCOUT sh -c '"$1" --scout "$2" networks >/dev/null; echo $?' - "$ctl" "$CMM_SCOUT")"
 
