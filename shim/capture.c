@@ -424,6 +424,7 @@ int capture_lookup(const char *name) {
             link_kick();
         r = wait_on(&shim.lookups, &w);
         r = r == -EINTR ? 0 : r;
+        link_report();
     }
     lock_drop();
     return r;

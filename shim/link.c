@@ -240,7 +240,7 @@ static void send_report(uint64_t now) {
     tell(&r);
     if (wire.sock < 0)
         return;
-    const bool something = r.sockets || r.left[0][0];
+    const bool something = r.sockets || r.count || r.left[0][0]; /* a lookup waits without a socket */
     if (!something && !reported_something)
         return;
     reported_something = something;

@@ -78,6 +78,16 @@ is 'a released connection goes by the network that is there' 127.0.1.1 "$(waits_
 is 'the next one waits for its own network again' 127.0.2.1 "$(waits_then stream big_is_back)"
 "$ctl" down big
 is 'a released datagram goes, too' 127.0.1.1 "$(waits_then datagram let_go)"
+cat >"$stage/lookup.py" <<'END'
+import socket, sys
+print(socket.gethostbyname("localhost"))  # at home: does not wait
+try:
+    socket.gethostbyname("waits.invalid")
+except socket.gaierror:
+    print("looked up")
+END
+is 'a lookup that waits is told of' '127.0.0.1 looked up' "$(waits_then lookup big_is_back | xargs)"
+"$ctl" down big
 "$ctl" down lab
 is 'with no network there is nothing to go by' '1 cmm-ctl: no network is up: there is nothing to go by' \
     "$(outcome "$ctl" release $$)"
