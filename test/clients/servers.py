@@ -1,0 +1,257 @@
+"""servers - the real servers, from Debian's packages, in the server's network of a world.
+
+Each is started from a configuration written here, below the world's own directory, as a foreground child of this
+process, and ends with the world: no service of the machine is touched. What they serve is made here too: `text` (some
+hundred kilobytes), `large` (too much to be through before its network is cut off), a page and git repositories of both.
+Deliberately absent: what a client asks, which is in programs.
+"""
+
+import glob
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import Callable
+
+from world import NAME, SERVER, Skip, run, within
+
+IPERF3_PORTS = (5201, 5202, 5203, 5204, 5205)
+TEXT, LARGE = 300_000, 6_000_000  # bytes
+
+
+@dataclass
+class Server:
+    needs: tuple  # commands
+    ports: tuple  # TCP, listened on when it is ready
+    start: Callable
+    root: bool = False  # another user's process is begun: not in a user namespace
+
+
+def write(path, text, mode=0o644):
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    os.chmod(path, mode)
+    return path
+
+
+def begin(world, name, *words, **more):
+    with open(f"{world.root}/{name}.log", "ab") as log:
+        subprocess.Popen(["nsenter", "--net=/run/netns/server", "--", *words], stdin=subprocess.DEVNULL,
+                         stdout=log, stderr=log, **more)
+
+
+def quiet(*words, **more):
+    done = run(*words, **more)
+    if done.returncode:
+        raise AssertionError(f"{' '.join(words)}: {done.stderr}")
+
+
+PAGE = """<!doctype html><title>a page</title><p id=p><script>
+const ask = new XMLHttpRequest();
+try {{
+    ask.open('GET', '/{}', false);
+    ask.send();
+    p.textContent = `fetched ${{ask.responseText.length}}`;
+}} catch (error) {{
+    p.textContent = `failed: ${{error.name}}`;
+}}
+</script>
+"""
+
+
+def files(world):
+    """Text of hexadecimal digits: no compression on the way makes it small enough to be through too soon."""
+    world.files = world.root + "/files"
+    os.mkdir(world.files)
+    for name, size in (("text", TEXT), ("large", LARGE)):
+        digits = os.urandom(size // 2).hex()
+        write(f"{world.files}/{name}", "".join(digits[i:i + 64] + "\n" for i in range(0, size, 64)))
+    for name in ("text", "large"):
+        write(f"{world.files}/{name}.html", PAGE.format(name))
+
+
+def repositories(world):
+    user = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    os.environ.update(GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_SYSTEM="/dev/null", GIT_TERMINAL_PROMPT="0")
+    for name in ("text", "large"):
+        work, bare = f"{world.root}/work-{name}", f"{world.files}/{name}.git"
+        quiet("git", "init", "-q", work)
+        shutil.copy(f"{world.files}/{name}", work)
+        quiet("git", "-C", work, "add", ".")
+        quiet("git", "-C", work, *user, "commit", "-q", "-m", "first")
+        quiet("git", "clone", "-q", "--bare", work, bare)
+        quiet("git", "-C", bare, "update-server-info")
+
+
+# ---- one by one ----
+
+def certificate(world):
+    quiet("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=" + NAME,
+          "-addext", f"subjectAltName=DNS:{NAME},IP:{SERVER}", "-keyout", world.root + "/key.pem",
+          "-out", world.root + "/cert.pem")
+
+
+NGINX = """daemon off; master_process off; user root; pid {root}/nginx.pid; error_log {root}/nginx.error;
+events {{ }}
+http {{
+    access_log off; default_type text/plain;
+    types {{ text/html html; }}
+    client_body_temp_path {root}/nginx.1; proxy_temp_path {root}/nginx.2; fastcgi_temp_path {root}/nginx.3;
+    uwsgi_temp_path {root}/nginx.4; scgi_temp_path {root}/nginx.5;
+    keepalive_timeout 600; # who keeps a connection through the loss of its network is not to meet an end of its own
+    server {{
+        listen 80; listen 443 ssl; root {root}/files;
+        ssl_certificate {root}/cert.pem; ssl_certificate_key {root}/key.pem;
+    }}
+}}
+"""
+
+
+def nginx(world):
+    certificate(world)
+    conf = write(world.root + "/nginx.conf", NGINX.format(root=world.root))
+    begin(world, "nginx", "nginx", "-e", world.root + "/nginx.error", "-c", conf)
+
+
+def git(world):
+    begin(world, "git", "git", "daemon", "--export-all", "--reuseaddr", "--base-path=" + world.files, world.files)
+
+
+SSHD = """Port 2222
+HostKey {root}/ssh/host
+AuthorizedKeysFile {root}/ssh/user.pub
+PermitRootLogin prohibit-password
+UsePAM no
+StrictModes no
+PidFile none
+PrintMotd no
+PrintLastLog no
+Subsystem sftp internal-sftp
+"""
+SSH = """Host *
+Port 2222
+User root
+IdentityFile {root}/ssh/user
+UserKnownHostsFile {root}/ssh/known
+GlobalKnownHostsFile /dev/null
+BatchMode yes
+LogLevel ERROR
+"""
+
+
+def sshd(world):
+    own = world.root + "/ssh"
+    os.mkdir(own, 0o700)
+    os.makedirs("/run/sshd", exist_ok=True)
+    for key in ("host", "user"):
+        quiet("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{own}/{key}")
+    with open(own + "/host.pub", encoding="ascii") as f:
+        public = f.read()
+    write(own + "/known", "".join(f"[{host}]:2222 {public}" for host in (SERVER, NAME)))
+    write(own + "/config", SSH.format(root=world.root))
+    conf = write(own + "/sshd", SSHD.format(root=world.root))
+    begin(world, "sshd", shutil.which("sshd"), "-D", "-e", "-f", conf)
+
+
+def rsync(world):
+    conf = write(world.root + "/rsyncd.conf", f"use chroot = no\nuid = {os.getuid()}\ngid = {os.getgid()}\n"
+                 f"[files]\npath = {world.files}\nread only = yes\n")
+    begin(world, "rsync", "rsync", "--daemon", "--no-detach", "--config=" + conf)
+
+
+def redis(world):
+    begin(world, "redis", "redis-server", "--port", "6379", "--bind", "0.0.0.0", "--protected-mode", "no",
+          "--save", "", "--dir", world.root)
+
+
+def mosquitto(world):
+    conf = write(world.root + "/mosquitto.conf", "listener 1883 0.0.0.0\nallow_anonymous true\nuser root\npersistence false\n"
+                 "max_queued_messages 0\n")
+    begin(world, "mosquitto", "mosquitto", "-c", conf)
+    within(lambda: world.listens(1883), "mosquitto listens")
+    for name in ("text", "large") if have("mosquitto_pub") else ():
+        done = world.at_server("mosquitto_pub", "-r", "-q", "1", "-t", name, "-f", f"{world.files}/{name}")
+        assert done.returncode == 0, done.stderr
+
+
+def iperf3(world):
+    """It serves one at a time, and does not hear of one whose network is lost: a port each that loses it."""
+    for port in IPERF3_PORTS:
+        begin(world, "iperf3", "iperf3", "-s", "-B", SERVER, "-p", str(port))
+
+
+def dnsmasq(world):
+    begin(world, "dnsmasq", "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root",
+          f"--host-record={NAME},{SERVER}", "--bind-interfaces", "--listen-address=" + SERVER, "--pid-file=")
+
+
+def lines(world):
+    """A line is asked; 9001 answers with text, 9003 with all of large, 9002 with a word and then never again, and 7 with
+    that line, and the next."""
+    for port, does in ((9001, f"read -r line; cat {world.files}/text"), (9002, "read -r line; echo begun; sleep 1000"),
+                       (9003, f"read -r line; cat {world.files}/large"), (7, "cat")):
+        begin(world, "socat", "socat", f"TCP-LISTEN:{port},fork,reuseaddr", "SYSTEM:" + does)
+
+
+def postgres(world):
+    """Not as root, which it refuses to be: as nobody."""
+    place, binaries = world.root + "/postgres", sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
+    os.mkdir(place)
+    shutil.chown(place, "nobody", "nogroup")
+    unprivileged = {"user": "nobody", "group": "nogroup", "extra_groups": [], "cwd": "/"}
+    quiet(binaries + "/initdb", "-A", "trust", "-U", "postgres", "-N", "-D", place + "/data", **unprivileged)
+    with open(place + "/data/pg_hba.conf", "a", encoding="ascii") as f:
+        f.write("host all all 0.0.0.0/0 trust\n")
+    begin(world, "postgres", "setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", binaries + "/postgres",
+          "-D", place + "/data", "-c", "listen_addresses=*", "-c", "unix_socket_directories=" + place, cwd="/")
+
+
+SERVERS = {
+    "nginx": Server(("nginx", "openssl"), (80, 443), nginx),
+    "git": Server(("git",), (9418,), git),
+    "sshd": Server(("sshd", "ssh-keygen"), (2222,), sshd, root=True),
+    "rsync": Server(("rsync",), (873,), rsync),
+    "redis": Server(("redis-server",), (6379,), redis),
+    "mosquitto": Server(("mosquitto",), (1883,), mosquitto),
+    "iperf3": Server(("iperf3",), IPERF3_PORTS, iperf3),
+    "dnsmasq": Server(("dnsmasq",), (53,), dnsmasq),
+    "lines": Server(("socat",), (9001, 9002, 9003, 7), lines),
+    "postgres": Server(("file:/usr/lib/postgresql/*/bin/postgres", "setpriv"), (5432,), postgres, root=True),
+}
+
+
+def classes(world):
+    """The requests of Java's, compiled here."""
+    if have("javac"):
+        quiet("javac", "-d", world.root + "/java", os.path.join(os.path.dirname(__file__), "asks", "Fetch.java"))
+
+
+def have(what):
+    return bool(glob.glob(what[5:])) if what.startswith("file:") else shutil.which(what) is not None
+
+
+def lacking(name, world):
+    """Why that server cannot be: a sentence, or None."""
+    server = SERVERS[name]
+    missing = [need for need in server.needs if not have(need)]
+    if missing:
+        return f"{missing[0].removeprefix('file:')} is not installed"
+    return "its server needs another user, which takes root" if server.root and not world.privileged else None
+
+
+def serve(world, names):
+    """Starts these; whoever asks later finds them listening."""
+    names = sorted(names)
+    if not lacking("dnsmasq", world):
+        world.names()
+        names = sorted({*names, "dnsmasq"})
+    files(world)
+    classes(world)
+    if have("git"):
+        repositories(world)
+    for name in names:
+        SERVERS[name].start(world)
+    for name in names:
+        for port in SERVERS[name].ports:
+            within(lambda port=port: world.listens(port), f"{name} listens on {port}")
+            world.port = port
