@@ -32,6 +32,7 @@ is 'rules come in their order, options before what was inherited' \
 is '--patience is CMM_PATIENCE' 5m "$(gets CMM_PATIENCE --patience 5m)"
 is '--on-loss is CMM_ON_LOSS' reconnect "$(gets CMM_ON_LOSS --on-loss=reconnect)"
 is '--scout is CMM_SCOUT' other "$(gets CMM_SCOUT --scout other)"
+is 'a relative path of a scout holds in other directories, too' "$PWD/x/y.sock" "$(gets CMM_SCOUT --scout x/y.sock)"
 is '--strict is CMM_STRICT' 1 "$(gets CMM_STRICT --strict)"
 is 'letters stand together, the last one takes the value' 'red debug' \
     "$("$run" -vvl red sh -c 'echo $CMM_LABELS $CMM_LOG')"
