@@ -61,6 +61,9 @@ class Handler(socketserver.StreamRequestHandler):
                 self.wfile.write(self.client_address[0].encode() + b" " + line)
         except (EOFError, ConnectionError):
             pass
+    def finish(self):
+        super().finish()
+        print("left", self.client_address[0], flush=True)
 
 socketserver.ThreadingTCPServer.daemon_threads = True
 server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
@@ -119,7 +122,7 @@ three_scenarios() {
     is "$title: the thunk runs when the network comes, and the socket has moved to it" '127.0.1.1 two 127.0.1.1 four' \
         "$(xargs <"$stage/lines")"
     "$ctl" down wifi
-    until_true sh -c '"$1" networks | grep -q "wifi.*withdrawn"' - "$ctl"
+    until_true sh -c 'tail -n +$(($1 + 1)) "$2" | grep -q "^left 127.0.1.1"' - "$seen" "$stage/served"
     echo 'ondemand five' >&3
     says 'sent.*five'
     exec 3>&-
