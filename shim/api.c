@@ -253,6 +253,7 @@ PUBLIC int cmm_labels_format(unsigned long labels, char *buf, size_t len) {
 PUBLIC int cmm_set_default_labels(unsigned long labels) {
     if (!known(labels))
         return (int)told(-EINVAL);
+    shim_claim();
     atomic_store(&shim.default_labels, labels);
     return 0;
 }

@@ -25,8 +25,6 @@
 
 void capture_socket(int fd, int family, int type, int protocol) {
     const int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (!atomic_load(&shim.default_labels) && !shim.rules.count && !shim.labels_bad)
-        return;
     if (kind != SOCK_STREAM && kind != SOCK_DGRAM)
         return;
     self_prepare();
@@ -158,15 +156,18 @@ static struct verdict judge(int protocol, const struct sockaddr *to, bool bound)
 
 /* ---- streams ---- */
 
+/* With the command that starts the one that was asked for. */
 static void say_no_scout(void) {
     static bool said;
+    const char *name = shim.scout ? shim.scout : "";
     lock_take();
     const bool silent = shim.nets.spoken || said;
     said = true;
     lock_drop();
     if (!silent)
         log_say(LOG_ERROR,
-                "labels are asked for, but no scout answers: waiting for one (start it: cmm-scout &)");
+                "labels are asked for, but no scout answers: waiting for one (start it: cmm-scout%s%.100s &)",
+                *name ? " --name " : "", name);
 }
 
 static int outcome(struct sock *s) {

@@ -8,7 +8,7 @@
 /* What a call of the program's becomes. */
 enum { CAPTURE_PASS = 1 }; /* leave it to libc */
 
-/* A socket was made: manage it if its traffic may get labels. */
+/* A socket was made where labels are asked for: manage it if its traffic may get some. */
 void capture_socket(int fd, int family, int type, int protocol);
 
 /* connect() on a captured socket: 0, CAPTURE_PASS or -errno. */

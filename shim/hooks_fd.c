@@ -22,8 +22,8 @@ HOOK(int, socket, (int family, int type, int protocol)) {
     int fd = real.socket(family, type, protocol);
     if (fd >= 0 && hook_own(fd))
         socket_gone(fd); /* closed unseen before */
-    if (fd >= 0 && shim.preloaded && (family == AF_INET || family == AF_INET6) && !self.holding &&
-        getpid() == shim.owner)
+    if (fd >= 0 && shim.preloaded && shim_wants() && (family == AF_INET || family == AF_INET6) &&
+        !self.holding && getpid() == shim.owner)
         capture_socket(fd, family, type, protocol);
     return fd;
 }

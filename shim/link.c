@@ -344,6 +344,7 @@ static void *listen_to_scout(void *unused) {
 static int start(void) {
     pthread_attr_t attr;
     sigset_t every, before;
+    shim_claim();
     epoll = lift(epoll_create1(EPOLL_CLOEXEC));
     kick = lift(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (epoll < 0 || kick < 0)

@@ -7,9 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char *const names[] = {"error", "warn", "info", "debug"};
@@ -31,6 +35,26 @@ bool log_wants(enum log_level level) {
     return level <= limit;
 }
 
+/* A daemon's number 2 may be a connection of its own: what is said there would be sent to its peer. */
+static int standard_error(void) {
+    int family = AF_UNSPEC;
+    socklen_t len = sizeof family;
+    real.getsockopt(STDERR_FILENO, SOL_SOCKET, SO_DOMAIN, &family, &len);
+    return family == AF_INET || family == AF_INET6 ? -1 : STDERR_FILENO;
+}
+
+/* Nobody reading it is no signal of the program's. */
+static void write_quietly(int fd, const char *line, size_t len) {
+    sigset_t pipe, before, pending;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    if (real.write(fd, line, len) < 0 && errno == EPIPE && !sigismember(&pending, SIGPIPE))
+        sigtimedwait(&pipe, NULL, &(struct timespec){0, 0});
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
 void log_say(enum log_level level, const char *format, ...) {
     const int saved = errno;
     char line[512];
@@ -46,9 +70,9 @@ void log_say(enum log_level level, const char *format, ...) {
         at = sizeof line - 2;
     line[at++] = '\n';
     int fd =
-        file[0] ? open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : STDERR_FILENO;
+        file[0] ? open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600) : standard_error();
     if (fd >= 0)
-        (void)!real.write(fd, line, (size_t)at);
+        write_quietly(fd, line, (size_t)at);
     if (file[0] && fd >= 0)
         real.close(fd);
     errno = saved;

@@ -92,6 +92,8 @@ static void read_rules(const char *text) {
     char why[128];
     if (rules_add_all(&shim.rules, text, shim.names_known ? &shim.names : NULL, why, sizeof why) < 0)
         log_say(LOG_ERROR, "CMM_RULES: %s", why);
+    for (size_t i = 0; i < shim.rules.count; i++)
+        shim.rules_want |= shim.rules.rule[i].labels != 0;
 }
 
 static void read_patience(const char *text) {
@@ -166,7 +168,7 @@ static void inherit(struct sock *s) {
 
 static void in_child(void) {
     int before = self.cancel_state;
-    shim.owner = getpid();
+    shim.owner = shim.owner ? getpid() : 0;
     lock_forked();
     self_forked();
     wait_forked();
@@ -182,10 +184,11 @@ static void in_child(void) {
 __attribute__((constructor)) static void begin(void) {
     real_init();
     shim.patient = true;
-    shim.owner = getpid();
     shim.preloaded = was_preloaded();
     if (!getauxval(AT_SECURE))
         read_environment();
+    if (!shim.preloaded || shim_wants())
+        shim_claim();
     pthread_atfork(before_fork, in_parent, in_child);
     if (!shim.preloaded) {
         self_prepare();

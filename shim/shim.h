@@ -11,12 +11,15 @@
 #include "self.h"
 #include "sock.h"
 
+#include <unistd.h>
+
 struct shim {
     struct net_table nets;
 
     _Atomic uint64_t default_labels;
     bool labels_bad; /* CMM_LABELS made no sense: labeled connects fail */
     struct rules rules;
+    bool rules_want;          /* one of them has labels */
     struct label_names names; /* of user bits, as last asked of the scout */
     bool names_known;
     struct wait_list lookups;         /* name lookups that wait for a network */
@@ -30,9 +33,21 @@ struct shim {
     bool preloaded; /* the program's plain sockets get the default labels */
     bool manual;    /* CMM_DISPATCH_MANUAL */
     bool used;      /* a cmm socket has been made: the mode is fixed */
-    pid_t owner;    /* a vfork child or raw clone is not us */
+    pid_t owner;    /* a vfork child or raw clone is not us; 0: nothing was asked of us yet */
 };
 
 extern struct shim shim __attribute__((visibility("hidden")));
+
+/* Labels are asked for, by default or by some rule. */
+static inline bool shim_wants(void) {
+    return atomic_load_explicit(&shim.default_labels, memory_order_relaxed) || shim.rules_want ||
+           shim.labels_bad;
+}
+
+/* What nobody asks anything of does not even know which process it is in. */
+static inline void shim_claim(void) {
+    if (!shim.owner)
+        shim.owner = getpid();
+}
 
 #endif

@@ -51,6 +51,7 @@ int socket_new(int family, int type, int protocol) {
     const int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (family != AF_INET && family != AF_INET6)
         return -EAFNOSUPPORT;
+    shim_claim();
     int fd = real.socket(family, type, protocol);
     if (fd < 0)
         return -errno;
