@@ -99,6 +99,22 @@ else
     skip "$text" 'there is none here'
 fi
 
+# Waits for a network, without a scout, and gives up. What the shim says has the process in front; the end of a wait may
+# come too late to be said.
+waits() {
+    "$@" python3 -c 'import os, socket; os.write(1, b"%d\n" % socket.socket().connect_ex(("192.0.2.1", 80)))' 2>&1 |
+        sed 's/^cmm\[[0-9]*\]/cmm[]/; /nothing waits/d'
+}
+no_scout="cmm[]: labels are asked for, but no scout answers: waiting for one (start it: cmm-scout --name $CMM_SCOUT &)"
+is 'labels without a scout are said in one line, and end with the patience' "$no_scout
+110" "$(waits "$run" -l red --patience 0.1)"
+is 'with -v what is waiting, and why, is said, too' "$no_scout
+cmm[]: waiting for red: no scout answers
+110" "$(waits "$run" -v -l red --patience 0.1)"
+is 'the file of CMM_LOG gets it instead' "110 1" \
+    "$(CMM_LOG=info:$stage/log waits "$run" -l red --patience 0.1) $(grep -c 'waiting for red' "$stage/log")"
+is 'that file is its owner'\''s' 600 "$(stat -c %a "$stage/log")"
+
 is '--shell is the shell of the user, for a session' "red $shim" \
     "$(echo 'echo "$CMM_LABELS" "$LD_PRELOAD"' | SHELL=/bin/sh "$run" -l red --shell)"
 is '--shell takes no program' '125 cmm-run: --shell and --print-env take no program: true' "$(outcome "$run" --shell true)"
