@@ -303,8 +303,8 @@ int flow_check(int fd, uint64_t labels, void (*handler)(void *), void *arg) {
     struct sock *s = sock_find(fd);
     if (!s || s->kind != SOCK_LABELED) {
         r = -EBADF;
-    } else if (s->state == LIFE_FRESH) {
-        r = -ENOTCONN;
+    } else if (s->state == LIFE_FRESH || s->state == LIFE_DEAD) {
+        r = s->state == LIFE_FRESH ? -ENOTCONN : -s->error;
     } else if (run_must_queue(s, labels) || !choose_stays(s, labels)) {
         int pick = choose_network(s, labels, &n);
         if (pick < 0)

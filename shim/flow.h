@@ -38,6 +38,10 @@ ssize_t flow_recv(int fd, struct msghdr *msg, int flags, struct flow_tried tried
 /* 0, FLOW_DEFERRED or -errno. */
 int flow_connect(int fd, const struct sockaddr *to, socklen_t tolen, uint64_t labels, sock_handler pre,
                  sock_handler post, void *arg);
+/* connect(2) on a cmm socket: as cmm_connect, with its last labels (before any: the default ones) and the
+ * handlers it has; it waits for a network as for the peer. 0 or -errno. */
+int flow_connect_plainly(int fd, const struct sockaddr *to, socklen_t tolen);
+
 int flow_check(int fd, uint64_t labels, void (*handler)(void *), void *arg);
 
 /* With the lock held (dropped meanwhile): waits until the socket changes, running its handlers if they fall

@@ -31,24 +31,29 @@ static int check_address(const struct sock *s, const struct sockaddr *to, sockle
     return len < whole ? -EINVAL : 0;
 }
 
-static int connect_locked(struct sock *s, int fd, const struct sockaddr *to, socklen_t tolen) {
+/* Begins a connection to there. 0 or -errno. */
+static int begin(struct sock *s, const struct sockaddr *to, socklen_t tolen, bool blocking) {
     const struct wire_network *n;
-    const uint64_t labels = atomic_load(&s->labels);
     sock_turn(s, LIFE_CONNECT);
     memcpy(&s->to, to, tolen);
     s->tolen = tolen;
-    int r = choose_network(s, labels, &n);
+    int r = choose_network(s, atomic_load(&s->labels), &n);
     if (r < 0) {
         sock_turn(s, LIFE_RESET);
         s->tolen = 0;
         return r;
     }
-    const bool blocking = !call_is_nonblocking(fd, 0);
     self.helping = blocking ? s : NULL;
     reconnect_consider(s);
     self.helping = NULL;
-    if (blocking)
-        r = await_connection(s, labels);
+    return 0;
+}
+
+static int connect_locked(struct sock *s, int fd, const struct sockaddr *to, socklen_t tolen) {
+    const bool blocking = !call_is_nonblocking(fd, 0);
+    int r = begin(s, to, tolen, blocking);
+    if (r == 0 && blocking)
+        r = await_connection(s, atomic_load(&s->labels));
     if (r < 0)
         return r;
     if (s->state == LIFE_DEAD)
@@ -77,6 +82,41 @@ int flow_connect(int fd, const struct sockaddr *to, socklen_t tolen, uint64_t la
         r = connect_locked(s, fd, to, tolen);
     }
     sock_put(s);
+    lock_drop();
+    return r;
+}
+
+/* It has no word for "deferred": a blocking one waits, as long as patience has it. */
+static int connect_plainly(struct sock *s, int fd, const struct sockaddr *to, socklen_t tolen) {
+    const bool blocking = !call_is_nonblocking(fd, 0), begun = s->state != LIFE_FRESH;
+    uint64_t deadline = 0;
+    int r = begun ? 0 : check_address(s, to, tolen);
+    if (!begun && r == 0 && !s->to.ss_family)
+        atomic_store(&s->labels, atomic_load(&shim.default_labels));
+    if (!begun && r == 0)
+        r = begin(s, to, tolen, blocking);
+    while (r == 0 && s->state != LIFE_LIVE && s->state != LIFE_DEAD) {
+        if (!blocking)
+            return begun ? -EALREADY : -EINPROGRESS;
+        r = flow_wait(s, atomic_load(&s->labels), s->state == LIFE_WAITING, &deadline);
+        if (r == 0 && s->state == LIFE_FRESH)
+            r = -ENOTCONN;
+    }
+    if (r < 0)
+        return r;
+    return begun ? -EISCONN : s->state == LIFE_DEAD ? -s->error : 0;
+}
+
+int flow_connect_plainly(int fd, const struct sockaddr *to, socklen_t tolen) {
+    int r = -EBADF;
+    link_need();
+    lock_take();
+    struct sock *s = sock_find(fd);
+    if (s) {
+        sock_get(s);
+        r = self_frame(s) ? -EISCONN : connect_plainly(s, fd, to, tolen);
+        sock_put(s);
+    }
     lock_drop();
     return r;
 }
