@@ -334,9 +334,11 @@ void reconnect_give_up(struct sock *s, int error) {
     if (s->state != LIFE_WAITING && !life_attempting(s->state))
         return;
     if (s->hidden < 0)
-        s->hidden = lift(real.socket(s->family, s->type | SOCK_NONBLOCK | SOCK_CLOEXEC, s->protocol));
+        s->hidden = swap_fresh(s, NULL);
     if (s->hidden >= 0)
         real.shutdown(s->hidden, SHUT_RDWR);
+    else
+        s->hidden = -1;
     failed(s, error);
 }
 
@@ -437,6 +439,13 @@ void reconnect_release(struct sock *s) {
     reconnect_consider(s);
 }
 
+/* The peer hears the end of what the handler would not have; nothing that has come by it is the program's. */
+static void refused_by_handler(struct sock *s) {
+    lift_close(s->hidden);
+    s->hidden = -1;
+    reconnect_give_up(s, ECONNABORTED);
+}
+
 void reconnect_handler_done(struct sock *s, unsigned attempt, int hidden, int rc) {
     if (s->attempt != attempt || !life_attempting(s->state)) {
         lift_close(hidden); /* closed or reset meanwhile: the attempt is nobody's */
@@ -446,7 +455,7 @@ void reconnect_handler_done(struct sock *s, unsigned attempt, int hidden, int rc
     if (s->broken || !usable_still(s))
         absent(s);
     else if (rc)
-        failed(s, ECONNABORTED);
+        refused_by_handler(s);
     else if (s->state == LIFE_PREPARING)
         prepared(s);
     else

@@ -94,6 +94,23 @@ static void nonzero_from_post_reconnect_is_ECONNABORTED_until_reset(void) {
     stage_wait(stage_end(0) != STAGE_OPEN);
 }
 
+static int say_and_refuse(int s) {
+    stage_equal(send(s, "go away", 7, 0), 7);
+    return 7;
+}
+
+static void what_post_reconnect_refuses_ends_for_the_peer_and_polls_as_failed(void) {
+    struct pollfd p = {.events = POLLIN};
+    talk_in_post = say_and_refuse;
+    stage_up("wifi");
+    stage_equal(talk_dial(SOCK_NONBLOCK, BG, NULL), CMM_DEFERRED);
+    p.fd = talk_sock;
+    stage_equal(poll(&p, 1, 25000), 1);
+    stage_equal(p.revents & POLLHUP, POLLHUP);
+    stage_wait(stage_end(0) == STAGE_EOF);
+    stage_expect_text(0, "go away");
+}
+
 static void a_thunk_whose_reconnect_failed_runs_and_its_send_reports_it(void) {
     talk_in_post = refuse;
     stage_equal(talk_dial(0, BG, NULL), CMM_DEFERRED);
@@ -524,6 +541,7 @@ static void in_manual_mode_only_dispatch_runs_them(void) {
 static const struct stage_test tests[] = {
     STAGE_TEST(nonzero_from_pre_reconnect_is_ECONNABORTED_until_reset),
     STAGE_TEST(nonzero_from_post_reconnect_is_ECONNABORTED_until_reset),
+    STAGE_TEST(what_post_reconnect_refuses_ends_for_the_peer_and_polls_as_failed),
     STAGE_TEST(a_thunk_whose_reconnect_failed_runs_and_its_send_reports_it),
     STAGE_TEST(nonzero_while_the_network_went_is_tried_again),
     STAGE_TEST(a_handlers_calls_act_on_the_new_connection_and_never_defer),
