@@ -82,7 +82,9 @@ ssize_t flow_recv(int fd, struct msghdr *msg, int flags, struct flow_tried tried
         return -EBADF;
     }
     sock_get(s);
-    if (tried.failed && atomic_load(&s->swaps) == tried.swaps)
+    if (s->kind == SOCK_LABELED && (flags & (MSG_OOB | MSG_ZEROCOPY)))
+        r = -EOPNOTSUPP;
+    else if (tried.failed && atomic_load(&s->swaps) == tried.swaps)
         r = call_judge(s, tried.failed);
     if (r == CALL_AGAIN)
         r = recv_loop(s, fd, msg, flags);

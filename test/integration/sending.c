@@ -143,6 +143,7 @@ static void bad_arguments_are_real_failures(void) {
 static void MSG_OOB_and_MSG_ZEROCOPY_are_EOPNOTSUPP(void) {
     struct iovec one = {(void *)"x", 1};
     const struct msghdr msg = {.msg_iov = &one, .msg_iovlen = 1};
+    char byte[1];
     stage_up("wifi");
     stage_equal(talk_dial_plainly(0, BG), 0);
     stage_fails(cmm_send(talk_sock, "x", 1, MSG_OOB, BG, talk_note, NULL), EOPNOTSUPP);
@@ -150,6 +151,8 @@ static void MSG_OOB_and_MSG_ZEROCOPY_are_EOPNOTSUPP(void) {
     stage_fails(cmm_sendmsg(talk_sock, &msg, MSG_OOB, BG, NULL, NULL), EOPNOTSUPP);
     stage_fails(cmm_sendmsg(talk_sock, &msg, MSG_ZEROCOPY, BG, NULL, NULL), EOPNOTSUPP);
     stage_fails(send(talk_sock, "x", 1, MSG_OOB), EOPNOTSUPP);
+    stage_fails(cmm_recv(talk_sock, byte, 1, MSG_OOB), EOPNOTSUPP);
+    stage_fails(recv(talk_sock, byte, 1, MSG_OOB), EOPNOTSUPP);
     stage_equal(talk_count, 0);
 }
 
