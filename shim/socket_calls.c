@@ -433,6 +433,7 @@ static int watch_now(struct sock *s, int epfd, int op, int fd, struct epoll_even
 }
 
 int socket_watch(int epfd, int op, int fd, struct epoll_event *event) {
+    link_resume();
     struct sock *s = enter(fd);
     if (!s)
         return -EBADF;

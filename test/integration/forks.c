@@ -341,6 +341,28 @@ static void after_a_loss_each_process_remakes_its_own(void) {
     stage_equal(ended(child), 0);
 }
 
+static void a_child_that_only_waits_in_epoll_remakes_its_own(void) {
+    share();
+    stage_up("wifi");
+    int sock = connected_socket(WIFI);
+    pid_t child = fork();
+    if (child == 0) {
+        struct epoll_event event = {.events = EPOLLIN, .data.u64 = 7};
+        int epoll = epoll_create1(EPOLL_CLOEXEC);
+        stage_equal(epoll_ctl(epoll, EPOLL_CTL_ADD, sock, &event), 0);
+        both->step = 1;
+        stage_equal(epoll_wait(epoll, &event, 1, 25000), 1);
+        _exit(event.data.u64 != 7);
+    }
+    step(1);
+    stage_equal(cmm_close(sock), 0);
+    stage_down("wifi");
+    stage_up("wifi");
+    stage_wait(stage_connections() == 2);
+    stage_say(1, "hello");
+    stage_equal(ended(child), 0);
+}
+
 static void *receive(void *arg) {
     static char text[16];
     ssize_t n = cmm_recv(*(int *)arg, text, sizeof text - 1, 0);
@@ -436,6 +458,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(a_childs_close_leaves_the_parents_connection_open),
     STAGE_TEST(parent_and_child_may_both_send_on_the_shared_connection),
     STAGE_TEST_IN(after_a_loss_each_process_remakes_its_own, STAGE_WORLD, world),
+    STAGE_TEST(a_child_that_only_waits_in_epoll_remakes_its_own),
     STAGE_TEST(a_thread_blocked_in_a_receive_is_carried_over_though_a_child_holds_the_socket),
     STAGE_TEST_IN(a_thread_blocked_before_the_fork_is_carried_over_when_the_network_is_lost, STAGE_WORLD,
                   world),
