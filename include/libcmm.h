@@ -22,6 +22,8 @@
 #include <sys/uio.h>
 #include <time.h>
 
+struct timespec; /* the standard's own headers may be without it */
+
 #ifdef __cplusplus
 extern "C" {
 #endif
