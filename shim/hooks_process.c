@@ -26,7 +26,7 @@ static void go_on(void) {
 
 HOOK(int, unshare, (int flags)) {
     int r = real.unshare(flags);
-    if (!refused(r, flags) || !link_rest())
+    if (!refused(r, flags) || !link_rest(0))
         return r;
     for (int i = 0; i < TRIES && refused(r = real.unshare(flags), flags); i++)
         pause_shortly();
@@ -36,7 +36,7 @@ HOOK(int, unshare, (int flags)) {
 
 HOOK(int, setns, (int fd, int kind)) {
     int r = real.setns(fd, kind);
-    if (!refused(r, kind ? kind : CLONE_NEWUSER) || !link_rest())
+    if (!refused(r, kind ? kind : CLONE_NEWUSER) || !link_rest(0))
         return r;
     for (int i = 0; i < TRIES && refused(r = real.setns(fd, kind), CLONE_NEWUSER); i++)
         pause_shortly();

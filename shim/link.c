@@ -14,6 +14,7 @@
 #include "tell.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -322,7 +323,9 @@ static void *listen_to_scout(void *unused) {
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     lock_take();
     thread_id = (pid_t)real_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0);
-    seek();
+    pthread_cond_broadcast(&first_word);
+    if (!resting)
+        seek();
     asked = true;
     pthread_cond_broadcast(&first_word);
     while (shim.owner == owner && !resting) {
@@ -431,23 +434,20 @@ void link_forked(void) {
     pthread_cond_init(&first_word, NULL);
 }
 
-/* Gone for the kernel, too, which is a moment later than for libc. */
-static void await_end(pid_t tid) {
-    while (real_syscall(SYS_tgkill, shim.owner, tid, 0, 0, 0, 0) == 0)
-        nanosleep(&(struct timespec){0, 100000}, NULL);
-}
-
-bool link_rest(void) {
+bool link_rest(int limit_ms) {
     lock_take();
-    if (!running || !thread_id || pthread_equal(thread, pthread_self())) {
+    if (!running || pthread_equal(thread, pthread_self())) {
         lock_drop();
         return false;
     }
-    const pid_t tid = thread_id;
     resting = true;
     link_kick();
+    while (!thread_id) /* it has only just been started */
+        lock_wait(&first_word, &(struct timespec){INT_MAX, 0});
+    const pid_t tid = thread_id;
     lock_drop();
-    await_end(tid);
+    if (!self_await_end(tid, limit_ms))
+        return false;
     lock_take();
     let_go();
     lapsed = resting = false;

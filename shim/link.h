@@ -13,8 +13,8 @@ int link_start(void);
 int link_need(void);
 
 /* Ends the thread, so that the process has its own only; link_start() begins anew. Without the lock. False:
- * there was none. */
-bool link_rest(void);
+ * there was none, or it has not ended after so long; 0: there is no limit. */
+bool link_rest(int limit_ms);
 
 /* In a forked child, before it uses a socket of its parent's: as link_need, if the parent had the thread. */
 void link_resume(void);

@@ -11,12 +11,18 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-enum { IDLE_SECONDS = 10, OVERDUE_MS = 5, DISPATCH_LIMIT = 100000 };
+enum { IDLE_SECONDS = 10, OVERDUE_MS = 5, DISPATCH_LIMIT = 100000, IDLERS = 64 };
 
 static struct sock *ready_first, **ready_end = &ready_first;
 static unsigned workers, idle;
+static struct idler {
+    pid_t thread;
+    struct idler *next;
+} * idlers; /* those who wait for work */
+static bool finishing;
 static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
 static uint64_t overdue_at; /* ms; 0: nobody is waited for */
 static int dispatch_fd = -1;
@@ -206,11 +212,27 @@ static void worker_over(void *owner) {
     lock_drop();
 }
 
+static int await_work(void) {
+    struct idler me = {(pid_t)real_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0), idlers}, **at = &idlers;
+    struct timespec until;
+    if (finishing)
+        return ETIMEDOUT;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += IDLE_SECONDS;
+    idlers = &me;
+    idle++;
+    int r = lock_wait(&work, &until);
+    idle--;
+    while (*at != &me)
+        at = &(*at)->next;
+    *at = me.next;
+    return finishing ? ETIMEDOUT : r;
+}
+
 static void work_on(pid_t owner) {
     lock_take();
     while (shim.owner == owner) {
         struct sock *s = take_ready();
-        struct timespec until;
         overdue_at = 0;
         if (s) {
             if (ready_first && !idle)
@@ -218,12 +240,7 @@ static void work_on(pid_t owner) {
             serve(s);
             continue;
         }
-        clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_sec += IDLE_SECONDS;
-        idle++;
-        int r = lock_wait(&work, &until);
-        idle--;
-        if (r == ETIMEDOUT && !ready_first)
+        if (await_work() == ETIMEDOUT && !ready_first)
             break;
     }
     lock_drop();
@@ -326,6 +343,19 @@ int run_dispatch_fd(void) {
     return fd;
 }
 
+void run_finish(int limit_ms) {
+    pid_t ending[IDLERS];
+    unsigned count = 0;
+    lock_take();
+    finishing = true;
+    for (struct idler *i = idlers; i && count < IDLERS; i = i->next)
+        ending[count++] = i->thread;
+    pthread_cond_broadcast(&work);
+    lock_drop();
+    while (count && self_await_end(ending[--count], limit_ms))
+        ;
+}
+
 /* The eventfd is shared with the parent: another one takes its number. */
 void run_forked(void) {
     int fresh = dispatch_fd < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -336,6 +366,8 @@ void run_forked(void) {
     while (take_ready())
         ;
     workers = idle = 0;
+    idlers = NULL;
+    finishing = false;
     overdue_at = 0;
     pthread_cond_init(&work, NULL);
 }

@@ -35,6 +35,10 @@ int run_dispatch_fd(void);
  * ms when to ask again; 0: not. */
 uint64_t run_overdue(uint64_t now_ms);
 
+/* At the program's end: the working threads that have nothing to do end, and are waited for a moment. Without
+ * the lock. */
+void run_finish(int limit_ms);
+
 void run_forked(void);
 
 #endif

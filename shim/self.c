@@ -132,6 +132,15 @@ void self_moved(int from, int to) {
     pthread_mutex_unlock(&list_lock);
 }
 
+bool self_await_end(pid_t thread, int limit_ms) {
+    for (int spins = 0; real_syscall(SYS_tgkill, getpid(), thread, 0, 0, 0, 0) == 0; spins++) {
+        if (limit_ms && spins >= limit_ms * 10)
+            return false;
+        nanosleep(&(struct timespec){0, 100000}, NULL);
+    }
+    return true;
+}
+
 void self_forked(void) {
     pthread_mutex_init(&list_lock, NULL);
     list = NULL;

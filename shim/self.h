@@ -61,6 +61,10 @@ void self_wake_all(void);
 /* A wake-up descriptor has moved to another number. */
 void self_moved(int from, int to);
 
+/* Waits until the kernel, too, knows no more of that thread of this process: a moment later than libc. False:
+ * it is still there after so long; 0: there is no limit. */
+bool self_await_end(pid_t thread, int limit_ms);
+
 /* In a forked child: only this thread is left. */
 void self_forked(void);
 
