@@ -53,13 +53,13 @@ PUBLIC int cmm_connect(mc_socket_t sock, const struct sockaddr *addr, socklen_t 
 
 static ssize_t send_message(int fd, const struct msghdr *msg, int flags, unsigned long labels,
                             resume_handler_t handler, void *arg, struct flow_tried tried) {
-    const struct flow_send c = {.msg = msg,
-                                .flags = flags,
-                                .labeled = true,
-                                .labels = labels,
-                                .handler = handler,
-                                .arg = arg,
-                                .tried = tried};
+    struct flow_send c = {.msg = msg,
+                          .flags = flags,
+                          .labeled = true,
+                          .labels = labels,
+                          .handler = handler,
+                          .arg = arg,
+                          .tried = tried};
     const struct sock *s = sock_find(fd);
     if (!s || s->kind != SOCK_LABELED)
         return told(-EBADF);
@@ -68,30 +68,37 @@ static ssize_t send_message(int fd, const struct msghdr *msg, int flags, unsigne
     return told(flow_send(fd, &c));
 }
 
-__attribute__((noinline)) static ssize_t send_otherwise(const struct flow_call *c, unsigned long labels,
-                                                        resume_handler_t handler, void *arg) {
+/* In memory, all of it, so that the common way saves no registers. */
+struct labeled_call {
+    struct flow_call c;
+    unsigned long labels;
+    resume_handler_t handler;
+};
+
+__attribute__((noinline)) static ssize_t send_otherwise(const struct labeled_call *l, void *arg) {
+    const struct flow_call *c = &l->c;
     struct flow_tried tried;
+    if (l->handler && c->count == FLOW_UNTRIED && !(c->flags & (MSG_OOB | MSG_ZEROCOPY)) &&
+        flow_defer_behind(c->fd, l->labels, l->handler, arg))
+        return CMM_DEFERRED;
     struct iovec iov = {c->buf, c->len};
     const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
     return flow_answered(c, &tried) ? c->count
-                                    : send_message(c->fd, &msg, c->flags, labels, handler, arg, tried);
+                                    : send_message(c->fd, &msg, c->flags, l->labels, l->handler, arg, tried);
 }
 
 PUBLIC FLOW_HOT ssize_t cmm_send(mc_socket_t sock, const void *buf, size_t len, int flags,
                                  unsigned long labels, resume_handler_t handler, void *arg) {
     struct sock *s = sock_look(sock);
-    struct flow_call c;
+    struct labeled_call l;
     ssize_t n;
-    if (__builtin_expect(s && s->kind == SOCK_LABELED &&
-                             atomic_load_explicit(&s->labels, memory_order_relaxed) == labels,
-                         1)) {
-        if (flow_direct_send(&c, s, sock, buf, len, flags, &n))
-            return n;
-    } else {
-        c = (struct flow_call){
-            .buf = (void *)buf, .len = len, .fd = sock, .flags = flags, .count = FLOW_UNTRIED};
-    }
-    return send_otherwise(&c, labels, handler, arg);
+    l.labels = labels;
+    l.handler = handler;
+    const bool same =
+        s && s->kind == SOCK_LABELED && atomic_load_explicit(&s->labels, memory_order_relaxed) == labels;
+    if (__builtin_expect(flow_direct_send(&l.c, same ? s : NULL, sock, buf, len, flags, &n), 1))
+        return n;
+    return send_otherwise(&l, arg);
 }
 
 PUBLIC ssize_t cmm_write(mc_socket_t sock, const void *buf, size_t len, unsigned long labels,
@@ -197,7 +204,9 @@ PUBLIC int cmm_thunk_cancel(mc_socket_t sock, resume_handler_t handler, void (*d
     for (struct thunk *t = list; t; t = t->next, count++)
         if (deleter)
             deleter(t->arg);
+    lock_take();
     thunk_free_list(list);
+    lock_drop();
     return count;
 }
 

@@ -81,6 +81,7 @@ static ssize_t send_now(struct sock *s, int fd, const struct flow_send *c, uint6
 
 static int defer(struct sock *s, const struct flow_send *c, uint64_t labels) {
     struct frame *f = run_inside(s) ? self_frame(s) : NULL;
+    const bool behind = thunk_find(&s->thunks, labels); /* then nothing becomes ready by it */
     struct thunk_front front = {f ? f->front : 0};
     int r = f ? thunk_push_front(&s->thunks, &front, labels, c->handler, c->arg)
               : thunk_push(&s->thunks, labels, c->handler, c->arg);
@@ -90,9 +91,11 @@ static int defer(struct sock *s, const struct flow_send *c, uint64_t labels) {
         f->front = front.turn;
     if (s->thunks.count == 1)
         s->waiting_since = wait_wall_ms();
+    link_report();
+    if (behind)
+        return FLOW_DEFERRED;
     atomic_store(&s->clear, false);
     run_schedule(s);
-    link_report();
     return FLOW_DEFERRED;
 }
 
@@ -275,8 +278,7 @@ bool flow_answered(const struct flow_call *c, struct flow_tried *ret) {
     return c->count >= 0 && atomic_load(&c->s->swaps) == c->swaps;
 }
 
-ssize_t flow_send(int fd, const struct flow_send *call) {
-    struct flow_send c = *call;
+ssize_t flow_send(int fd, struct flow_send *c) {
     link_resume();
     lock_take();
     struct sock *s = sock_find(fd);
@@ -285,11 +287,24 @@ ssize_t flow_send(int fd, const struct flow_send *call) {
         return -EBADF;
     }
     sock_get(s);
-    c.limit = call_limit(s, SO_SNDTIMEO);
-    ssize_t r = send_locked(s, fd, &c);
+    c->limit = call_limit(s, SO_SNDTIMEO);
+    ssize_t r = send_locked(s, fd, c);
     sock_put(s);
     lock_drop();
     return r;
+}
+
+bool flow_defer_behind(int fd, uint64_t labels, void (*handler)(void *), void *arg) {
+    bool stored = false;
+    if (self.frames || self.holding)
+        return false;
+    lock_take_shortly();
+    struct sock *s = sock_find(fd);
+    if (s && s->kind == SOCK_LABELED && s->state != LIFE_FRESH && link_reports() &&
+        thunk_find(&s->thunks, labels))
+        stored = thunk_push(&s->thunks, labels, handler, arg) == 0;
+    lock_drop_shortly();
+    return stored;
 }
 
 /* ---- would it go out? ---- */

@@ -30,7 +30,11 @@ struct flow_send {
 };
 
 /* A count, FLOW_DEFERRED, FLOW_EXECUTED or -errno. */
-ssize_t flow_send(int fd, const struct flow_send *call);
+ssize_t flow_send(int fd, struct flow_send *call);
+
+/* The same for one that can only go behind stored ones of its labels, which is all that is looked at. False:
+ * ask flow_send. */
+bool flow_defer_behind(int fd, uint64_t labels, void (*handler)(void *), void *arg);
 
 /* As recvmsg(2): a count or -errno. */
 ssize_t flow_recv(int fd, struct msghdr *msg, int flags, struct flow_tried tried);
@@ -94,7 +98,7 @@ static inline bool flow_untried(struct flow_call *c) {
     return false;
 }
 
-/* True: all of it was sent, the common case. */
+/* True: all of it was sent, the common case. s NULL: it is not to be tried. */
 static inline bool flow_direct_send(struct flow_call *c, struct sock *s, int fd, const void *buf, size_t len,
                                     int flags, ssize_t *ret) {
     c->s = s;
@@ -102,7 +106,7 @@ static inline bool flow_direct_send(struct flow_call *c, struct sock *s, int fd,
     c->buf = (void *)buf;
     c->len = len;
     c->flags = flags;
-    if (FLOW_UNLIKELY(flags & (MSG_OOB | MSG_ZEROCOPY)) || !flow_enter(s))
+    if (FLOW_UNLIKELY(!s || flags & (MSG_OOB | MSG_ZEROCOPY)) || !flow_enter(s))
         return flow_untried(c);
     c->swaps = atomic_load_explicit(&s->swaps, memory_order_acquire);
     if (FLOW_UNLIKELY(!atomic_load_explicit(&s->clear, memory_order_acquire))) {

@@ -19,7 +19,7 @@ static ssize_t broken_pipe(const struct sock *s, int flags, ssize_t r) {
 
 static ssize_t send_flow(struct sock *s, int fd, const struct msghdr *msg, int flags,
                          struct flow_tried tried) {
-    const struct flow_send c = {.msg = msg, .flags = flags, .tried = tried};
+    struct flow_send c = {.msg = msg, .flags = flags, .tried = tried};
     if (!socket_holds(fd))
         return real.sendmsg(fd, msg, flags);
     return broken_pipe(s, flags, flow_send(fd, &c));

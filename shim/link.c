@@ -80,6 +80,10 @@ void link_report(void) {
     link_kick();
 }
 
+bool link_reports(void) {
+    return report_due;
+}
+
 void link_seek_scout(void) {
     if (wire.sock >= 0 || seek_at)
         return;

@@ -29,6 +29,7 @@ void link_await(struct sock *s);
 
 /* With the lock: what waits has changed; the scout will be told soon. */
 void link_report(void);
+bool link_reports(void); /* it is due already; lock held */
 
 /* With the lock: one of its descriptors has moved to another number. */
 void link_moved(int from, int to);

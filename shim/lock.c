@@ -18,6 +18,16 @@ void lock_drop(void) {
     pthread_setcancelstate(before, NULL);
 }
 
+void lock_take_shortly(void) {
+    self.holding = true;
+    pthread_mutex_lock(&the_lock);
+}
+
+void lock_drop_shortly(void) {
+    pthread_mutex_unlock(&the_lock);
+    self.holding = false;
+}
+
 int lock_wait(pthread_cond_t *cond, const struct timespec *until) {
     int before = self.cancel_state;
     int r = pthread_cond_timedwait(cond, &the_lock, until);

@@ -14,6 +14,11 @@
 void lock_take(void);
 void lock_drop(void);
 
+/* The same for a moment without any cancellation point; nothing may be cancelled asynchronously in a call of
+ * ours. */
+void lock_take_shortly(void);
+void lock_drop_shortly(void);
+
 /* Waits on cond with the lock given up meanwhile, as pthread_cond_timedwait (CLOCK_REALTIME). 0 or ETIMEDOUT.
  */
 int lock_wait(pthread_cond_t *cond, const struct timespec *until);

@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { IDLE_SECONDS = 10, OVERDUE_MS = 5, DISPATCH_LIMIT = 100000, IDLERS = 64 };
+enum { IDLE_SECONDS = 10, OVERDUE_MS = 5, DISPATCH_LIMIT = 100000, ROUND_LIMIT = 10000, IDLERS = 64 };
 
 static struct sock *ready_first, **ready_end = &ready_first;
 static unsigned workers, idle;
@@ -157,19 +157,58 @@ void run_now(struct sock *s, uint64_t labels, void (*handler)(void *), void *arg
     thunk_left(&t);
 }
 
-bool run_thunk(struct sock *s) {
-    if (ready(s) != READY_THUNK)
-        return false;
-    struct thunk_set *set = choose_thunks(s);
-    const uint64_t labels = set->labels;
+struct deferred {
+    void (*handler)(void *);
+    void *arg;
+};
+
+static struct deferred take(struct sock *s, struct thunk_set *set) {
     struct thunk *t = thunk_take(&s->thunks, set);
-    void (*handler)(void *) = t->handler;
-    void *arg = t->arg;
-    free(t);
-    s->round = labels;
-    s->in_round = true;
-    run_now(s, labels, handler, arg);
-    return true;
+    const struct deferred d = {t->handler, t->arg};
+    thunk_free(t);
+    return d;
+}
+
+/* Between two thunks of a set nothing is reconsidered but whether the second may run, too: not if anything
+ * has happened to the connection, nor while another socket has something ready. */
+static bool take_next(struct stretch *t, struct deferred *ret) {
+    struct sock *s = t->sock;
+    struct thunk_set *set = NULL;
+    lock_take_shortly();
+    if (shim.owner == t->frame.owner && !ready_first)
+        set = thunk_find(&s->thunks, t->frame.labels);
+    if (set && (s->state == LIFE_DEAD || choose_stays(s, t->frame.labels))) {
+        *ret = take(s, set);
+        t->frame.front = thunk_run_begins(&s->thunks).turn;
+    } else {
+        set = NULL;
+    }
+    lock_drop_shortly();
+    return set != NULL;
+}
+
+/* How many it ran. */
+static int run_round(struct sock *s, int limit) {
+    struct thunk_set *set = ready(s) == READY_THUNK ? choose_thunks(s) : NULL;
+    volatile int count = 0;
+    if (!set)
+        return 0;
+    struct stretch t = {.frame.labels = set->labels, .frame.front = thunk_run_begins(&s->thunks).turn};
+    struct deferred d = take(s, set);
+    s->in_round = s->in_thunk = true;
+    s->round = s->thunk_labels = set->labels;
+    pthread_cleanup_push(thunk_cut_off, &t);
+    enter(&t, s, -1);
+    do
+        d.handler(d.arg);
+    while (++count < limit && take_next(&t, &d));
+    pthread_cleanup_pop(0);
+    thunk_left(&t);
+    return count;
+}
+
+bool run_thunk(struct sock *s) {
+    return run_round(s, 1) > 0;
 }
 
 /* ---- who runs it ---- */
@@ -196,8 +235,8 @@ static void push_ready(struct sock *s) {
     ready_end = &s->next_ready;
 }
 
-static int serve(struct sock *s) {
-    int count = run_handler(s) || run_thunk(s);
+static int serve(struct sock *s, int limit) {
+    const int count = run_handler(s) ? 1 : run_round(s, limit);
     if (ready(s) != READY_NOTHING && mine(s))
         push_ready(s);
     sock_put(s);
@@ -237,7 +276,7 @@ static void work_on(pid_t owner) {
         if (s) {
             if (ready_first && !idle)
                 overdue_at = wait_now_ms() + OVERDUE_MS;
-            serve(s);
+            serve(s, ROUND_LIMIT);
             continue;
         }
         if (await_work() == ETIMEDOUT && !ready_first)
@@ -304,9 +343,11 @@ static bool someone_helps(const struct sock *s) {
 }
 
 void run_schedule(struct sock *s) {
-    const enum ready what = ready(s);
     /* With user code running on it, it comes here again when that is done; a waiting thunk helps itself. */
-    if (what == READY_NOTHING || s->user_depth || s->queued)
+    if (s->user_depth || s->queued)
+        return;
+    const enum ready what = ready(s);
+    if (what == READY_NOTHING)
         return;
     if (what == READY_HANDLER && (self.helping == s || someone_helps(s)))
         return;
@@ -325,7 +366,7 @@ int run_dispatch(void) {
         return 0;
     lock_take();
     for (struct sock *s; count < DISPATCH_LIMIT && (s = take_ready());)
-        count += serve(s);
+        count += serve(s, DISPATCH_LIMIT - count);
     if (!ready_first && dispatch_fd >= 0) {
         uint64_t counted;
         (void)!real.read(dispatch_fd, &counted, sizeof counted);

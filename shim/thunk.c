@@ -10,6 +10,72 @@
 /* Room in front for what one run defers; a run that defers more goes on behind its own. */
 enum { FRONT_ROOM = 1 << 20 };
 
+/* ---- slots: a page of them at a time, given back when it is empty ---- */
+
+enum { PAGE = 4096 };
+
+struct page {
+    struct page *next, *prev; /* of those with room */
+    struct thunk *unused;     /* slots that were used before */
+    unsigned used, touched;   /* slots beyond touched never were */
+    struct thunk slots[];
+};
+enum { SLOTS = (PAGE - sizeof(struct page)) / sizeof(struct thunk) };
+
+static struct page *roomy;
+
+static void page_enter(struct page *p) {
+    p->next = roomy;
+    p->prev = NULL;
+    if (roomy)
+        roomy->prev = p;
+    roomy = p;
+}
+
+static void page_leave(struct page *p) {
+    if (p->prev)
+        p->prev->next = p->next;
+    else
+        roomy = p->next;
+    if (p->next)
+        p->next->prev = p->prev;
+}
+
+static struct thunk *slot_take(void) {
+    struct page *p = roomy;
+    if (!p) {
+        p = aligned_alloc(PAGE, PAGE);
+        if (!p)
+            return NULL;
+        p->unused = NULL;
+        p->used = p->touched = 0;
+        page_enter(p);
+    }
+    struct thunk *t = p->unused;
+    if (t)
+        p->unused = t->next;
+    else
+        t = &p->slots[p->touched++];
+    if (++p->used == SLOTS)
+        page_leave(p);
+    return t;
+}
+
+/* The last page with room stays: thunks come and go. */
+static void slot_put(struct thunk *t) {
+    struct page *p = (struct page *)((uintptr_t)t & ~(uintptr_t)(PAGE - 1));
+    t->next = p->unused;
+    p->unused = t;
+    if (p->used-- == SLOTS)
+        page_enter(p);
+    if (!p->used && (p->next || p->prev)) {
+        page_leave(p);
+        free(p);
+    }
+}
+
+/* ---- sets ---- */
+
 static struct thunk_set *set_get(struct thunk_queue *q, uint64_t labels) {
     struct thunk_set *set = q->sets;
     while (set && set->labels != labels)
@@ -26,10 +92,14 @@ static struct thunk_set *set_get(struct thunk_queue *q, uint64_t labels) {
 }
 
 static struct thunk *thunk_new(void (*handler)(void *), void *arg, int64_t turn) {
-    struct thunk *t = malloc(sizeof *t);
+    struct thunk *t = slot_take();
     if (t)
         *t = (struct thunk){.handler = handler, .arg = arg, .turn = turn};
     return t;
+}
+
+void thunk_free(struct thunk *t) {
+    slot_put(t);
 }
 
 static void append(struct thunk_queue *q, struct thunk_set *set, struct thunk *t) {
@@ -135,7 +205,7 @@ void thunk_free_list(struct thunk *list) {
     while (list) {
         struct thunk *t = list;
         list = t->next;
-        free(t);
+        slot_put(t);
     }
 }
 

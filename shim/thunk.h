@@ -50,6 +50,7 @@ struct thunk_set *thunk_find(struct thunk_queue *q, uint64_t labels);
 
 /* Takes the first of a set; the caller frees it. The set must not be empty. */
 struct thunk *thunk_take(struct thunk_queue *q, struct thunk_set *set);
+void thunk_free(struct thunk *t);
 
 /* Takes all with that handler (NULL: all) out, as a list the caller frees. */
 struct thunk *thunk_take_all(struct thunk_queue *q, void (*handler)(void *));

@@ -10,16 +10,20 @@
 
 enum { THREADS = 4, ROUNDS = 20000 };
 
-static long guarded;
-static bool inside;
+static volatile long guarded;
+static pthread_barrier_t together;
+static volatile bool inside;
 
 static void *count(void *arg) {
+    pthread_barrier_wait(&together);
     for (int i = 0; i < ROUNDS; i++) {
         lock_take();
         if (inside || !self.holding)
             return arg;
         inside = true;
         guarded++;
+        if (i % 1000 == 0)
+            sched_yield();
         inside = false;
         lock_drop();
     }
@@ -29,9 +33,41 @@ static void *count(void *arg) {
 START_TEST(one_thread_holds_it_at_a_time_and_knows) {
     pthread_t threads[THREADS];
     void *wrong;
+    pthread_barrier_init(&together, NULL, THREADS);
     ck_assert(!self.holding);
     for (int i = 0; i < THREADS; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, count, &threads), 0);
+    for (int i = 0; i < THREADS; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], &wrong), 0);
+        ck_assert_ptr_null(wrong);
+    }
+    ck_assert_int_eq(guarded, (long)THREADS * ROUNDS);
+    ck_assert(!self.holding);
+}
+END_TEST
+
+static void *count_shortly(void *arg) {
+    pthread_barrier_wait(&together);
+    for (int i = 0; i < ROUNDS; i++) {
+        lock_take_shortly();
+        if (inside || !self.holding)
+            return arg;
+        inside = true;
+        guarded++;
+        if (i % 1000 == 0)
+            sched_yield();
+        inside = false;
+        lock_drop_shortly();
+    }
+    return NULL;
+}
+
+START_TEST(who_holds_it_for_a_moment_holds_it_as_well) {
+    pthread_t threads[THREADS];
+    void *wrong;
+    pthread_barrier_init(&together, NULL, THREADS);
+    for (int i = 0; i < THREADS; i++)
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, i % 2 ? count : count_shortly, &threads), 0);
     for (int i = 0; i < THREADS; i++) {
         ck_assert_int_eq(pthread_join(threads[i], &wrong), 0);
         ck_assert_ptr_null(wrong);
@@ -126,6 +162,7 @@ int main(void) {
     SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
     tcase_add_test(t, one_thread_holds_it_at_a_time_and_knows);
+    tcase_add_test(t, who_holds_it_for_a_moment_holds_it_as_well);
     tcase_add_test(t, a_holder_is_cancelled_only_once_it_has_dropped_it);
     tcase_add_test(t, cancellation_that_was_off_stays_off);
     tcase_add_test(t, a_wait_gives_it_up_and_takes_it_again);

@@ -3,6 +3,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 
 enum { RED = 1, BLUE = 2, MILLION = 1000000 };
@@ -40,7 +41,7 @@ static long take(uint64_t labels) {
     if (t->handler != must_not_run || t->next)
         ck_abort_msg("%ld was handed out with something else", (long)t->arg);
     long number = (long)t->arg;
-    free(t);
+    thunk_free(t);
     return number;
 }
 
@@ -272,6 +273,23 @@ START_TEST(finishing_drops_everything_and_leaves_an_empty_queue) {
 }
 END_TEST
 
+START_TEST(the_memory_of_those_that_went_is_given_back) {
+    const size_t before = mallinfo2().uordblks;
+    for (long i = 0; i < MILLION; i++)
+        push(RED, i);
+    for (long i = 0; i < MILLION / 2; i++)
+        take(RED);
+    for (long i = 0; i < MILLION; i++)
+        push(BLUE, i);
+    thunk_free_list(thunk_take_all(&q, NULL));
+    ck_assert_ptr_null(thunk_find(&q, RED));
+    ck_assert_uint_le(mallinfo2().uordblks, before + (1 << 20));
+    push(RED, 1);
+    ck_assert_int_eq(take(RED), 1);
+    end();
+}
+END_TEST
+
 int main(void) {
     TCase *t = tcase_create("thunk");
     Suite *s = suite_create("thunk");
@@ -296,6 +314,7 @@ int main(void) {
     tcase_add_test(t, a_million_runs_that_defer_again_keep_the_one_at_the_front);
     tcase_add_test(t, a_cancelled_thunk_in_front_leaves_no_gap_for_the_next);
     tcase_add_test(t, finishing_drops_everything_and_leaves_an_empty_queue);
+    tcase_add_test(t, the_memory_of_those_that_went_is_given_back);
     srunner_run_all(r, CK_ENV);
     int failed = srunner_ntests_failed(r);
     srunner_free(r);
