@@ -197,7 +197,7 @@ void leave_for(struct sock *s, uint64_t labels) {
 bool leave_drain(struct sock *s, uint64_t now_ms) {
     const bool fin = sock_stream(s) && !s->shared;
     int old = s->hidden;
-    if (sock_stream(s) && now_ms < s->drain_until && !stream_closed(old) && stream_unacked(old, false) > 0) {
+    if (sock_stream(s) && now_ms < s->drain_until && stream_unacked(old, fin) > 0 && !stream_closed(old)) {
         uint64_t spent = DRAIN_MS - (s->drain_until - now_ms);
         s->due = now_ms + (spent < 10 ? 1 : spent < 100 ? 4 : 20);
         swap_gather(s, old);

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <string.h>
 
 enum {
@@ -182,15 +183,34 @@ static void connected(struct sock *s) {
     announce(s);
 }
 
+static void answered(struct sock *s) {
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (real.getsockopt(s->hidden, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+        error = errno;
+    if (error)
+        attempt_error(s, error);
+    else
+        connected(s);
+}
+
+/* A peer on this machine answers before connect() is back: who is about to wait for it need not. */
+static bool at_once(int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    return real.poll(&p, 1, 0) > 0;
+}
+
 static void prepared(struct sock *s) {
     if (!sock_turn(s, LIFE_PREPARED))
         return;
     if (real.connect(s->hidden, (struct sockaddr *)&s->to, s->tolen) == 0)
         connected(s);
-    else if (errno == EINPROGRESS)
-        link_await(s);
-    else
+    else if (errno != EINPROGRESS)
         attempt_error(s, errno);
+    else if (self.helping == s && at_once(s->hidden))
+        answered(s);
+    else
+        link_await(s);
 }
 
 static void begin(struct sock *s, uint64_t labels, const struct wire_network *n) {
@@ -463,20 +483,12 @@ void reconnect_handler_done(struct sock *s, unsigned attempt, int hidden, int rc
 }
 
 void reconnect_event(struct sock *s) {
-    int error = 0;
-    socklen_t len = sizeof error;
-    if (s->hidden < 0 || (s->state != LIFE_CONNECTING && s->state != LIFE_RESENDING))
+    if (s->hidden < 0)
         return;
-    if (s->state == LIFE_RESENDING) {
+    if (s->state == LIFE_RESENDING)
         resend(s);
-        return;
-    }
-    if (real.getsockopt(s->hidden, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-        error = errno;
-    if (error)
-        attempt_error(s, error);
-    else
-        connected(s);
+    else if (s->state == LIFE_CONNECTING)
+        answered(s);
 }
 
 static void forget_attempt(struct sock *s) {

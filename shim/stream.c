@@ -21,9 +21,12 @@ static struct tcp_info info_of(int fd) {
     return info;
 }
 
-bool stream_finished(int fd) {
-    const int state = info_of(fd).tcpi_state;
+static bool is_finished(int state) {
     return state == CLOSE_WAIT || state == LAST_ACK || state == CLOSING || state == TIME_WAIT;
+}
+
+bool stream_finished(int fd) {
+    return is_finished(info_of(fd).tcpi_state);
 }
 
 bool stream_closed(int fd) {
@@ -31,7 +34,8 @@ bool stream_closed(int fd) {
 }
 
 bool stream_ended(int fd) {
-    return stream_finished(fd) || stream_closed(fd);
+    const int state = info_of(fd).tcpi_state;
+    return is_finished(state) || state == CLOSE;
 }
 
 bool stream_untouched(int fd) {
