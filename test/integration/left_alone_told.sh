@@ -55,10 +55,10 @@ is '-v says so, a line a connection' "$(printf '%s\n' 'left alone: route by tun0
     'left alone: route by tun0')" "$(sed -n "s/^cmm\[$program\]: \(left alone: .*\)/\1/p" "$stage/told")"
 
 ip link set wifi0 up && world_up wifi0
-"$run" -v -l background -r 10.77.0.0/24=background python3 "$stage/dial.py" 10.77.0.9 >"$stage/names" 2>"$stage/told" &
+"$run" -v -l background -r 10.77.0.0/24=background python3 "$stage/dial.py" 10.77.0.9 >"$stage/ruled.names" 2>"$stage/ruled.told" &
 ruled=$!
 trap 'kill $program $ruled 2>/dev/null; rm -rf "$stage"' EXIT
-within 20 grep -q . "$stage/names"
-is 'a rule overrides it' '10.77.0.9 10.1.0.2' "$(cat "$stage/names")"
-is 'and nothing is said of it' '' "$(grep 'left alone' "$stage/told")"
+within 20 grep -q . "$stage/ruled.names"
+is 'a rule overrides it' '10.77.0.9 10.1.0.2' "$(cat "$stage/ruled.names")"
+is 'and nothing is said of it' '' "$(grep 'left alone' "$stage/ruled.told")"
 tap_end
