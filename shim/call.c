@@ -31,8 +31,7 @@ uint64_t call_limit(const struct sock *s, int name) {
     if (!o || o->len != sizeof t)
         return 0;
     memcpy(&t, o->value, sizeof t);
-    const uint64_t ms = (uint64_t)t.tv_sec * 1000 + (uint64_t)(t.tv_usec + 999) / 1000;
-    return ms ? wait_now_ms() + ms : 0;
+    return t.tv_sec || t.tv_usec ? wait_end(&(struct timespec){t.tv_sec, t.tv_usec * 1000}) : 0;
 }
 
 int call_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline, uint64_t limit) {

@@ -28,7 +28,10 @@ uint64_t wait_now_ms(void) {
 }
 
 uint64_t wait_end(const struct timespec *t) {
-    return wait_now_ms() + (uint64_t)t->tv_sec * 1000 + ((uint64_t)t->tv_nsec + 999999) / 1000000;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)(now.tv_sec + t->tv_sec) * 1000 +
+           ((uint64_t)(now.tv_nsec + t->tv_nsec) + 999999) / 1000000;
 }
 
 uint64_t wait_wall_ms(void) {

@@ -38,7 +38,7 @@ uint64_t wait_expire(uint64_t now_ms);
 void wait_forked(void);
 
 uint64_t wait_now_ms(void);                         /* CLOCK_MONOTONIC */
-uint64_t wait_end(const struct timespec *from_now); /* of it, rounded up */
+uint64_t wait_end(const struct timespec *from_now); /* rounded up: never early */
 uint64_t wait_wall_ms(void);                        /* CLOCK_REALTIME */
 
 #endif

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct wait_list list;
@@ -292,6 +293,17 @@ START_TEST(a_thread_that_cannot_be_cancelled_is_not) {
 }
 END_TEST
 
+START_TEST(a_time_to_wait_is_never_cut_short) {
+    const struct timespec while_ = {2, 300000000};
+    struct timespec now;
+    for (int i = 0; i < 1000; i++) {
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        const uint64_t least = (uint64_t)(now.tv_sec + 2) * 1000000000 + (uint64_t)now.tv_nsec + 300000000;
+        ck_assert_uint_ge(wait_end(&while_) * 1000000, least);
+    }
+}
+END_TEST
+
 /* ---- and forks ---- */
 
 START_TEST(in_a_forked_child_nobody_waits) {
@@ -332,6 +344,7 @@ int main(void) {
     tcase_add_test(t, a_deadline_does_not_change_what_sa_restart_means);
 #endif
     tcase_add_test(t, a_wait_past_its_deadline_ends_with_etimedout);
+    tcase_add_test(t, a_time_to_wait_is_never_cut_short);
     tcase_add_test(t, the_earliest_deadline_to_come_is_told);
     tcase_add_test(t, whoever_was_woken_before_is_not_too_late);
     tcase_add_test(t, whoever_was_too_late_is_not_woken_afterwards);
