@@ -153,6 +153,13 @@ int moving_unacknowledged(void) {
     return bytes;
 }
 
+bool moving_stuck(void) {
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+    stage_equal(getsockopt(moving_sock, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+    return info.tcpi_unacked == 0 && info.tcpi_notsent_bytes > 0;
+}
+
 int moving_polled(short events) {
     struct pollfd p = {.fd = moving_sock, .events = events};
     int n = poll(&p, 1, 0);

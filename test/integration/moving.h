@@ -51,6 +51,7 @@ bool moving_parked(void);
 
 int moving_available(void);      /* FIONREAD */
 int moving_unacknowledged(void); /* SIOCOUTQ */
+bool moving_stuck(void);         /* the far end's buffers are full: the kernel sends no more of what it has */
 int moving_polled(short events);
 void moving_expect_talk(int connection); /* it carries both ways */
 

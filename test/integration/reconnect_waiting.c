@@ -182,8 +182,7 @@ static void a_thread_that_waits_to_write_goes_on_with_the_next_connection(void) 
     const int small = 65536;
     stage_equal(setsockopt(moving_sock, SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
     stage_hold(true);
-    while (send(moving_sock, bytes, MOVING_LARGE, 0) > 0 || moving_polled(POLLOUT))
-        ;
+    stage_wait(send(moving_sock, bytes, MOVING_LARGE, 0) < 0 && moving_stuck() && !moving_polled(POLLOUT));
     watch(EPOLLOUT | EPOLLET);
     moving_begin(in_epoll);
     moving_expect_waiting();
