@@ -162,7 +162,8 @@ static void crowd(bool on) {
     for (size_t i = 0; i < sizeof filler / sizeof *filler; i++) {
         if (filler[i] >= 0)
             close(filler[i]);
-        filler[i] = on ? socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) : -1;
+        /* Only the first is waited for: it has the place before we answer. */
+        filler[i] = on ? socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | (i ? SOCK_NONBLOCK : 0), 0) : -1;
         if (!on)
             continue;
         bind(filler[i], (struct sockaddr *)&from, sizeof from);
