@@ -91,6 +91,18 @@ int swap_fresh(const struct sock *s, const struct wire_network *n) {
     return fd;
 }
 
+/* A listener at the wildcard would take its port from the whole machine, and a call to one that nobody serves
+ * any more would not be refused but swallowed by the filter. So it listens where nobody looks: at an address
+ * of loopback's many, another one each time. An IPv6-only socket finds none: it has the wildcard. */
+static void keep_out_of_the_way(int fd, int family) {
+    static unsigned turn;
+    const uint32_t where = 0x7f400000u | (((uint32_t)shim.owner * 1021u + turn++) & 0x3fffffu);
+    const struct wire_network n = {
+        .family = AF_INET,
+        .address = {(uint8_t)(where >> 24), (uint8_t)(where >> 16), (uint8_t)(where >> 8), (uint8_t)where}};
+    bind_address(fd, family, &n, 0);
+}
+
 /* A listening socket without connections polls silent, and every TCP option on it is real; the filter keeps
  * strangers out. */
 static int placeholder(const struct sock *s) {
@@ -103,6 +115,7 @@ static int placeholder(const struct sock *s) {
     real.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
     if (sock_stream(s))
         options_replay(&s->options, fd);
+    keep_out_of_the_way(fd, s->family);
     if (real.listen(fd, 0) == 0)
         return fd;
     int r = -errno;

@@ -17,6 +17,7 @@
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -196,6 +197,25 @@ static void a_refusal_is_told_once_when_the_network_has_come(void) {
     stage_fails(dial_again(), EINPROGRESS); /* as Linux lets one try again */
     stage_expect(events_of(POLLOUT, -1) & POLLOUT);
     stage_equal(so_error(), 0);
+    stage_expect_connection(0, "127.0.1.1");
+}
+
+/* /proc/net/tcp has a line a socket: its place, the address (as the machine writes a word) and more. */
+static void what_waits_takes_no_port_from_the_machine(void) {
+    char line[256];
+    unsigned address = 0, port = 0;
+    unsigned long inode = 0;
+    struct stat st;
+    stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
+    stage_equal(fstat(sock, &st), 0);
+    FILE *f = fopen("/proc/net/tcp", "re");
+    while (inode != st.st_ino && fgets(line, sizeof line, f))
+        sscanf(line, "%*d: %x:%x %*x:%*x %*x %*x:%*x %*x:%*x %*x %*u %*u %lu", &address, &port, &inode);
+    fclose(f);
+    stage_equal(inode, st.st_ino);
+    stage_expect(port && (ntohl(address) & 0xffc00000) == 0x7f400000);
+    stage_up("wifi");
+    stage_equal(events_of(POLLOUT, -1), POLLOUT);
     stage_expect_connection(0, "127.0.1.1");
 }
 
@@ -518,6 +538,7 @@ static const struct stage_test tests[] = {
     TEST(a_non_blocking_connect_is_in_progress_until_its_network_comes),
     TEST(connect_called_again_tells_what_the_kernel_would),
     TEST(a_refusal_is_told_once_when_the_network_has_come),
+    TEST(what_waits_takes_no_port_from_the_machine),
     TEST(what_waits_is_silent_in_poll_select_and_epoll),
     TEST(a_watch_from_before_connect_stays),
     TEST(a_slow_handshake_is_silent_too),
