@@ -31,7 +31,9 @@ static ssize_t take_kept(struct sock *s, struct msghdr *msg, int flags) {
 /* What is left of a connection that failed is still read; then its error stands, but for an end of file that
  * is the peer's. */
 static ssize_t recv_dead(struct sock *s, int fd, struct msghdr *msg, int flags) {
-    ssize_t r = real.recvmsg(fd, msg, flags | MSG_DONTWAIT);
+    /* The kernel tells its error once: that is left to holders that no door sees. */
+    const bool empty = s->cut && stream_closed(fd);
+    ssize_t r = empty ? -1 : real.recvmsg(fd, msg, flags | MSG_DONTWAIT);
     if (call_kernels_own(s))
         return r < 0 ? -errno : r;
     if (s->due)

@@ -45,6 +45,22 @@ static bool peer_has_ended(const struct sock *s) {
     return sock_stream(s) && stream_ended(s->fds[0]);
 }
 
+/* At a standard number writes pass by every door, as a shell's do that has sent its output there. A FILE of
+ * the program's own is better served by the reset, which the kernel tells it once. */
+static bool at_standard_number(const struct sock *s) {
+    bool standard = false;
+    for (unsigned i = 0; i < s->nfds; i++)
+        standard |= s->fds[i] <= STDERR_FILENO;
+    return standard;
+}
+
+void leave_bury(struct sock *s) {
+    if (!s->cut || s->state != LIFE_DEAD || s->due || s->buried || !at_standard_number(s))
+        return;
+    s->buried = true;
+    swap_bury(s);
+}
+
 /* AF_UNSPEC wakes every holder with an error and drops what is unread. Somebody whose calls no door sees
  * must be given time to read it first. */
 static void cut_off(struct sock *s, uint64_t now_ms) {
@@ -60,6 +76,7 @@ static void cut_off(struct sock *s, uint64_t now_ms) {
         return;
     }
     swap_wake(fd);
+    leave_bury(s);
     self_wake_all();
 }
 
@@ -97,7 +114,8 @@ static void end_behind_peer(struct sock *s) {
     s->cut = true;
     atomic_fetch_add(&s->swaps, 1);
     atomic_store(&s->direct, false);
-    real.shutdown(s->fds[0], SHUT_WR);
+    if (!s->stdio) /* else the next write would raise a signal */
+        real.shutdown(s->fds[0], SHUT_WR);
     self_wake_all();
 }
 

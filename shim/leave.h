@@ -19,4 +19,7 @@ void leave_lost(struct sock *s);
 /* One more look at a lost one whose other holders have bytes to read: once they have, they hear of it. */
 void leave_cut_off(struct sock *s, uint64_t now_ms);
 
+/* What was cut off, and stands at a standard number, raises no signal. */
+void leave_bury(struct sock *s);
+
 #endif

@@ -55,6 +55,7 @@ struct sock {
     uint64_t give_up_at; /* captured: ms when patience ends, handshakes not counted; 0: never */
     bool stdio;          /* a FILE reads and writes it, past every door */
     bool cut;         /* captured: its network was lost under it; else what failed is the kernel's to tell */
+    bool buried;      /* ... and nothing is under its numbers any more */
     bool sealed;      /* SHUT_WR was asked: not moved any more */
     bool queued;      /* on run's list */
     bool broken;      /* the attempt's network went while a handler ran */

@@ -5,6 +5,7 @@
 #include "socket_calls.h"
 #include "datagram.h"
 #include "flow.h"
+#include "leave.h"
 #include "lift.h"
 #include "link.h"
 #include "reconnect.h"
@@ -124,7 +125,8 @@ static int take_error(struct sock *s, int fd) {
     socklen_t len = sizeof error;
     if (s->kind == SOCK_LABELED)
         return s->error;
-    real.getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    if (!s->cut) /* else it is left to holders that no door sees */
+        real.getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
     error = s->untold ? s->untold : error;
     s->untold = 0;
     return error;
@@ -364,6 +366,7 @@ void socket_copied(int fd, int copy) {
         return;
     sock_alias(s, copy);
     s->stdio |= copy <= STDERR_FILENO; /* who writes there writes by a FILE */
+    leave_bury(s);
     lock_drop();
 }
 

@@ -204,6 +204,13 @@ int swap_out(struct sock *s) {
     return old;
 }
 
+/* Of a TCP socket that is aborted the kernel tells an error once, then EPIPE and its signal. */
+void swap_bury(struct sock *s) {
+    int fd = real.socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd >= 0)
+        swap_in(s, lift(fd));
+}
+
 /* A datagram each, or a stream's bytes as they come. */
 static void read_all(struct sock *s, int fd) {
     size_t size = 65536;

@@ -44,6 +44,10 @@ void swap_take(struct sock *s, int fd);
 /* Gives fd up without a word to the peer that could be mistaken for an end: an abort, then close. */
 void swap_abort(int fd);
 
+/* A socket that is not connected and never will be goes under the numbers: whoever reads or writes it, past
+ * every door too, is told an error, and never by a signal. */
+void swap_bury(struct sock *s);
+
 /* Brings `direct' and the epoll stand-in for kept bytes up to date. */
 void swap_review(struct sock *s);
 

@@ -450,6 +450,41 @@ static void stdio_reads_what_had_arrived_first(void) {
     stage_expect(errno == ECONNRESET || errno == EPIPE);
 }
 
+static void expect_write_fails(FILE *file) {
+    signal(SIGPIPE, on_pipe);
+    clearerr(file);
+    stage_expect(fputs("more", file) == EOF || fflush(file) == EOF);
+    stage_equal(pipes, 0);
+}
+
+/* Though others have asked before it. */
+static void who_writes_by_stdio_is_told_the_reset_and_no_signal(void) {
+    dial_and_talk(0);
+    FILE *file = fdopen(sock, "r+");
+    lose("wifi0");
+    stage_wait(send(sock, "x", 1, MSG_NOSIGNAL) < 0);
+    expect_reset_for_good();
+    stage_equal(so_error(), 0); /* told already */
+    stage_expect(events_of(POLLIN, 0) & POLLHUP);
+    expect_write_fails(file);
+    stage_equal(errno, ECONNRESET);
+}
+
+/* As a shell does to write to /dev/tcp. */
+static void who_writes_where_it_was_copied_afterwards_is_too(void) {
+    char byte;
+    dial_and_talk(0);
+    lose("wifi0");
+    stage_fails(recv(sock, &byte, 1, 0), ECONNRESET);
+    stage_equal(dup2(sock, STDOUT_FILENO), STDOUT_FILENO);
+    for (int i = 0; i < 5; i++)
+        expect_write_fails(stdout);
+    stage_fails(recv(sock, &byte, 1, 0), ECONNRESET);
+    stage_equal(close(sock), 0);
+    for (int i = 0; i < 5; i++)
+        expect_write_fails(stdout);
+}
+
 /* A FILE's bytes pass by every door: the kernel's own count decides. */
 static void what_stdio_has_written_is_not_moved(void) {
     char byte;
@@ -506,6 +541,8 @@ static const struct stage_test tests[] = {
     TEST(an_executed_program_reads_what_had_arrived_then_an_error),
     TEST(stdio_is_told_an_error_and_no_end_of_file),
     TEST(stdio_reads_what_had_arrived_first),
+    TEST(who_writes_by_stdio_is_told_the_reset_and_no_signal),
+    TEST(who_writes_where_it_was_copied_afterwards_is_too),
     TEST(what_stdio_has_written_is_not_moved),
     STAGE_TEST_WITH(with_no_grace_the_error_follows_the_link_at_once, STAGE_PRELOAD | STAGE_WORLD, at_once,
                     "CMM_LABELS=large"),
