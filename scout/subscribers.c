@@ -4,10 +4,9 @@
  * each only a few messages are taken a turn, and none while it has not taken its last answer. Who a client
  * is, is the kernel's word. What is malformed is dropped and counted.
  */
-#include "subscribers.h"
+#include "subscribers_table.h"
 
 #include "log.h"
-#include "subscribers_client.h"
 #include "subscribers_mailbox.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -17,43 +16,25 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-#ifndef SO_PEERPIDFD
-#define SO_PEERPIDFD 77
-#endif
 
 enum { EVENTS = 32, ACCEPTS = 8, READS = 8 }; /* of a turn */
 static const uint64_t listening_key = UINT64_MAX;
-static const char not_owner[] = "only the owner of the scout may do that";
 
-struct subscribers {
-    int epoll, listening, spare; /* spare: given up to be able to refuse when there are no descriptors left */
-    struct subscribers_hooks hooks;
-    struct client **clients; /* by slot; NULL: free */
-    uint32_t slots, serial;
-    uint32_t connected, subscribed, queues;
-    uint64_t dropped;
-    struct wire_snapshot snapshot;
-    struct label_names names;
-    struct client_source source;
-};
-
-static uint64_t key_of(const struct client *c, bool pidfd) {
+uint64_t subscribers_key(const struct client *c, bool pidfd) {
     return (uint64_t)c->serial << 32 | (uint64_t)c->slot << 1 | pidfd;
 }
 
-static void listen_to(struct subscribers *s, struct client *c) {
+void subscribers_listen(struct subscribers *s, struct client *c) {
     uint32_t interest = EPOLLRDHUP | (c->owed ? 0 : EPOLLIN) | (c->blocked ? EPOLLOUT : 0);
-    struct epoll_event e = {.events = interest, .data.u64 = key_of(c, false)};
+    struct epoll_event e = {.events = interest, .data.u64 = subscribers_key(c, false)};
     if (interest == c->interest)
         return;
     if (epoll_ctl(s->epoll, c->interest ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, c->sock, &e) == 0)
         c->interest = interest;
 }
 
-static void tell(struct subscribers *s, const struct client *c, const char *what) {
+void subscribers_tell(struct subscribers *s, const struct client *c, const char *what) {
     char text[WIRE_TEXT];
     snprintf(text, sizeof text, "subscriber %" PRIu32 " %.*s %s", c->pid, WIRE_PROGRAM, c->program, what);
     log_often(LOG_DETAIL, "%s", text);
@@ -84,7 +65,7 @@ static void drop(struct subscribers *s, struct client *c) {
     stop_watching_process(c);
     close(c->sock);
     if (c->subscribed)
-        tell(s, c, "left");
+        subscribers_tell(s, c, "left");
     free(c);
 }
 
@@ -94,185 +75,19 @@ static bool push(struct subscribers *s, struct client *c) {
         drop(s, c);
         return false;
     }
-    listen_to(s, c);
+    subscribers_listen(s, c);
     return true;
 }
 
-static uint32_t connections_of(const struct subscribers *s, uint32_t uid, bool queues) {
+uint32_t subscribers_count(const struct subscribers *s, uint32_t uid, bool queues) {
     uint32_t n = 0;
     for (uint32_t i = 0; i < s->slots; i++)
         n += s->clients[i] && s->clients[i]->uid == uid && (!queues || s->clients[i]->queue >= 0);
     return n;
 }
 
-static bool is_owner(uint32_t uid) {
+bool subscribers_owner(uint32_t uid) {
     return uid == 0 || uid == geteuid();
-}
-
-/* A reused pid must not get a signal meant for a process that is gone. Only a scout of root could do harm by
- * it. */
-static void watch_process(struct subscribers *s, struct client *c) {
-    socklen_t len = sizeof c->pidfd;
-    if (geteuid() != 0 || c->uid == 0 || c->pidfd >= 0)
-        return;
-    if (getsockopt(c->sock, SOL_SOCKET, SO_PEERPIDFD, &c->pidfd, &len) < 0)
-        c->pidfd = (int)syscall(SYS_pidfd_open, c->pid, 0);
-    struct epoll_event e = {.events = EPOLLIN, .data.u64 = key_of(c, true)};
-    if (c->pidfd < 0 || epoll_ctl(s->epoll, EPOLL_CTL_ADD, c->pidfd, &e) < 0) {
-        stop_watching_process(c);
-        c->tid = 0; /* the queue alone wakes it too */
-    }
-}
-
-static void give_queue(struct subscribers *s, struct client *c) {
-    if (c->queue >= 0 ||
-        (!is_owner(c->uid) && connections_of(s, c->uid, true) >= SUBSCRIBERS_QUEUES_PER_USER))
-        return;
-    if (mailbox_open(&c->queue, &c->handed) < 0)
-        c->queue = c->handed = -1;
-    s->queues += c->queue >= 0;
-}
-
-/* Old snapshots must not pile up on the way to somebody slow. */
-static void narrow(struct client *c) {
-    int least = 1;
-    setsockopt(c->sock, SOL_SOCKET, SO_SNDBUF, &least, sizeof least);
-}
-
-static void subscribe(struct subscribers *s, struct client *c, const struct wire_subscribe *m) {
-    bool again = c->subscribed;
-    c->tid = m->tid;
-    memcpy(c->program, m->program, sizeof c->program);
-    for (char *p = c->program; *p; p++)
-        if (*p <= ' ' || *p > '~')
-            *p = '?';
-    if (m->flags & WIRE_WANT_QUEUE)
-        give_queue(s, c);
-    if (c->queue < 0)
-        narrow(c);
-    watch_process(s, c);
-    c->subscribed = true;
-    s->subscribed += !again;
-    client_owe(c, OWED_FIRST);
-    if (!again)
-        tell(s, c, "came");
-}
-
-static void report(struct subscribers *s, struct client *c, const struct wire_report *m) {
-    char what[WIRE_TEXT] = "waits no more", labels[WIRE_TEXT - 16];
-    uint64_t before = 0, now = 0;
-    for (uint32_t i = 0; i < c->report.count; i++)
-        before |= c->report.wants[i].labels;
-    for (uint32_t i = 0; i < m->count; i++)
-        now |= m->wants[i].labels;
-    bool changed = before != now || (c->report.count == 0) != (m->count == 0);
-    c->report = *m;
-    if (m->count) {
-        label_format(now, &s->names, labels, sizeof labels);
-        snprintf(what, sizeof what, "waiting %s", labels);
-    }
-    if (changed)
-        tell(s, c, what);
-}
-
-static void ask(struct subscribers *s, struct client *c, const struct wire_ask *m) {
-    switch (m->topic) {
-    case WIRE_ASK_STATUS:
-        client_owe(c, OWED_STATUS);
-        return;
-    case WIRE_ASK_LABELS:
-        client_owe(c, OWED_LABELS);
-        return;
-    case WIRE_ASK_NETWORKS:
-        client_owe(c, OWED_NETWORKS);
-        return;
-    case WIRE_ASK_SUBSCRIBERS:
-        client_owe(c, OWED_SUBSCRIBERS);
-        return;
-    case WIRE_ASK_WATCH:
-        c->watching = true;
-        return;
-    default:
-        s->dropped++;
-        client_owe_done(c, EINVAL, "this scout does not know that topic");
-    }
-}
-
-static bool anything_is_up(const struct subscribers *s) {
-    for (uint32_t i = 0; i < s->snapshot.count; i++)
-        if (s->snapshot.networks[i].state == WIRE_NET_UP)
-            return true;
-    return false;
-}
-
-static bool may_release(const struct client *by, const struct client *who) {
-    return is_owner(by->uid) || by->uid == who->uid;
-}
-
-/* 0, or a positive errno with one clear line. Who is lost on the way is dropped when it is read next. */
-static int release(struct subscribers *s, const struct client *by, uint32_t pid, char *ret_text, size_t len) {
-    int error = ESRCH;
-    if (!anything_is_up(s)) {
-        snprintf(ret_text, len, "no network is up: there is nothing to go by");
-        return ENETDOWN;
-    }
-    for (uint32_t i = 0; i < s->slots; i++) {
-        struct client *c = s->clients[i];
-        if (!c || !c->subscribed || c->pid != pid)
-            continue;
-        if (!may_release(by, c)) {
-            snprintf(ret_text, len, "process %" PRIu32 " is somebody else's", pid);
-            return EPERM;
-        }
-        error = 0;
-        c->release = true;
-        client_push(c, &s->source);
-        listen_to(s, c);
-        tell(s, c, "released");
-    }
-    if (error)
-        snprintf(ret_text, len, "process %" PRIu32 " is not known to the scout", pid);
-    return error;
-}
-
-/* Who may is asked for each: a release is also for the process's own user. */
-static void set(struct subscribers *s, struct client *c, const struct wire_set *m) {
-    char text[WIRE_TEXT] = "";
-    int error = EPERM;
-    if (m->action == WIRE_SET_RELEASE)
-        error = release(s, c, m->pid, text, sizeof text);
-    else if (is_owner(c->uid))
-        error = s->hooks.set(s->hooks.arg, m, text, sizeof text);
-    client_owe_done(c, error, text[0] || error != EPERM ? text : not_owner);
-}
-
-static void policy(struct subscribers *s, struct client *c, const struct wire_policy *m) {
-    char text[WIRE_TEXT] = "";
-    bool may = is_owner(c->uid);
-    int error = may ? s->hooks.policy(s->hooks.arg, m, text, sizeof text) : EPERM;
-    client_owe_done(c, error, may ? text : not_owner);
-}
-
-static void take(struct subscribers *s, struct client *c, const void *msg, size_t len) {
-    switch (wire_check(msg, len)) {
-    case WIRE_SUBSCRIBE:
-        subscribe(s, c, msg);
-        return;
-    case WIRE_REPORT:
-        report(s, c, msg);
-        return;
-    case WIRE_ASK:
-        ask(s, c, msg);
-        return;
-    case WIRE_SET:
-        set(s, c, msg);
-        return;
-    case WIRE_POLICY:
-        policy(s, c, msg);
-        return;
-    default: /* malformed, or what only a scout says */
-        s->dropped++;
-    }
 }
 
 /* An empty packet reads like an end of file. */
@@ -291,13 +106,13 @@ static void read_client(struct subscribers *s, struct client *c) {
             drop(s, c);
             return;
         }
-        take(s, c, buffer, (size_t)n); /* longer than the buffer: no message is, so it fails the check */
+        subscribers_take(s, c, buffer, (size_t)n); /* no message is longer than the buffer */
         if (c->owed && client_push(c, &s->source) < 0) {
             drop(s, c);
             return;
         }
     }
-    listen_to(s, c);
+    subscribers_listen(s, c);
 }
 
 static struct client *add(struct subscribers *s, int sock) {
@@ -328,7 +143,7 @@ static void welcome(struct subscribers *s, int sock) {
     socklen_t len = sizeof peer;
     bool full = s->connected >= SUBSCRIBERS_MAX;
     if (full || getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 ||
-        (!is_owner(peer.uid) && connections_of(s, peer.uid, false) >= SUBSCRIBERS_PER_USER)) {
+        (!subscribers_owner(peer.uid) && subscribers_count(s, peer.uid, false) >= SUBSCRIBERS_PER_USER)) {
         close(sock);
         return;
     }
@@ -339,7 +154,7 @@ static void welcome(struct subscribers *s, int sock) {
     }
     c->pid = peer.pid > 0 ? (uint32_t)peer.pid : 0; /* 0: of a pid namespace we cannot see into */
     c->uid = peer.uid;
-    listen_to(s, c);
+    subscribers_listen(s, c);
     if (!c->interest)
         drop(s, c);
 }
@@ -428,7 +243,7 @@ void subscribers_event(struct subscribers *s, const char *text) {
     for (uint32_t i = 0; i < s->slots; i++)
         if (s->clients[i] && s->clients[i]->watching) {
             client_event(s->clients[i], text);
-            listen_to(s, s->clients[i]);
+            subscribers_listen(s, s->clients[i]);
         }
 }
 
