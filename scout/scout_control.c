@@ -87,6 +87,8 @@ bool scout_adopt_config(struct scout *s, bool logged) {
             subscribers_names(s->subscribers, &s->settings.names);
     }
     free(fresh);
+    if (r == -ENOMEM)
+        log_say(LOG_ERROR, "out of memory");
     return r == 0;
 }
 
