@@ -37,7 +37,7 @@ class World:
         self.names = {}
         self.away = set()
         self.serial = 0
-        self.other = subprocess.Popen(["unshare", "-n", "sleep", "600"])
+        self.other = subprocess.Popen(["unshare", "-n", "sleep", "infinity"])
         while os.readlink(f"/proc/{self.other.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
             time.sleep(0.01)
         ip("link", "set", "lo", "up")
@@ -197,6 +197,8 @@ def storm(scout, ctl, place, rounds, calm):
                 overflows += dropped(daemon.pid) > before
                 daemon.send_signal(signal.SIGCONT)
             agree(ctl, f"round {n}")
+            if n % 100 == 99:
+                print(f"{n + 1} rounds agreed, overflows in {overflows}", flush=True)
         print(f"{rounds} rounds agreed, the kernel dropped messages in {overflows}")
         return 0 if overflows else 1
     finally:
