@@ -55,6 +55,7 @@ is '-v says so, a line a connection' "$(printf '%s\n' 'left alone: route by tun0
     'left alone: route by tun0')" "$(sed -n "s/^cmm\[$program\]: \(left alone: .*\)/\1/p" "$stage/told")"
 
 ip link set wifi0 up && world_up wifi0
+within 20 "$ctl" wait -t 0 background
 "$run" -v -l background -r 10.77.0.0/24=background python3 "$stage/dial.py" 10.77.0.9 >"$stage/ruled.names" 2>"$stage/ruled.told" &
 ruled=$!
 trap 'kill $program $ruled 2>/dev/null; rm -rf "$stage"' EXIT
