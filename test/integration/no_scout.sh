@@ -27,7 +27,11 @@ if command -v strace >/dev/null && strace -o "$stage/trace" true 2>/dev/null; th
     calls LD_PRELOAD="$shim"
     ok 'without labels and scout every system call is the program'\''s' diff "$stage/plain" "$stage/calls"
     calls_before >"$stage/before"
-    ok 'nor is there one before' diff "$stage/plain.before" "$stage/before"
+    if readelf -SW "$shim" | grep -q __llvm_prf; then
+        skip 'nor is there one before' 'the library counts what is reached, into a file'
+    else
+        ok 'nor is there one before' diff "$stage/plain.before" "$stage/before"
+    fi
     calls LD_PRELOAD="$shim" CMM_RULES='10.0.0.0/8=bypass udp::53=none'
     ok 'rules without labels ask for nothing' diff "$stage/plain" "$stage/calls"
     calls LD_PRELOAD="$shim" CMM_LABELS=none CMM_PATIENCE=1
