@@ -491,14 +491,24 @@ void reconnect_event(struct sock *s) {
         answered(s);
 }
 
-static void forget_attempt(struct sock *s) {
-    if (s->hidden >= 0 && s->state == LIFE_MOVING && s->shared)
+/* What the connection that is being left had accepted still goes to the peer, as after any close; an end of
+ * file wakes who is blocked on it. An attempt carries nothing yet. */
+static void drop_hidden(struct sock *s) {
+    if (s->hidden < 0)
+        return;
+    if (s->state == LIFE_MOVING && !s->shared)
+        real.shutdown(s->hidden, SHUT_RDWR);
+    if (s->state == LIFE_MOVING)
         lift_close(s->hidden);
-    else if (s->hidden >= 0)
+    else
         swap_abort(s->hidden);
+    s->hidden = -1;
+}
+
+static void forget_attempt(struct sock *s) {
+    drop_hidden(s);
     if (s->lent >= 0)
         swap_wake(s->lent);
-    s->hidden = -1;
     s->attempt++;
     s->due = 0;
     s->wanted = s->in_round = false;

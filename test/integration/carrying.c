@@ -305,6 +305,25 @@ static void leaving_takes_two_seconds_at_most_and_what_remains_is_counted(void) 
     expect_pattern(0, 0, told - (size_t)cmm_unacked(talk_sock));
 }
 
+/* The far end reads on only when the socket is gone. */
+static void end_while_leaving(int (*end)(mc_socket_t)) {
+    fill_wifi();
+    const size_t told = put_at;
+    stage_down("wifi");
+    stage_equal(end(talk_sock), 0);
+    stage_hold(false);
+    stage_wait(stage_end(0) == STAGE_EOF);
+    expect_pattern(0, 0, told);
+}
+
+static void a_close_while_leaving_loses_nothing(void) {
+    end_while_leaving(cmm_close);
+}
+
+static void a_reset_while_leaving_loses_nothing(void) {
+    end_while_leaving(cmm_reset);
+}
+
 static void a_peer_that_waits_for_us_to_read_does_not_stop_the_leaving(void) {
     const int small = 65536;
     stage_receive_buffer(65536);
@@ -520,6 +539,8 @@ static const struct stage_test tests[] = {
     STAGE_TEST(registrations_can_be_changed_and_removed_after_a_move),
     STAGE_TEST(leaving_a_network_that_works_loses_nothing),
     STAGE_TEST(leaving_takes_two_seconds_at_most_and_what_remains_is_counted),
+    STAGE_TEST(a_close_while_leaving_loses_nothing),
+    STAGE_TEST(a_reset_while_leaving_loses_nothing),
     STAGE_TEST(a_peer_that_waits_for_us_to_read_does_not_stop_the_leaving),
     STAGE_TEST(a_thread_blocked_in_send_carries_over_and_every_byte_it_told_arrives),
     STAGE_TEST(bytes_that_had_arrived_unread_are_what_the_next_receives_return),
