@@ -89,7 +89,7 @@ bool choose_stays(const struct sock *s, uint64_t labels) {
     const struct wire_network *n;
     if (s->state != LIFE_LIVE)
         return false;
-    if (!labels || s->sealed)
+    if (!labels || s->sealed || s->carried)
         return true;
     n = s->net ? net_find(&shim.nets, s->net) : NULL;
     return n && (n->state == WIRE_NET_UP || n->state == WIRE_NET_GRACE) && choose_suits(s, n, labels);

@@ -222,6 +222,8 @@ static void describe(struct wire_report *r, const struct sock *s) {
             want(r, set->labels, s->waiting_since, set->count);
     if ((s->state == LIFE_WAITING || s->aside) && !s->waiters.first && !s->thunks.count)
         want(r, atomic_load(&s->labels), s->waiting_since, 1);
+    if (s->adrift)
+        want(r, 0, s->waiting_since, 1);
 }
 
 /* With the lock; said without it. */

@@ -3,6 +3,7 @@
  * that wait, the working threads and the listening thread all come in here; who comes next finds the state
  * the last one left. Deliberately absent: user code (run) and descriptors (swap). */
 #include "reconnect.h"
+#include "carry.h"
 #include "datagram.h"
 #include "leave.h"
 #include "lift.h"
@@ -139,6 +140,7 @@ static void live(struct sock *s) {
     s->resent = 0;
     s->shared = false;
     s->lived = true;
+    carry_begin(s, hidden);
     swap_in(s, hidden);
     reconnect_consider(s);
 }
@@ -333,6 +335,15 @@ void reconnect_tick(struct sock *s, uint64_t now_ms) {
 static void review_live(struct sock *s) {
     const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
     const uint64_t labels = atomic_load(&s->labels);
+    if (s->carried && carry_on(s)) {
+        announce(s);
+        return;
+    }
+    if (s->adrift) {
+        s->adrift = false;
+        lost(s);
+        return;
+    }
     if (s->net && (!n || n->state == WIRE_NET_DOWN)) {
         lost(s);
         return;

@@ -54,15 +54,18 @@ struct sock {
     in_port_t port; /* captured: it was bound to before connect(), network byte order; 0: none */
     uint64_t give_up_at; /* captured: ms when patience ends, handshakes not counted; 0: never */
     bool stdio;          /* a FILE reads and writes it, past every door */
-    bool cut;         /* captured: its network was lost under it; else what failed is the kernel's to tell */
-    bool buried;      /* ... and nothing is under its numbers any more */
-    bool sealed;      /* SHUT_WR was asked: not moved any more */
-    bool queued;      /* on run's list */
-    bool broken;      /* the attempt's network went while a handler ran */
-    int error;        /* positive errno of DEAD */
-    bool lived;       /* captured: its program has seen it connected */
-    uint32_t lost_at; /* what `swaps' was after the latest loss */
-    int untold;       /* captured: that, until SO_ERROR or connect() has told it */
+    bool cut;     /* captured: its network was lost under it; else what failed is the kernel's to tell */
+    bool buried;  /* ... and nothing is under its numbers any more */
+    bool sealed;  /* SHUT_WR was asked: not moved any more */
+    bool queued;  /* on run's list */
+    bool broken;  /* the attempt's network went while a handler ran */
+    int error;    /* positive errno of DEAD */
+    bool lived;   /* captured: its program has seen it connected */
+    bool carried; /* captured: Multipath TCP, the kernel takes it from network to network */
+    bool adrift;  /* ... and has none left for it */
+    uint64_t join_until; /* ... ms: by then one that is there must have taken it; 0: none is there */
+    uint32_t lost_at;    /* what `swaps' was after the latest loss */
+    int untold;          /* captured: that, until SO_ERROR or connect() has told it */
 
     struct sockaddr_storage to;
     socklen_t tolen;

@@ -3,6 +3,7 @@
  * and the connection being made; what a program can ask about its socket is answered as if that connection
  * were there already. */
 #include "socket_calls.h"
+#include "carry.h"
 #include "datagram.h"
 #include "flow.h"
 #include "leave.h"
@@ -10,6 +11,7 @@
 #include "link.h"
 #include "reconnect.h"
 #include "run.h"
+#include "stream.h"
 #include "swap.h"
 
 #include <errno.h>
@@ -80,6 +82,24 @@ static int scratch(const struct sock *s) {
     return real_one ? -1 : swap_fresh(s, NULL);
 }
 
+static int set_elsewhere(const struct sock *s, int level, int name, const void *val, socklen_t len, int r) {
+    const int plain = carry_stand_in(s, level, name, r);
+    if (plain < 0)
+        return r;
+    r = real.setsockopt(plain, level, name, val, len) < 0 ? -errno : 0;
+    lift_close(plain);
+    return r;
+}
+
+static int get_elsewhere(const struct sock *s, int level, int name, void *val, socklen_t *len, int r) {
+    const int plain = carry_stand_in(s, level, name, r);
+    if (plain < 0)
+        return r;
+    r = real.getsockopt(plain, level, name, val, len) < 0 ? -errno : 0;
+    lift_close(plain);
+    return r;
+}
+
 int socket_set_option(int fd, int level, int name, const void *val, socklen_t len) {
     struct sock *s = enter(fd);
     if (!s)
@@ -89,6 +109,8 @@ int socket_set_option(int fd, int level, int name, const void *val, socklen_t le
     int r = real.setsockopt(trial >= 0 ? trial : number, level, name, val, len) < 0 ? -errno : 0;
     if (trial >= 0)
         lift_close(trial);
+    if (r < 0)
+        r = set_elsewhere(s, level, name, val, len, r);
     if (r == 0 && number == fd && s->hidden >= 0 && s->state != LIFE_MOVING)
         real.setsockopt(s->hidden, level, name, val, len);
     if (r == 0)
@@ -132,6 +154,14 @@ static int take_error(struct sock *s, int fd) {
     return error;
 }
 
+/* Of the connection that the program knows of. */
+static void set_state(const struct sock *s, unsigned char *state) {
+    if (connecting(s))
+        *state = s->lived ? TCP_ESTABLISHED : TCP_SYN_SENT;
+    else
+        *state = (unsigned char)carry_state(s, *state);
+}
+
 int socket_get_option(int fd, int level, int name, void *val, socklen_t *len) {
     int value, r = 0;
     struct sock *s = enter(fd);
@@ -152,8 +182,10 @@ int socket_get_option(int fd, int level, int name, void *val, socklen_t *len) {
         r = real.getsockopt(trial >= 0 ? trial : number, level, name, val, len) < 0 ? -errno : 0;
         if (trial >= 0)
             lift_close(trial);
-        if (r == 0 && number == fd && level == IPPROTO_TCP && name == TCP_INFO && *len && connecting(s))
-            *(unsigned char *)val = s->lived ? TCP_ESTABLISHED : TCP_SYN_SENT;
+        if (r < 0)
+            r = get_elsewhere(s, level, name, val, len, r);
+        if (r == 0 && number == fd && level == IPPROTO_TCP && name == TCP_INFO && *len)
+            set_state(s, val);
     }
     lock_drop();
     return r;
@@ -191,6 +223,8 @@ int socket_unread(int fd, int *ret_bytes) {
     int there = 0;
     if (s->state == LIFE_LIVE || s->state == LIFE_DEAD || number != fd || untouched(s))
         real.ioctl(number, FIONREAD, &there);
+    if (there == 1 && carry_wanted(s))
+        there = (int)stream_unread(number); /* Multipath TCP counts an end as a byte */
     if (number == fd && s->unread.first)
         there = sock_stream(s) ? there + (int)s->unread.bytes : (int)s->unread.first->len;
     *ret_bytes = there;

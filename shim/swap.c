@@ -3,6 +3,7 @@
  * not numbers: so registrations are taken out, and put in again with their user data. Runs with the lock
  * held, on any thread. */
 #include "swap.h"
+#include "carry.h"
 #include "lift.h"
 #include "route.h"
 
@@ -75,8 +76,15 @@ static int keep_port(const struct sock *s, int fd) {
     return r < 0 && s->bound && sock_stream(s) ? -errno : 0;
 }
 
+/* Where the kernel has no Multipath TCP, or has it switched off, plain TCP will do. */
+static int make(const struct sock *s) {
+    const int type = s->type | SOCK_NONBLOCK | SOCK_CLOEXEC;
+    int fd = carry_wanted(s) ? real.socket(s->family, type, IPPROTO_MPTCP) : -1;
+    return fd < 0 ? real.socket(s->family, type, s->protocol) : fd;
+}
+
 int swap_fresh(const struct sock *s, const struct wire_network *n) {
-    int fd = real.socket(s->family, s->type | SOCK_NONBLOCK | SOCK_CLOEXEC, s->protocol);
+    int fd = make(s);
     if (fd < 0)
         return -errno;
     fd = lift(fd);

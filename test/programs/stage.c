@@ -41,6 +41,11 @@ void stage_fail(const char *file, int line, const char *format, ...) {
     _exit(1);
 }
 
+void stage_skip(const char *why) {
+    snprintf(record->failure, sizeof record->failure, "%s", why);
+    _exit(77);
+}
+
 void stage_pause(void) {
     const struct timespec ms = {0, 1000000};
     const int error = errno;
@@ -248,6 +253,10 @@ void stage_refuse(bool on) {
 
 void stage_crowd(bool on) {
     command(FAR_CROWD, on, NULL, 0);
+}
+
+bool stage_multipath(void) {
+    return ask(FAR_MULTIPATH, 0, NULL, 0) > 0;
 }
 
 void stage_receive_buffer(int bytes) {

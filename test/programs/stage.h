@@ -48,6 +48,7 @@ int stage_main(int argc, char **argv, const char *config, const struct stage_tes
 
 /* ---- expectations ---- */
 
+__attribute__((noreturn)) void stage_skip(const char *why); /* aloud */
 __attribute__((format(printf, 3, 4), noreturn)) void stage_fail(const char *file, int line,
                                                                 const char *format, ...);
 void stage_pause(void); /* a millisecond; for the loops of waits only */
@@ -150,6 +151,7 @@ void stage_hold(bool on);             /* it stops reading TCP */
 void stage_echo(bool on);             /* what it reads, it sends back (UDP too) */
 void stage_refuse(bool on);           /* nobody listens */
 void stage_crowd(bool on);            /* its queue is full: handshakes hang until it is off again */
+bool stage_multipath(void);           /* it speaks Multipath TCP from now on, if the kernel does */
 void stage_receive_buffer(int bytes); /* SO_RCVBUF of connections to come */
 
 /* ---- the world: wifi0 10.1.0.2/24, metric 100, and cell0 10.2.0.2/24, metric 200, both with a way

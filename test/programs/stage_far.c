@@ -23,7 +23,7 @@ static struct echo {
 } echo[STAGE_CONNECTIONS];
 
 static int filler[4] = {-1, -1, -1, -1};
-static bool holding, echoing, crowded;
+static bool holding, echoing, crowded, multipath;
 static int receive_buffer;
 
 #define CROWD_ADDRESS "127.9.9.9"
@@ -31,7 +31,7 @@ static int receive_buffer;
 static void open_listener(void) {
     const int one = 1;
     socklen_t len = sizeof record->tcp;
-    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, multipath ? IPPROTO_MPTCP : 0);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (receive_buffer)
         setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
@@ -180,6 +180,17 @@ static void refuse(bool on) {
     }
 }
 
+static int speak_multipath(void) {
+    const int trial = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+    if (trial < 0)
+        return 0;
+    close(trial);
+    multipath = true;
+    refuse(true);
+    refuse(false);
+    return 1;
+}
+
 static int obey(const struct far_command *c) {
     const bool known = c->number >= 0 && c->number < record->connections && connection[c->number] >= 0;
     switch ((enum far_verb)c->verb) {
@@ -207,6 +218,8 @@ static int obey(const struct far_command *c) {
         receive_buffer = c->number;
         setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
         return 0;
+    case FAR_MULTIPATH:
+        return speak_multipath();
     case FAR_CATCH_UP:
         catch_up();
         return 0;

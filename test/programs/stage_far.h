@@ -39,7 +39,8 @@ enum far_verb {
     FAR_REFUSE,
     FAR_CROWD,
     FAR_BUFFER,
-    FAR_CATCH_UP
+    FAR_CATCH_UP,
+    FAR_MULTIPATH
 };
 
 enum { FAR_PART = 32768 };

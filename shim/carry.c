@@ -1,0 +1,162 @@
+/* carry - streams that the kernel's Multipath TCP carries from one network to the next.
+ * The kernel does it all: what is left to us is to keep out of its way, to know by which network a connection
+ * goes now, and to end in time what it can carry no further. reconnect comes in here before it counts a
+ * connection as lost. Labels choose the first network only: the kernel joins any that has an endpoint.
+ */
+#include "carry.h"
+#include "choose.h"
+#include "lift.h"
+#include "link.h"
+#include "stream.h"
+#include "subflow.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+enum {
+    JOIN_MS = 10000, /* so long may a handshake by another network take */
+    LOOK_MS = 100,
+};
+
+bool carry_wanted(const struct sock *s) {
+    return s->kind == SOCK_CAPTURED && s->policy == RULES_POLICY_MPTCP && sock_stream(s) &&
+           (!s->protocol || s->protocol == IPPROTO_TCP);
+}
+
+/* A program may have asked for Multipath TCP by itself. */
+void carry_begin(struct sock *s, int fd) {
+    s->adrift = false;
+    s->carried = (carry_wanted(s) || s->protocol == IPPROTO_MPTCP) && s->policy != RULES_POLICY_RECONNECT &&
+                 subflow_multipath(fd);
+}
+
+static bool works(const struct wire_network *n) {
+    return n->state == WIRE_NET_UP || n->state == WIRE_NET_GRACE;
+}
+
+static bool is_way_of(const struct wire_network *n, const struct subflow *way) {
+    if (!(n->flags & WIRE_ADDRESS))
+        return n->ifindex == way->ifindex;
+    return n->family == way->family && memcmp(n->address, way->address, n->family == AF_INET ? 4 : 16) == 0;
+}
+
+static const struct wire_network *network_of(const struct subflow *way) {
+    for (uint32_t i = 0; i < shim.nets.now.count; i++)
+        if (is_way_of(&shim.nets.now.networks[i], way))
+            return &shim.nets.now.networks[i];
+    return NULL;
+}
+
+/* A network that it goes by and that works, better one that is not just gone. False: none. What is no network
+ * of ours is the kernel's affair: id 0. */
+static bool find_way(const struct sock *s, uint64_t *ret_id) {
+    struct subflow ways[SUBFLOW_MAX];
+    const int count = subflow_list(s->fds[0], ways);
+    bool found = false;
+    for (int i = 0; i < count; i++) {
+        const struct wire_network *n = network_of(&ways[i]);
+        if (n && !works(n))
+            continue;
+        if (!found || (n && n->state == WIRE_NET_UP))
+            *ret_id = n ? n->id : 0;
+        found = true;
+    }
+    return found;
+}
+
+/* Some network could take it: *ret_now, one that is there; else when one comes. */
+static bool hope(const struct sock *s, bool *ret_now) {
+    bool any = false;
+    *ret_now = false;
+    for (uint32_t i = 0; i < shim.nets.now.count; i++) {
+        if (!(shim.nets.now.joins >> i & 1))
+            continue;
+        any = true;
+        *ret_now |= net_usable(&shim.nets.now.networks[i], choose_family(s));
+    }
+    return any;
+}
+
+static void set_adrift(struct sock *s) {
+    if (s->adrift)
+        return;
+    s->adrift = true;
+    s->join_until = 0;
+    s->waiting_since = wait_wall_ms();
+    s->give_up_at = s->patient ? 0 : wait_end(&s->patience);
+    link_report();
+}
+
+/* No way is left. As long as one may come the connection is as one that waits for its network; but a peer
+ * that has forgotten it, or that the new network does not reach, is not waited for. */
+static bool drift(struct sock *s) {
+    const uint64_t now = wait_now_ms();
+    bool there;
+    if (!hope(s, &there))
+        return false;
+    set_adrift(s);
+    if (s->give_up_at && s->give_up_at <= now)
+        return false;
+    s->due = s->give_up_at;
+    if (!there) {
+        s->join_until = 0;
+    } else {
+        s->join_until = s->join_until ? s->join_until : now + JOIN_MS;
+        if (s->join_until <= now)
+            return false;
+        s->due = now + LOOK_MS;
+    }
+    if (s->due)
+        link_kick();
+    return true;
+}
+
+bool carry_on(struct sock *s) {
+    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    const bool sound = !s->net || (n && works(n));
+    if (sound && !s->adrift && (!n || choose_suits(s, n, s->on_labels)))
+        return true;
+    s->carried = subflow_multipath(s->fds[0]) && !stream_closed(s->fds[0]);
+    if (s->carried && sound && !s->adrift)
+        return true; /* labels chose the first network only */
+    if (s->carried && find_way(s, &s->net)) {
+        s->adrift = false;
+        return true;
+    }
+    s->carried = s->carried && drift(s);
+    return s->carried;
+}
+
+/* ---- what a program can see ---- */
+
+/* Nothing hangs on it that a program could not do without: timings, sizes, marks of packets. */
+static bool is_hint(int level, int name) {
+    if (level == IPPROTO_IP || level == IPPROTO_IPV6)
+        return true;
+    if (level == SOL_SOCKET)
+        return name == SO_OOBINLINE;
+    return level == IPPROTO_TCP && (name == TCP_USER_TIMEOUT || name == TCP_QUICKACK || name == TCP_SYNCNT ||
+                                    name == TCP_LINGER2 || name == TCP_WINDOW_CLAMP);
+}
+
+int carry_stand_in(const struct sock *s, int level, int name, int error) {
+    if ((error != -EOPNOTSUPP && error != -ENOPROTOOPT) || !carry_wanted(s) || !is_hint(level, name))
+        return -1;
+    int fd = real.socket(s->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    fd = lift(fd);
+    options_replay(&s->options, fd);
+    return fd;
+}
+
+int carry_state(const struct sock *s, int first) {
+    if (!s->carried)
+        return first;
+    if (stream_closed(s->fds[0]))
+        return TCP_CLOSE;
+    if (stream_finished(s->fds[0]))
+        return TCP_CLOSE_WAIT;
+    return s->sealed ? TCP_FIN_WAIT2 : TCP_ESTABLISHED;
+}
