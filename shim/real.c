@@ -6,18 +6,31 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
+/* Arguments and results of all of them are words in registers, or on a stack that more words do no harm to:
+ * so one stand-in's body serves all. */
+typedef long any_function(long a, long b, long c, long d, long e, long f);
+
+#define REAL_NUMBER(result, name, parameters, arguments) NUMBER_##name,
+enum { REAL_FUNCTIONS(REAL_NUMBER) COUNT };
+#undef REAL_NUMBER
+
+__attribute__((noinline)) static long first(long a, long b, long c, long d, long e, long f, int number) {
+    real_init();
+    return ((any_function **)&real)[number](a, b, c, d, e, f);
+}
+
 #define REAL_STANDIN(result, name, parameters, arguments)                                                    \
-    static result first_##name parameters {                                                                  \
-        real_init();                                                                                         \
-        return real.name arguments;                                                                          \
+    static long first_##name(long a, long b, long c, long d, long e, long f) {                               \
+        return first(a, b, c, d, e, f, NUMBER_##name);                                                       \
     }
 REAL_FUNCTIONS(REAL_STANDIN)
 #undef REAL_STANDIN
 
 struct real real = {
-#define REAL_FIRST(result, name, parameters, arguments) .name = first_##name,
+#define REAL_FIRST(result, name, parameters, arguments) .name = (void *)first_##name,
     REAL_FUNCTIONS(REAL_FIRST)
 #undef REAL_FIRST
 };
@@ -28,16 +41,16 @@ static long absent(void) {
     return -1;
 }
 
-static void *look_up(const char *name) {
-    void *found = dlsym(RTLD_NEXT, name);
-    return found ? found : (void *)absent;
-}
+#define REAL_NAME(result, name, parameters, arguments) #name "\0"
+static const char names[] = REAL_FUNCTIONS(REAL_NAME);
+#undef REAL_NAME
 
 void real_init(void) {
-#define REAL_LOOK_UP(result, name, parameters, arguments)                                                    \
-    __atomic_store_n((void **)&real.name, look_up(#name), __ATOMIC_RELAXED);
-    REAL_FUNCTIONS(REAL_LOOK_UP)
-#undef REAL_LOOK_UP
+    const char *name = names;
+    for (int i = 0; i < COUNT; i++, name += strlen(name) + 1) {
+        void *found = dlsym(RTLD_NEXT, name);
+        __atomic_store_n((void **)&real + i, found ? found : (void *)absent, __ATOMIC_RELAXED);
+    }
 }
 
 #if defined(__x86_64__)
