@@ -124,6 +124,8 @@ is '--print-env says what a unit needs, for systemd and for a shell' "$shim|red,
 is '--print-env leaves nothing to be taken for more than a word' 'info:a"b$c`d\e' \
     "$(eval "$(CMM_LOG='info:a"b$c`d\e' "$run" --print-env)"
     printf %s "$CMM_LOG")"
+is 'a line break would end a variable there' '125 cmm-run: CMM_LOG holds a line break' \
+    "$(CMM_LOG="$(printf 'info:a\nb')" outcome "$run" --print-env | head -n 1)"
 is '--print-env checks what it prints' "125 cmm-run: patience is 90, 5m, 2h or forever, not 'soon'" \
     "$(outcome "$run" --patience soon --print-env)"
 
