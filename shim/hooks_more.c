@@ -35,6 +35,35 @@ HOOK(FILE *, fdopen, (int fd, const char *mode)) {
     return file;
 }
 
+/* What is printed to a number goes by a FILE of libc's own. */
+HOOK(int, vdprintf, (int fd, const char *format, va_list args)) {
+    if (hook_own(fd))
+        socket_is_file(fd);
+    return real.vdprintf(fd, format, args);
+}
+
+HOOK(int, dprintf, (int fd, const char *format, ...)) {
+    va_list args;
+    va_start(args, format);
+    const int n = hook_vdprintf(fd, format, args);
+    va_end(args);
+    return n;
+}
+
+HOOK_ALIAS(int, __vdprintf_chk, (int fd, int flag, const char *format, va_list args)) {
+    if (hook_own(fd))
+        socket_is_file(fd);
+    return real.__vdprintf_chk(fd, flag, format, args);
+}
+
+HOOK_ALIAS(int, __dprintf_chk, (int fd, int flag, const char *format, ...)) {
+    va_list args;
+    va_start(args, format);
+    const int n = hook___vdprintf_chk(fd, flag, format, args);
+    va_end(args);
+    return n;
+}
+
 HOOK(int, fclose, (FILE * file)) {
     const int fd = file ? fileno(file) : -1;
     if (fd >= 0 && hook_own(fd)) {

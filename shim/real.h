@@ -8,6 +8,7 @@
 
 #include <netdb.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
@@ -75,6 +76,8 @@
       (int epfd, struct epoll_event *events, int max, const struct timespec *timeout, const sigset_t *mask), \
       (epfd, events, max, timeout, mask))                                                                    \
     X(FILE *, fdopen, (int fd, const char *mode), (fd, mode))                                                \
+    X(int, vdprintf, (int fd, const char *format, va_list args), (fd, format, args))                         \
+    X(int, __vdprintf_chk, (int fd, int flag, const char *format, va_list args), (fd, flag, format, args))   \
     X(int, unshare, (int flags), (flags))                                                                    \
     X(int, setns, (int fd, int kind), (fd, kind))                                                            \
     X(int, fclose, (FILE * file), (file))                                                                    \

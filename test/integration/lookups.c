@@ -1,0 +1,129 @@
+/* lookups - name lookups of an unmodified program wait for a network of the default labels. */
+#include "stage.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static const char world[] = "[network wifi]\nmatch = wifi0\nlabels = background\n"
+                            "[network cell]\nmatch = cell0\nlabels = small\n";
+
+static _Atomic pid_t tid;
+static _Atomic bool over;
+
+static long found_by(const char *name) {
+    static char buf[1024];
+    struct addrinfo *list = NULL;
+    struct hostent host, *result = NULL;
+    int error = 0;
+    if (strcmp(name, "getaddrinfo") == 0)
+        return getaddrinfo("waits.example", "80", NULL, &list);
+    if (strcmp(name, "gethostbyname") == 0)
+        return gethostbyname("waits.example") ? 0 : h_errno;
+    if (strcmp(name, "gethostbyname2") == 0)
+        return gethostbyname2("waits.example", AF_INET) ? 0 : h_errno;
+    if (strcmp(name, "gethostbyname_r") == 0)
+        gethostbyname_r("waits.example", &host, buf, sizeof buf, &result, &error);
+    else
+        gethostbyname2_r("waits.example", AF_INET, &host, buf, sizeof buf, &result, &error);
+    return result ? 0 : error;
+}
+
+static _Atomic long answer;
+
+static void *look_up(void *name) {
+    tid = (pid_t)syscall(SYS_gettid);
+    answer = found_by(name);
+    over = true;
+    return NULL;
+}
+
+static bool asleep(void) {
+    char path[64], state = '?';
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
+    FILE *f = fopen(path, "re");
+    if (f && fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+        state = '?';
+    if (f)
+        fclose(f);
+    return state == 'S';
+}
+
+static void expect_lookup_waits(void) {
+    for (int calm = 0; calm < 50; calm = asleep() ? calm + 1 : 0)
+        stage_pause();
+    stage_expect(!over);
+}
+
+static void begin_lookup(pthread_t *thread, const char *name) {
+    tid = 0;
+    over = false;
+    stage_equal(pthread_create(thread, NULL, look_up, (void *)name), 0);
+    stage_wait(tid);
+}
+
+/* The test's own files, which need not be there: nobody else is asked. */
+static void own_files(const char *hosts, const char *switched) {
+    stage_shell(
+        "cd %s && { cp -rP /etc etc 2>/dev/null; cd etc && rm -f hosts nsswitch.conf resolv.conf; } && "
+        "echo '%s' >hosts && echo 'hosts: %s' >nsswitch.conf && "
+        "printf 'nameserver 10.9.0.1\noptions timeout:1 attempts:1\n' >resolv.conf && "
+        "mount --bind . /etc",
+        stage_directory(), hosts, switched);
+}
+
+static void name_lookups_wait_for_the_default_labels(void) {
+    const char *const names[] = {"getaddrinfo", "gethostbyname", "gethostbyname2", "gethostbyname_r",
+                                 "gethostbyname2_r"};
+    struct addrinfo numeric = {.ai_flags = AI_NUMERICHOST}, *list;
+    own_files("10.9.0.1 waits.example", "files");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        pthread_t thread;
+        stage_shell("ip link set cell0 down");
+        stage_wait(!stage_offered("cell"));
+        begin_lookup(&thread, names[i]);
+        expect_lookup_waits();
+        stage_equal(getaddrinfo("10.9.0.1", "80", NULL, &list), 0);
+        stage_equal(getaddrinfo("10.9.0.1", "80", &numeric, &list), 0);
+        stage_expect(gethostbyname("localhost") || h_errno != TRY_AGAIN);
+        stage_expect(gethostbyname("10.9.0.1"));
+        stage_link("cell0", true);
+        stage_wait(over);
+        stage_equal(answer, 0);
+        pthread_join(thread, NULL);
+    }
+}
+
+/* Its server never answers, and meanwhile the network goes. */
+static void a_lookup_whose_network_goes_waits_again(void) {
+    pthread_t thread;
+    own_files("127.0.0.1 localhost", "files dns");
+    stage_swallow("wifi0", true, false);
+    stage_swallow("cell0", true, false);
+    stage_wait(stage_offered("cell"));
+    begin_lookup(&thread, "getaddrinfo");
+    stage_shell("ip link set cell0 down");
+    stage_wait(!stage_offered("cell"));
+    expect_lookup_waits();
+    stage_shell("sleep 2"); /* longer than the resolver waits: it has failed once */
+    expect_lookup_waits();
+    stage_shell("echo 10.9.0.1 waits.example >>%s/etc/hosts", stage_directory());
+    stage_link("cell0", true);
+    stage_wait(over);
+    stage_equal(answer, 0);
+    pthread_join(thread, NULL);
+}
+
+static const struct stage_test tests[] = {
+#define TEST(name) STAGE_TEST_WITH(name, STAGE_PRELOAD | STAGE_WORLD, NULL, "CMM_LABELS=small")
+    TEST(a_lookup_whose_network_goes_waits_again),
+    TEST(name_lookups_wait_for_the_default_labels),
+};
+
+STAGE_MAIN(world, tests)
