@@ -109,13 +109,36 @@ HOOK(ssize_t, sendto,
     return send_message(s, fd, &msg, flags);
 }
 
+static void each_right(const struct msghdr *msg, void (*act)(int fd)) {
+    if (msg->msg_controllen < sizeof(struct cmsghdr) || !hook_any())
+        return;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
+        int fd;
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t at = 0; CMSG_LEN(at + sizeof fd) <= c->cmsg_len; at += sizeof fd) {
+            memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
+            if (hook_find(fd))
+                act(fd);
+        }
+    }
+}
+
+/* What the kernel has taken it has read: so can we. */
+static ssize_t given(const struct msghdr *msg, ssize_t n) {
+    if (n >= 0)
+        each_right(msg, socket_given);
+    return n;
+}
+
 HOOK_SLOW ssize_t managed_sendmsg(int fd, const struct msghdr *msg, int flags) {
     struct sock *s = hook_find(fd);
-    return s && msg ? send_message(s, fd, msg, flags) : real.sendmsg(fd, msg, flags);
+    return s && msg ? send_message(s, fd, msg, flags) : given(msg, real.sendmsg(fd, msg, flags));
 }
 
 HOOK(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags)) {
-    return HOOK_PLAIN(sock_look(fd)) ? real.sendmsg(fd, msg, flags) : managed_sendmsg(fd, msg, flags);
+    return HOOK_PLAIN(sock_look(fd)) ? given(msg, real.sendmsg(fd, msg, flags))
+                                     : managed_sendmsg(fd, msg, flags);
 }
 
 HOOK_SLOW ssize_t managed_writev(int fd, const struct iovec *iov, int count) {
@@ -133,8 +156,12 @@ HOOK(ssize_t, writev, (int fd, const struct iovec *iov, int count)) {
 
 HOOK(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags)) {
     struct sock *s = hook_find(fd);
-    if (!s)
-        return real.sendmmsg(fd, msgs, count, flags);
+    if (!s) {
+        const int n = real.sendmmsg(fd, msgs, count, flags);
+        for (int i = 0; i < n; i++)
+            given(&msgs[i].msg_hdr, 0);
+        return n;
+    }
     for (unsigned i = 0; i < count; i++) {
         ssize_t n = send_message(s, fd, &msgs[i].msg_hdr, flags);
         if (n < 0)
@@ -245,6 +272,23 @@ static ssize_t received(const struct msghdr *msg, ssize_t n) {
                 socket_gone(fd);
         }
     }
+    return (ssize_t)got;
+}
+
+static ssize_t recv_whole(struct sock *s, int fd, struct msghdr *msg, int flags) {
+    const bool kept = !atomic_load(&s->direct);
+    const uint32_t swaps = atomic_load(&s->swaps);
+    const ssize_t n = recv_message(s, fd, msg, flags, (struct flow_tried){0});
+    if (!(flags & MSG_WAITALL) || flags & MSG_PEEK || n <= 0 || !sock_stream(s) ||
+        (!kept && atomic_load(&s->swaps) == swaps))
+        return n;
+    return recv_rest(s, fd, msg, flags, (size_t)n);
+}
+
+/* Numbers that come by message were free: a record of one is of something closed unseen. */
+static ssize_t received(const struct msghdr *msg, ssize_t n) {
+    if (n >= 0 && msg)
+        each_right(msg, socket_gone);
     return n;
 }
 

@@ -61,6 +61,15 @@ void leave_bury(struct sock *s) {
     swap_bury(s);
 }
 
+/* A fork shares the description until the child has gone or closed it; a spawned program has what is not
+ * close-on-exec, and anybody what was sent by message. */
+static bool shared_now(const struct sock *s) {
+    bool inherited = s->shared || s->given;
+    for (unsigned i = 0; i < s->nfds; i++)
+        inherited |= !(real.fcntl(s->fds[i], F_GETFD, NULL) & FD_CLOEXEC);
+    return inherited && s->nfds && holder_elsewhere(s->fds[0], s->shared);
+}
+
 /* AF_UNSPEC wakes every holder with an error and drops what is unread. Somebody whose calls no door sees
  * must be given time to read it first. */
 static void cut_off(struct sock *s, uint64_t now_ms) {
@@ -97,6 +106,8 @@ static void end_in_place(struct sock *s) {
     s->cut = true;
     s->drain_until = wait_now_ms() + UNREAD_MS;
     if (s->kind == SOCK_CAPTURED) {
+        if (stream_unread(s->fds[0]))
+            s->shared = shared_now(s);
         cut_off(s, wait_now_ms());
     } else {
         swap_collect(s, s->fds[0]);
@@ -117,15 +128,6 @@ static void end_behind_peer(struct sock *s) {
     if (!s->stdio) /* else the next write would raise a signal */
         real.shutdown(s->fds[0], SHUT_WR);
     self_wake_all();
-}
-
-/* A fork shares the description until the child has gone or closed it; a spawned program has what is not
- * close-on-exec. */
-static bool shared_now(const struct sock *s) {
-    bool inherited = s->shared;
-    for (unsigned i = 0; i < s->nfds; i++)
-        inherited |= !(real.fcntl(s->fds[i], F_GETFD, NULL) & FD_CLOEXEC);
-    return inherited && s->nfds && holder_elsewhere(s->fds[0], s->shared);
 }
 
 /* A captured stream is never spliced unasked: only one that reconnects by policy, and is nobody else's, may
@@ -160,7 +162,7 @@ void leave_lost(struct sock *s) {
         end_behind_peer(s);
         return;
     }
-    const bool follows = may_follow(s), fresh = !follows && !s->shared && stream_untouched(s->fds[0]);
+    const bool follows = may_follow(s), fresh = !follows && stream_untouched(s->fds[0]) && !shared_now(s);
     if (s->sealed || (!follows && !fresh)) {
         end_in_place(s);
         return;

@@ -54,6 +54,7 @@ struct sock {
     in_port_t port; /* captured: it was bound to before connect(), network byte order; 0: none */
     uint64_t give_up_at; /* captured: ms when patience ends, handshakes not counted; 0: never */
     bool stdio;          /* a FILE reads and writes it, past every door */
+    bool given;          /* sent by message: somebody who is no child of ours may hold it */
     bool cut;     /* captured: its network was lost under it; else what failed is the kernel's to tell */
     bool buried;  /* ... and nothing is under its numbers any more */
     bool sealed;  /* SHUT_WR was asked: not moved any more */

@@ -395,6 +395,14 @@ void socket_is_file(int fd) {
 }
 
 void socket_copied(int fd, int copy) {
+void socket_given(int fd) {
+    struct sock *s = enter(fd);
+    if (!s)
+        return;
+    s->given = true;
+    lock_drop();
+}
+
     struct sock *s = enter(fd);
     if (!s)
         return;

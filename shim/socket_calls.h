@@ -29,8 +29,9 @@ void socket_gone(int fd);
 /* copy is another number for fd's description. */
 void socket_copied(int fd, int copy);
 
-/* A FILE goes by fd from now on. */
+/* A FILE goes by fd from now on; another process may have been given it. */
 void socket_is_file(int fd);
+void socket_given(int fd);
 
 int socket_cancel(int fd, void (*handler)(void *), struct thunk **ret_list);
 int socket_thunk_count(int fd);

@@ -17,6 +17,9 @@ extern const char moving_loopback[]; /* ... addresses of loopback, which the tes
 /* Preloaded, with the policy for all, or by a rule. */
 #define MOVING_TEST(name)                                                                                    \
     STAGE_TEST_WITH(name, STAGE_WORLD | STAGE_PRELOAD, moving_world, "CMM_LABELS=small CMM_ON_LOSS=reconnect")
+#define MOVING_TEST_IMPATIENT(name)                                                                          \
+    STAGE_TEST_WITH(name, STAGE_WORLD | STAGE_PRELOAD, moving_world,                                         \
+                    "CMM_LABELS=small CMM_ON_LOSS=reconnect CMM_PATIENCE=0.4")
 #define MOVING_TEST_WITHDRAWN(name)                                                                          \
     STAGE_TEST_WITH(name, STAGE_PRELOAD, moving_loopback, "CMM_RULES=127.0.0.0/8=small+reconnect")
 

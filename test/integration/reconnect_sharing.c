@@ -1,127 +1,15 @@
-/* reconnect_sharing - under --on-loss reconnect duplicates move together; what is not the
- * program's alone, or has ended, does not; a network that still works is left and nothing is lost. */
+/* reconnect_sharing - under --on-loss reconnect what is not the program's alone, or goes by a
+ * FILE, is not replaced. */
 #include "moving.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* ---- duplicates ---- */
-
-static int copy;
-
-static long in_recv_of_the_copy(void) {
-    return recv(copy, moving_heard, sizeof moving_heard, 0);
-}
-
-static void duplicates_move_together(void) {
-    moving_live(0);
-    copy = dup(moving_sock);
-    const int second = fcntl(moving_sock, F_DUPFD_CLOEXEC, 100), third = dup2(moving_sock, 200);
-    moving_begin(in_recv_of_the_copy);
-    moving_move();
-    stage_say(1, "news");
-    stage_equal(moving_outcome(), 4);
-    stage_equal(fcntl(second, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
-    stage_equal(fcntl(copy, F_GETFD) & FD_CLOEXEC, 0);
-    stage_equal(send(second, "a", 1, 0), 1);
-    stage_equal(write(third, "b", 1), 1);
-    close(moving_sock);
-    stage_equal(send(copy, "c", 1, 0), 1);
-    stage_expect_text(1, "abc");
-    stage_equal(close(copy) | close(second) | close(third), 0);
-    stage_wait(stage_end(1) == STAGE_EOF);
-}
-
-/* ---- ends ---- */
-
-static void a_half_closed_connection_is_not_replaced(void) {
-    moving_live(0);
-    stage_equal(shutdown(moving_sock, SHUT_WR), 0);
-    stage_wait(stage_end(0) == STAGE_EOF);
-    stage_say(0, "half");
-    stage_wait(moving_available() == 4);
-    moving_begin(moving_in_recv);
-    stage_equal(moving_outcome(), 4);
-    moving_begin(moving_in_recv);
-    moving_lose();
-    stage_fails(moving_outcome(), ECONNRESET);
-    stage_link("cell0", true);
-    stage_wait(stage_offered("cell"));
-    stage_equal(stage_connections(), 1);
-}
-
-static void a_peers_end_of_file_is_no_loss(void) {
-    moving_live(0);
-    stage_say(0, "last");
-    stage_finish(0);
-    stage_wait(moving_polled(POLLRDHUP) & POLLRDHUP);
-    moving_lose();
-    stage_link("cell0", true);
-    stage_wait(stage_offered("cell"));
-    stage_equal(moving_in_recv(), 4);
-    stage_equal(moving_in_recv(), 0);
-    stage_equal(stage_connections(), 1);
-}
-
-static long in_close_after_loss(void) {
-    return recv(moving_sock, moving_heard, sizeof moving_heard, 0);
-}
-
-static void a_socket_that_waits_for_its_next_connection_can_be_closed(void) {
-    moving_live(0);
-    moving_part();
-    moving_begin(in_close_after_loss);
-    moving_expect_waiting();
-    stage_equal(close(moving_sock), 0);
-    stage_equal(moving_outcome(), -1);
-    stage_link("cell0", true);
-    stage_wait(stage_offered("cell"));
-    stage_equal(stage_connections(), 1);
-}
-
-static void names_flags_and_options_are_as_before(void) {
-    struct sockaddr_in peer, far = stage_tcp();
-    socklen_t len = sizeof peer;
-    int one = 1, value = 0;
-    moving_live(0);
-    stage_equal(setsockopt(moving_sock, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one), 0);
-    stage_equal(fcntl(moving_sock, F_SETFD, FD_CLOEXEC), 0);
-    moving_part();
-    for (int i = 0; i < 2; i++) {
-        len = sizeof peer;
-        stage_equal(getpeername(moving_sock, (struct sockaddr *)&peer, &len), 0);
-        stage_expect(peer.sin_port == far.sin_port && peer.sin_addr.s_addr == far.sin_addr.s_addr);
-        len = sizeof value;
-        stage_equal(getsockopt(moving_sock, SOL_SOCKET, SO_KEEPALIVE, &value, &len), 0);
-        stage_equal(value, 1);
-        stage_equal(getsockopt(moving_sock, SOL_SOCKET, SO_ERROR, &value, &len), 0);
-        stage_equal(value, 0);
-        stage_equal(fcntl(moving_sock, F_GETFD), FD_CLOEXEC);
-        if (!i)
-            moving_find();
-    }
-    moving_expect_talk(1);
-}
-
-static void it_moves_as_often_as_its_networks_do(void) {
-    moving_live(0);
-    moving_begin(moving_in_recv);
-    for (int i = 1; i <= 6; i++) {
-        stage_link(i % 2 ? "wifi0" : "cell0", false);
-        stage_link(i % 2 ? "cell0" : "wifi0", true);
-        stage_expect_connection(i, i % 2 ? "10.2.0.2" : "10.1.0.2");
-        moving_expect_waiting();
-    }
-    stage_say(6, "news");
-    stage_equal(moving_outcome(), 4);
-}
 
 /* ---- shared with others ---- */
 
@@ -220,95 +108,146 @@ static void used_as_standard_output_it_fails(void) {
     expect_failed();
 }
 
-/* ---- withdrawn ---- */
-
-static void live_on_loopback(int flags) {
-    struct sockaddr_in to = stage_tcp();
-    const int small = 65536;
-    stage_receive_buffer(small);
-    stage_up("wifi");
-    stage_up("cell");
-    moving_sock = socket(AF_INET, SOCK_STREAM, 0);
-    stage_equal(connect(moving_sock, (struct sockaddr *)&to, sizeof to), 0);
-    stage_equal(setsockopt(moving_sock, SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
-    stage_equal(fcntl(moving_sock, F_SETFL, flags), 0);
-    stage_expect_connection(0, "127.0.1.1");
+static void a_duplicate_used_through_stdio_it_fails(void) {
+    moving_live(0);
+    FILE *file = fdopen(dup(moving_sock), "r+");
+    stage_expect(fprintf(file, "hello\n") == 6 && fflush(file) == 0);
+    stage_expect_text(0, "hello\n");
+    moving_lose();
+    expect_failed();
 }
 
-static void a_withdrawn_network_is_left_and_nothing_is_lost(void) {
-    unsigned char *bytes = moving_pattern();
-    live_on_loopback(O_NONBLOCK);
-    stage_hold(true);
-    size_t taken = 0;
-    ssize_t n;
-    while ((n = send(moving_sock, bytes + taken, MOVING_LARGE - taken, 0)) > 0)
-        taken += (size_t)n;
-    stage_say(0, "unread");
-    stage_down("wifi");
-    stage_hold(false);
-    stage_expect_connection(1, "127.0.2.1");
-    stage_wait(stage_received(0) == taken && stage_end(0) == STAGE_EOF);
-    stage_wait(moving_polled(POLLOUT) & POLLOUT);
-    stage_equal(fcntl(moving_sock, F_SETFL, 0), 0);
-    stage_equal(moving_in_recv(), 6);
-    stage_equal(send(moving_sock, bytes + taken, MOVING_LARGE - taken, 0), MOVING_LARGE - (long)taken);
-    moving_expect_rest();
-    stage_equal(stage_received(0) + stage_received(1), MOVING_LARGE);
-    free(bytes);
+static void printed_to_it_fails(void) {
+    moving_live(0);
+    stage_equal(dprintf(moving_sock, "hello\n"), 6);
+    stage_expect_text(0, "hello\n");
+    moving_lose();
+    expect_failed();
 }
 
-static void a_thread_blocked_in_recv_sleeps_through_a_withdrawal(void) {
-    live_on_loopback(0);
-    moving_begin(moving_in_recv);
-    moving_expect_waiting();
-    stage_down("cell");
-    stage_down("wifi");
-    moving_expect_waiting();
-    stage_up("cell");
-    stage_expect_connection(1, "127.0.2.1");
-    moving_expect_waiting();
-    stage_say(1, "news");
-    stage_equal(moving_outcome(), 4);
+/* ---- given away ---- */
+
+static int letter(int (*over)(int, struct msghdr *), int by, int *fd) {
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof *fd)];
+    } control = {0};
+    char byte = 'x';
+    struct iovec iov = {&byte, 1};
+    struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+    msg.msg_control = &control;
+    msg.msg_controllen = sizeof control;
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+    *c = (struct cmsghdr){CMSG_LEN(sizeof *fd), SOL_SOCKET, SCM_RIGHTS};
+    memcpy(CMSG_DATA(c), fd, sizeof *fd);
+    const int n = over(by, &msg);
+    memcpy(fd, CMSG_DATA(c), sizeof *fd);
+    return n;
 }
 
-static void a_blocked_send_sleeps_through_a_withdrawal(void) {
-    live_on_loopback(0);
-    stage_hold(true);
-    moving_begin(moving_in_send);
-    moving_expect_waiting();
-    stage_down("wifi");
-    stage_hold(false);
-    stage_equal(moving_outcome(), MOVING_LARGE);
-    moving_expect_rest();
-    stage_equal(stage_received(0) + stage_received(1), MOVING_LARGE);
+static int by_sendmsg(int by, struct msghdr *msg) {
+    return (int)sendmsg(by, msg, 0);
 }
 
-static void unasked_nothing_goes_on(void) {
-    live_on_loopback(0);
-    stage_equal(send(moving_sock, "x", 1, 0), 1);
-    stage_expect_text(0, "x");
-    stage_down("wifi");
-    stage_fails(recv(moving_sock, moving_heard, sizeof moving_heard, 0), ECONNRESET);
-    stage_equal(stage_connections(), 1);
+static int by_sendmmsg(int by, struct msghdr *msg) {
+    struct mmsghdr m = {.msg_hdr = *msg};
+    return sendmmsg(by, &m, 1, 0);
+}
+
+static int by_recvmsg(int by, struct msghdr *msg) {
+    return (int)recvmsg(by, msg, 0);
+}
+
+/* To one that was there before the socket. */
+static void given_away(int (*over)(int, struct msghdr *)) {
+    int pair[2], told[2], none = -1;
+    char byte;
+    stage_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    stage_equal(pipe2(told, O_CLOEXEC), 0);
+    const pid_t child = fork();
+    if (!child) {
+        stage_equal(letter(by_recvmsg, pair[1], &none), 1);
+        stage_equal(write(told[1], "x", 1), 1);
+        pause();
+    }
+    moving_live(SOCK_CLOEXEC);
+    int fd = moving_sock;
+    stage_equal(letter(over, pair[0], &fd), 1);
+    stage_equal(read(told[0], &byte, 1), 1);
+    moving_lose();
+    expect_failed();
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+static void given_to_another_process_by_message_it_fails(void) {
+    given_away(by_sendmsg);
+}
+
+static void given_by_one_of_several_messages_it_fails(void) {
+    given_away(by_sendmmsg);
+}
+
+/* ---- without the policy ---- */
+
+static FILE *spawn_reader(void) {
+    int out[2];
+    stage_equal(pipe2(out, O_CLOEXEC), 0);
+    const pid_t child = vfork();
+    if (!child) {
+        dup2(moving_sock, 0);
+        dup2(out[1], 1);
+        execl("/bin/sh", "sh", "-c", "while ! read go; do :; done <fifo; exec cat 2>/dev/null", (char *)NULL);
+        _exit(127);
+    }
+    close(out[1]);
+    return fdopen(out[0], "r");
+}
+
+static void a_spawned_program_reads_what_had_arrived(void) {
+    char line[64] = "";
+    stage_equal(chdir(stage_directory()), 0);
+    stage_equal(mkfifo("fifo", 0600), 0);
+    moving_live(0);
+    FILE *reader = spawn_reader();
+    stage_say(0, "for the child\n");
+    stage_wait(moving_available() == 14);
+    moving_lose();
+    FILE *go = fopen("fifo", "we");
+    stage_expect(fputs("go\n", go) >= 0 && fclose(go) == 0);
+    stage_expect(fgets(line, sizeof line, reader) && strcmp(line, "for the child\n") == 0);
+    stage_expect(!fgets(line, sizeof line, reader));
+}
+
+/* It would be left with a connection that is lost and knows of nothing. */
+static void an_untouched_one_that_a_spawned_program_holds_is_not_moved(void) {
+    char line[64];
+    stage_equal(chdir(stage_directory()), 0);
+    stage_equal(mkfifo("fifo", 0600), 0);
+    moving_live(0);
+    FILE *reader = spawn_reader();
+    moving_lose();
+    FILE *go = fopen("fifo", "we");
+    stage_expect(fputs("go\n", go) >= 0 && fclose(go) == 0);
+    stage_expect(!fgets(line, sizeof line, reader));
+    expect_failed();
 }
 
 static const struct stage_test tests[] = {
-    MOVING_TEST(duplicates_move_together),
-    MOVING_TEST(a_half_closed_connection_is_not_replaced),
-    MOVING_TEST(a_peers_end_of_file_is_no_loss),
-    MOVING_TEST(a_socket_that_waits_for_its_next_connection_can_be_closed),
-    MOVING_TEST(names_flags_and_options_are_as_before),
-    MOVING_TEST(it_moves_as_often_as_its_networks_do),
     MOVING_TEST(shared_with_a_living_child_it_fails),
     MOVING_TEST(once_its_child_is_gone_it_goes_on),
     MOVING_TEST(a_child_that_has_closed_its_copy_does_not_count),
     MOVING_TEST(shared_with_a_program_that_was_spawned_it_fails),
     MOVING_TEST(used_through_stdio_it_fails),
     MOVING_TEST(used_as_standard_output_it_fails),
-    MOVING_TEST_WITHDRAWN(a_withdrawn_network_is_left_and_nothing_is_lost),
-    MOVING_TEST_WITHDRAWN(a_thread_blocked_in_recv_sleeps_through_a_withdrawal),
-    MOVING_TEST_WITHDRAWN(a_blocked_send_sleeps_through_a_withdrawal),
-    STAGE_TEST_WITH(unasked_nothing_goes_on, STAGE_PRELOAD, moving_loopback, "CMM_RULES=127.0.0.0/8=small"),
+    MOVING_TEST(a_duplicate_used_through_stdio_it_fails),
+    MOVING_TEST(printed_to_it_fails),
+    MOVING_TEST(given_to_another_process_by_message_it_fails),
+    MOVING_TEST(given_by_one_of_several_messages_it_fails),
+    STAGE_TEST_WITH(a_spawned_program_reads_what_had_arrived, STAGE_WORLD | STAGE_PRELOAD, moving_world,
+                    "CMM_LABELS=small"),
+    STAGE_TEST_WITH(an_untouched_one_that_a_spawned_program_holds_is_not_moved, STAGE_WORLD | STAGE_PRELOAD,
+                    moving_world, "CMM_LABELS=small"),
 };
 
 STAGE_MAIN(moving_world, tests)
