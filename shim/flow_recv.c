@@ -61,6 +61,8 @@ static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags) 
             return take_kept(s, msg, flags);
         if (s->state == LIFE_DEAD)
             return recv_dead(s, fd, msg, flags);
+        if (s->deaf && s->state != LIFE_LIVE)
+            return 0;
         if (s->state == LIFE_LIVE) {
             r = call_issue(s, fd, call_recv, msg, flags, blocking, limit);
             r = r < 0 && r != CALL_AGAIN ? call_judge(s, (int)-r) : r;

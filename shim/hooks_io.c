@@ -258,19 +258,19 @@ HOOK(ssize_t, recvfrom,
                          : managed_recvfrom(fd, buf, len, flags, from, fromlen, s);
 }
 
-/* Numbers that come by message were free: a record of one is of something closed unseen. */
-static ssize_t received(const struct msghdr *msg, ssize_t n) {
-    if (n < 0 || !msg || msg->msg_controllen < sizeof(struct cmsghdr) || !hook_any())
-        return n;
-    for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
-        int fd;
-        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+/* The same for a message, piece by piece. */
+static ssize_t recv_rest(struct sock *s, int fd, const struct msghdr *msg, int flags, size_t got) {
+    size_t skip = got;
+    for (size_t i = 0; i < msg->msg_iovlen; i++) {
+        const size_t before = skip < msg->msg_iov[i].iov_len ? skip : msg->msg_iov[i].iov_len;
+        const size_t len = msg->msg_iov[i].iov_len - before;
+        skip -= before;
+        if (!len)
             continue;
-        for (size_t at = 0; CMSG_LEN(at + sizeof fd) <= c->cmsg_len; at += sizeof fd) {
-            memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
-            if (hook_find(fd))
-                socket_gone(fd);
-        }
+        const ssize_t n = managed_recv(fd, (char *)msg->msg_iov[i].iov_base + before, len, flags, s);
+        got += n > 0 ? (size_t)n : 0;
+        if (n < (ssize_t)len)
+            break;
     }
     return (ssize_t)got;
 }
@@ -294,8 +294,7 @@ static ssize_t received(const struct msghdr *msg, ssize_t n) {
 
 HOOK_SLOW ssize_t managed_recvmsg(int fd, struct msghdr *msg, int flags) {
     struct sock *s = hook_find(fd);
-    return s && msg ? recv_message(s, fd, msg, flags, (struct flow_tried){0})
-                    : received(msg, real.recvmsg(fd, msg, flags));
+    return s && msg ? recv_whole(s, fd, msg, flags) : received(msg, real.recvmsg(fd, msg, flags));
 }
 
 HOOK(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags)) {

@@ -176,6 +176,8 @@ void leave_lost(struct sock *s) {
     s->lost_at = atomic_load(&s->swaps);
     s->net = 0;
     s->attempt++;
+    if (s->kind == SOCK_CAPTURED && !s->patient)
+        s->give_up_at = wait_end(&s->patience);
     if (fresh) {
         swap_abort(old); /* a greeting nobody has read: the next connection brings its own */
         return;

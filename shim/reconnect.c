@@ -44,13 +44,19 @@ void reconnect_dead(struct sock *s, int error) {
     announce(s);
 }
 
-/* The failed connection itself goes under the number: it polls as a failed one does. */
+static bool was_connected(const struct sock *s) {
+    return s->kind == SOCK_CAPTURED && s->lived;
+}
+
+/* The failed connection itself goes under the number: it polls as a failed one does. Asked for data it tells
+ * of an end of file, which nobody has sent: for who has been connected it is cut. */
 static void failed(struct sock *s, int error) {
     int hidden = s->hidden;
     s->hidden = -1;
     if (hidden >= 0)
         swap_in(s, hidden);
     s->untold = error;
+    s->cut = was_connected(s);
     reconnect_dead(s, error);
 }
 
@@ -100,7 +106,7 @@ static bool not_yet(const struct sock *s, int error) {
 
 static void attempt_error(struct sock *s, int error) {
     if (!not_yet(s, error)) {
-        failed(s, error);
+        failed(s, was_connected(s) ? ECONNRESET : error);
         return;
     }
     back_off(s);
@@ -141,6 +147,8 @@ static void live(struct sock *s) {
     s->shared = false;
     s->lived = true;
     carry_begin(s, hidden);
+    if (s->deaf)
+        real.shutdown(hidden, SHUT_RD);
     swap_in(s, hidden);
     reconnect_consider(s);
 }
@@ -379,7 +387,7 @@ static void keep_waiting(struct sock *s) {
     const uint64_t labels = atomic_load(&s->labels);
     const struct wire_network *n;
     uint32_t settling;
-    if (s->kind == SOCK_CAPTURED && choose_network(s, labels, &n) == -ENETUNREACH) {
+    if (s->kind == SOCK_CAPTURED && !s->lived && choose_network(s, labels, &n) == -ENETUNREACH) {
         reconnect_give_up(s, ENETUNREACH);
         return;
     }
@@ -541,7 +549,7 @@ void reconnect_reset(struct sock *s) {
     s->backoff_ms = 0;
     s->net = s->avoid = 0;
     s->error = 0;
-    s->sealed = false;
+    s->sealed = s->deaf = false;
     s->shared = false;
     s->tolen = 0;
     stash_finish(&s->unread);

@@ -58,6 +58,7 @@ struct sock {
     bool cut;     /* captured: its network was lost under it; else what failed is the kernel's to tell */
     bool buried;  /* ... and nothing is under its numbers any more */
     bool sealed;  /* SHUT_WR was asked: not moved any more */
+    bool deaf;    /* SHUT_RD was asked: no connection brings anything */
     bool queued;  /* on run's list */
     bool broken;  /* the attempt's network went while a handler ran */
     int error;    /* positive errno of DEAD */

@@ -307,6 +307,7 @@ int socket_shutdown(int fd, int how) {
         return 0;
     } else
         r = real.shutdown(number, how) < 0 ? -errno : 0;
+    s->deaf |= r == 0 && how == SHUT_RD;
     if (r == 0 && how != SHUT_RD) {
         s->sealed = true;
         atomic_store(&s->clear, false);
@@ -394,7 +395,6 @@ void socket_is_file(int fd) {
     lock_drop();
 }
 
-void socket_copied(int fd, int copy) {
 void socket_given(int fd) {
     struct sock *s = enter(fd);
     if (!s)
@@ -403,6 +403,7 @@ void socket_given(int fd) {
     lock_drop();
 }
 
+void socket_copied(int fd, int copy) {
     struct sock *s = enter(fd);
     if (!s)
         return;
@@ -493,16 +494,26 @@ int socket_watch(int epfd, int op, int fd, struct epoll_event *event) {
     return r;
 }
 
+static bool registers(int epfd) {
+    for (const struct sock *s = sock_first(); s; s = s->next)
+        for (unsigned i = 0; i < s->nwatches; i++)
+            if (s->watches[i].epfd == epfd)
+                return true;
+    return false;
+}
+
 /* The kernel tells the user data, not the descriptor; a socket's registration and its stand-in have the same.
- */
+ * A number nothing was registered by may be a copy of one that was. */
 void socket_fired(int epfd, const struct epoll_event *events, int count) {
     if (!sock_first() || self.holding || getpid() != shim.owner)
         return;
     lock_take();
+    const bool any = !registers(epfd);
     for (struct sock *s = sock_first(); s; s = s->next)
         for (unsigned i = 0; i < s->nwatches; i++) {
             struct watch *w = &s->watches[i];
-            for (int k = 0; w->epfd == epfd && (w->event.events & EPOLLONESHOT) && k < count; k++)
+            const bool here = (any || w->epfd == epfd) && w->event.events & EPOLLONESHOT;
+            for (int k = 0; here && k < count; k++)
                 if (events[k].data.u64 == w->event.data.u64)
                     w->disarmed = true;
         }

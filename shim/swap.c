@@ -152,20 +152,42 @@ bool swap_purge(struct sock *s) {
     return s->nfds > 0;
 }
 
-static void registrations(struct sock *s, int number, int op) {
+/* What is not there to be taken out was in a set that is closed: its number may be another set's by now. */
+static void take_out(struct sock *s, int number) {
+    for (unsigned i = s->nwatches; i-- > 0;) {
+        const struct watch *w = &s->watches[i];
+        if (w->fd == number && !w->out && !w->parents &&
+            real.epoll_ctl(w->epfd, EPOLL_CTL_DEL, number, NULL) < 0)
+            s->watches[i] = s->watches[--s->nwatches];
+    }
+}
+
+static void put_in(struct sock *s, int number) {
     for (unsigned i = 0; i < s->nwatches; i++) {
         struct watch *w = &s->watches[i];
         struct epoll_event event = w->event;
         if (w->fd != number)
             continue;
         /* Disarmed it would still tell of ends: it stays out until it is armed again. */
-        if (op == EPOLL_CTL_ADD && w->disarmed)
+        if (w->disarmed)
             w->out = true;
-        else if (!w->out && !(w->parents && op == EPOLL_CTL_DEL))
-            real.epoll_ctl(w->epfd, op, number, &event);
-        if (op == EPOLL_CTL_ADD)
-            w->parents = false;
+        else if (!w->out)
+            real.epoll_ctl(w->epfd, EPOLL_CTL_ADD, number, &event);
+        w->parents = false;
     }
+}
+
+/* A signal that tells of data goes to whom the program has named. */
+static void carry_flags(int from, int to) {
+    struct f_owner_ex owner;
+    const long flags = real.fcntl(from, F_GETFL, NULL);
+    if (flags < 0)
+        return;
+    if (flags & O_ASYNC && real.fcntl(from, F_GETOWN_EX, &owner) == 0) {
+        real.fcntl(to, F_SETOWN_EX, &owner);
+        real.fcntl(to, F_SETSIG, (void *)(long)real.fcntl(from, F_GETSIG, NULL));
+    }
+    real.fcntl(to, F_SETFL, (void *)flags);
 }
 
 /* False: the number is gone behind our back. */
@@ -173,18 +195,17 @@ static bool replace(struct sock *s, int number, int fd) {
     int flags = real.fcntl(number, F_GETFD, NULL);
     if (flags < 0 || !swap_holds(s, number))
         return false;
-    registrations(s, number, EPOLL_CTL_DEL);
+    take_out(s, number);
     while (real.dup3(fd, number, flags & FD_CLOEXEC ? O_CLOEXEC : 0) < 0 &&
            (errno == EBUSY || errno == EINTR))
         ;
-    registrations(s, number, EPOLL_CTL_ADD);
+    put_in(s, number);
     return true;
 }
 
 void swap_in(struct sock *s, int fd) {
-    long flags = s->nfds ? real.fcntl(s->fds[0], F_GETFL, NULL) : -1;
-    if (flags >= 0)
-        real.fcntl(fd, F_SETFL, (void *)flags);
+    if (s->nfds)
+        carry_flags(s->fds[0], fd);
     atomic_store(&s->clear, false);
     atomic_store(&s->direct, false);
     atomic_fetch_add(&s->swaps, 1);

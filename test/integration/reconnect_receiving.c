@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -173,6 +174,139 @@ static void what_was_sent_is_not_sent_again(void) {
     stage_expect(stage_is_text(0, "arrived."));
 }
 
+static long in_recvmsg_all(void) {
+    struct iovec iov[2] = {{moving_heard, 3}, {moving_heard + 3, 5}};
+    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
+    return recvmsg(moving_sock, &msg, MSG_WAITALL);
+}
+
+static void a_recvmsg_that_waits_for_all_gets_the_rest_from_the_next_connection(void) {
+    moving_live(0);
+    moving_begin(in_recvmsg_all);
+    stage_say(0, "half");
+    stage_wait(moving_available() == 0);
+    moving_move();
+    stage_say(1, "rest");
+    stage_equal(moving_outcome(), 8);
+    stage_expect(memcmp(moving_heard, "halfrest", 8) == 0);
+}
+
+/* ---- what ends the wait ---- */
+
+static void patience_ends_a_receive_for_good(void) {
+    moving_live(0);
+    moving_part();
+    stage_fails(moving_in_recv(), ETIMEDOUT);
+    stage_fails(moving_in_recv(), ETIMEDOUT);
+    stage_fails(send(moving_sock, "x", 1, 0), ETIMEDOUT);
+    stage_link("cell0", true);
+    stage_wait(stage_offered("cell"));
+    stage_equal(stage_connections(), 1);
+}
+
+static void patience_ends_a_poll(void) {
+    struct pollfd p = {.events = POLLIN};
+    int error = 0;
+    socklen_t len = sizeof error;
+    moving_live(SOCK_NONBLOCK);
+    p.fd = moving_sock;
+    moving_part();
+    stage_equal(poll(&p, 1, -1), 1);
+    stage_equal(getsockopt(moving_sock, SOL_SOCKET, SO_ERROR, &error, &len), 0);
+    stage_equal(error, ETIMEDOUT);
+}
+
+/* Never an end of file, which nobody has sent. */
+static void refused_at_the_next_it_is_reset(void) {
+    moving_live(0);
+    moving_begin(moving_in_recv);
+    moving_part();
+    stage_refuse(true);
+    stage_link("cell0", true);
+    stage_fails(moving_outcome(), ECONNRESET);
+    stage_fails(moving_in_recv(), ECONNRESET);
+    stage_fails(send(moving_sock, "x", 1, MSG_NOSIGNAL), ECONNRESET);
+}
+
+static _Atomic int signals;
+
+static void on_signal(int signal) {
+    (void)signal;
+    signals++;
+}
+
+static void signal_while_it_waits(int flags) {
+    struct sigaction act = {.sa_handler = on_signal, .sa_flags = flags};
+    stage_equal(sigaction(SIGUSR1, &act, NULL), 0);
+    moving_live(0);
+    moving_begin(moving_in_recv);
+    moving_part();
+    moving_expect_waiting();
+    stage_equal(pthread_kill(moving_callers[0].thread, SIGUSR1), 0);
+    stage_wait(signals == 1);
+}
+
+static void a_signal_interrupts_the_wait_for_the_next_connection(void) {
+    signal_while_it_waits(0);
+    stage_fails(moving_outcome(), EINTR);
+    moving_find();
+    moving_expect_talk(1);
+}
+
+static void with_SA_RESTART_a_signal_does_not(void) {
+    signal_while_it_waits(SA_RESTART);
+    moving_expect_waiting();
+    moving_find();
+    stage_say(1, "news");
+    stage_equal(moving_outcome(), 4);
+}
+
+static void what_is_shut_down_for_receiving_stays_so(void) {
+    moving_live(0);
+    stage_equal(shutdown(moving_sock, SHUT_RD), 0);
+    stage_equal(moving_in_recv(), 0);
+    moving_part();
+    stage_equal(moving_in_recv(), 0);
+    moving_find();
+    stage_wait(moving_polled(POLLOUT) == POLLOUT);
+    stage_equal(moving_in_recv(), 0);
+    stage_equal(send(moving_sock, "still", 5, 0), 5);
+    stage_expect_text(1, "still");
+}
+
+static void a_socket_of_IPv6_goes_on_too(void) {
+    const struct sockaddr_in far = stage_tcp();
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = far.sin_port};
+    to.sin6_addr.s6_addr[10] = to.sin6_addr.s6_addr[11] = 0xff;
+    memcpy(&to.sin6_addr.s6_addr[12], &far.sin_addr, 4);
+    stage_wait(stage_offered("wifi") && stage_offered("cell"));
+    moving_sock = socket(AF_INET6, SOCK_STREAM, 0);
+    stage_equal(connect(moving_sock, (struct sockaddr *)&to, sizeof to), 0);
+    stage_expect_connection(0, "10.1.0.2");
+    moving_begin(moving_in_recv);
+    moving_move();
+    stage_say(1, "news");
+    stage_equal(moving_outcome(), 4);
+    moving_expect_talk(1);
+}
+
+static int ends[2];
+
+static long in_splice(void) {
+    return splice(moving_sock, NULL, ends[1], NULL, 5, 0);
+}
+
+static void a_thread_blocked_in_splice_moves_bytes_of_the_next_connection(void) {
+    stage_equal(pipe(ends), 0);
+    moving_live(0);
+    moving_begin(in_splice);
+    moving_move();
+    stage_say(1, "piped");
+    stage_equal(moving_outcome(), 5);
+    stage_equal(read(ends[0], moving_heard, 5), 5);
+    stage_expect(memcmp(moving_heard, "piped", 5) == 0);
+}
+
 static const struct stage_test tests[] = {
     MOVING_TEST(a_thread_blocked_in_recv_receives_from_the_next_connection),
     MOVING_TEST(a_thread_blocked_in_read_receives_from_the_next_connection),
@@ -188,6 +322,15 @@ static const struct stage_test tests[] = {
     MOVING_TEST(SO_RCVTIMEO_ends_a_receive_that_began_before_the_loss),
     MOVING_TEST(what_had_arrived_unread_is_read_before_the_next_connections_bytes),
     MOVING_TEST(what_was_sent_is_not_sent_again),
+    MOVING_TEST(a_recvmsg_that_waits_for_all_gets_the_rest_from_the_next_connection),
+    MOVING_TEST_IMPATIENT(patience_ends_a_receive_for_good),
+    MOVING_TEST_IMPATIENT(patience_ends_a_poll),
+    MOVING_TEST(refused_at_the_next_it_is_reset),
+    MOVING_TEST(a_signal_interrupts_the_wait_for_the_next_connection),
+    MOVING_TEST(with_SA_RESTART_a_signal_does_not),
+    MOVING_TEST(what_is_shut_down_for_receiving_stays_so),
+    MOVING_TEST(a_socket_of_IPv6_goes_on_too),
+    MOVING_TEST(a_thread_blocked_in_splice_moves_bytes_of_the_next_connection),
 };
 
 STAGE_MAIN(moving_world, tests)

@@ -149,6 +149,100 @@ static void nobody_is_told_by_SIGPIPE(void) {
     stage_equal(pipes, 0);
 }
 
+static void both_ways_at_once_go_on(void) {
+    moving_live(0);
+    stage_hold(true);
+    moving_begin(moving_in_send);
+    moving_begin(moving_in_recv);
+    stage_wait(moving_unacknowledged() > 100000);
+    moving_move();
+    stage_say(1, "news");
+    stage_wait(moving_callers[1].over);
+    stage_hold(false);
+    stage_equal(moving_outcome(), MOVING_LARGE);
+    stage_equal(moving_outcome(), 4);
+    moving_expect_rest();
+}
+
+static void SO_SNDTIMEO_ends_a_send_that_began_before_the_loss(void) {
+    moving_live(0);
+    moving_set_timeout(SO_SNDTIMEO, 1500);
+    stage_hold(true);
+    moving_begin(moving_in_send);
+    stage_wait(moving_unacknowledged() > 100000);
+    moving_lose();
+    const long sent = moving_outcome();
+    stage_expect(sent > 100000 && sent < MOVING_LARGE);
+}
+
+static void sendfile_in_parts_goes_on_too(void) {
+    unsigned char *bytes = moving_pattern();
+    const int file = memfd_create("pattern", MFD_CLOEXEC);
+    off_t offset = 0;
+    ssize_t n, sum = 0;
+    stage_equal(write(file, bytes, MOVING_LARGE), MOVING_LARGE);
+    moving_live(SOCK_NONBLOCK);
+    stage_hold(true);
+    while ((n = sendfile(moving_sock, file, &offset, MOVING_LARGE - (size_t)offset)) > 0)
+        sum += n;
+    stage_equal(errno, EAGAIN);
+    stage_equal(sum, offset);
+    moving_part();
+    stage_fails(sendfile(moving_sock, file, &offset, 1), EAGAIN);
+    moving_find();
+    stage_hold(false);
+    while (offset < MOVING_LARGE) {
+        stage_wait(moving_polled(POLLOUT) == POLLOUT);
+        (void)!sendfile(moving_sock, file, &offset, MOVING_LARGE - (size_t)offset);
+    }
+    moving_expect_rest();
+    free(bytes);
+}
+
+enum { MESSAGES = 30 };
+
+static void sendmmsg_tells_how_many_went(void) {
+    unsigned char *bytes = moving_pattern();
+    struct iovec iov[MESSAGES];
+    struct mmsghdr m[MESSAGES] = {0};
+    for (int i = 0; i < MESSAGES; i++) {
+        iov[i] = (struct iovec){bytes + i * (MOVING_LARGE / MESSAGES), MOVING_LARGE / MESSAGES};
+        m[i].msg_hdr.msg_iov = &iov[i];
+        m[i].msg_hdr.msg_iovlen = 1;
+    }
+    moving_live(0);
+    stage_hold(true);
+    const int n = sendmmsg(moving_sock, m, MESSAGES, MSG_DONTWAIT);
+    stage_expect(n > 1 && n < MESSAGES);
+    moving_part();
+    stage_fails(sendmmsg(moving_sock, m + n, 1, MSG_DONTWAIT), EAGAIN);
+    moving_find();
+    stage_hold(false);
+    stage_wait(moving_polled(POLLOUT) == POLLOUT);
+    stage_equal(sendmmsg(moving_sock, m + n, 1, MSG_DONTWAIT), 1);
+    stage_wait(stage_received(1) >= 1 &&
+               stage_bytes(1)[0] == moving_at((size_t)n * (MOVING_LARGE / MESSAGES)));
+    free(bytes);
+}
+
+static int ends[2];
+
+static long in_splice(void) {
+    return splice(ends[0], NULL, moving_sock, NULL, 5, 0);
+}
+
+static void splice_waits_while_there_is_no_network(void) {
+    stage_equal(pipe(ends), 0);
+    moving_live(0);
+    moving_part();
+    stage_equal(write(ends[1], "piped", 5), 5);
+    moving_begin(in_splice);
+    moving_expect_waiting();
+    moving_find();
+    stage_equal(moving_outcome(), 5);
+    stage_expect_text(1, "piped");
+}
+
 static const struct stage_test tests[] = {
     MOVING_TEST(a_blocked_send_goes_on_where_the_kernel_stopped_taking_it),
     MOVING_TEST(a_second_blocked_send_goes_on_too),
@@ -160,6 +254,11 @@ static const struct stage_test tests[] = {
     MOVING_TEST(SO_SNDTIMEO_ends_a_send_also_while_there_is_no_network),
     MOVING_TEST(a_partial_write_is_told_as_it_was_and_the_rest_is_the_programs),
     MOVING_TEST(nobody_is_told_by_SIGPIPE),
+    MOVING_TEST(both_ways_at_once_go_on),
+    MOVING_TEST(SO_SNDTIMEO_ends_a_send_that_began_before_the_loss),
+    MOVING_TEST(sendfile_in_parts_goes_on_too),
+    MOVING_TEST(sendmmsg_tells_how_many_went),
+    MOVING_TEST(splice_waits_while_there_is_no_network),
 };
 
 STAGE_MAIN(moving_world, tests)

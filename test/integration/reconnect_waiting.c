@@ -194,6 +194,157 @@ static void a_thread_that_waits_to_write_goes_on_with_the_next_connection(void) 
     free(bytes);
 }
 
+/* ---- several at once, and sets of their own kind ---- */
+
+static int copy;
+
+static long in_select_of_the_copy(void) {
+    fd_set in;
+    FD_ZERO(&in);
+    FD_SET(copy, &in);
+    return select(copy + 1, &in, NULL, NULL, NULL);
+}
+
+static long in_epoll_pwait(void) {
+    sigset_t none;
+    sigemptyset(&none);
+    return epoll_pwait(epoll, seen, 4, -1, &none);
+}
+
+static long in_epoll_pwait2(void) {
+    return epoll_pwait2(epoll, seen, 4, NULL, NULL);
+}
+
+static void threads_in_any_wait_on_one_socket_all_hear_the_next_connection(void) {
+    long (*const calls[])(void) = {in_poll,  in_poll,        in_select_of_the_copy,
+                                   in_epoll, in_epoll_pwait, in_epoll_pwait2};
+    moving_live(0);
+    copy = dup(moving_sock);
+    watch(EPOLLIN);
+    for (int i = 0; i < 6; i++)
+        moving_begin(calls[i]);
+    moving_move();
+    stage_say(1, "news");
+    for (int i = 0; i < 6; i++)
+        stage_expect(moving_outcome() > 0);
+}
+
+static void what_else_is_waited_for_is_heard_meanwhile(void) {
+    struct pollfd p[2] = {{.events = POLLIN | POLLOUT}, {.events = POLLIN}};
+    int ends[2];
+    fd_set in, out, odd;
+    moving_live(0);
+    stage_equal(pipe(ends), 0);
+    moving_part();
+    p[0].fd = moving_sock;
+    p[1].fd = ends[0];
+    stage_equal(poll(p, 2, 20), 0);
+    stage_equal(write(ends[1], "x", 1), 1);
+    stage_equal(poll(p, 2, -1), 1);
+    stage_equal(p[0].revents, 0);
+    moving_find();
+    stage_wait(poll(p, 2, -1) == 2);
+    stage_equal(p[0].revents, POLLOUT);
+    FD_ZERO(&in);
+    FD_SET(moving_sock, &in);
+    FD_SET(ends[0], &in);
+    FD_ZERO(&out);
+    FD_SET(moving_sock, &out);
+    odd = out;
+    stage_equal(select(ends[1] + 1, &in, &out, &odd, NULL), 2);
+    stage_expect(!FD_ISSET(moving_sock, &in) && FD_ISSET(ends[0], &in) && FD_ISSET(moving_sock, &out) &&
+                 !FD_ISSET(moving_sock, &odd));
+}
+
+static void a_set_can_be_changed_while_there_is_no_network(void) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = 5};
+    moving_live(0);
+    copy = dup(moving_sock);
+    watch(EPOLLIN);
+    moving_part();
+    stage_fails(epoll_ctl(epoll, EPOLL_CTL_ADD, moving_sock, &event), EEXIST);
+    stage_equal(epoll_ctl(epoll, EPOLL_CTL_MOD, moving_sock, &event), 0);
+    stage_equal(epoll_ctl(epoll, EPOLL_CTL_ADD, copy, &event), 0);
+    stage_equal(epoll_wait(epoll, seen, 4, 20), 0);
+    moving_find();
+    stage_say(1, "news");
+    stage_wait(epoll_wait(epoll, seen, 4, -1) == 2);
+    stage_expect(seen[0].data.u64 == 5 && seen[1].data.u64 == 5);
+    stage_equal(epoll_ctl(epoll, EPOLL_CTL_DEL, copy, NULL), 0);
+    stage_equal(epoll_wait(epoll, seen, 4, -1), 1);
+    stage_equal(epoll_ctl(epoll, EPOLL_CTL_DEL, moving_sock, NULL), 0);
+    stage_equal(epoll_wait(epoll, seen, 4, 0), 0);
+}
+
+static void what_was_taken_out_meanwhile_stays_out(void) {
+    moving_live(0);
+    watch(EPOLLIN | EPOLLOUT);
+    moving_part();
+    stage_equal(epoll_ctl(epoll, EPOLL_CTL_DEL, moving_sock, NULL), 0);
+    moving_find();
+    stage_say(1, "news");
+    stage_wait(moving_available() == 4);
+    stage_equal(epoll_wait(epoll, seen, 4, 0), 0);
+}
+
+/* A set that is closed takes its registrations with it; the next one may have its number. */
+static void a_new_set_hears_nothing_of_a_closed_ones(void) {
+    moving_live(0);
+    watch(EPOLLIN | EPOLLOUT);
+    const int old = epoll;
+    stage_equal(close(epoll), 0);
+    epoll = epoll_create1(0);
+    stage_equal(epoll, old);
+    moving_part();
+    moving_find();
+    stage_say(1, "news");
+    stage_wait(moving_available() == 4);
+    stage_equal(epoll_wait(epoll, seen, 4, 0), 0);
+}
+
+static void what_fired_in_a_copy_of_the_set_stays_disarmed(void) {
+    moving_live(0);
+    watch(EPOLLIN | EPOLLONESHOT);
+    copy = dup(epoll);
+    stage_say(0, "old");
+    stage_equal(epoll_wait(copy, seen, 4, -1), 1);
+    stage_equal(moving_in_recv(), 3);
+    moving_part();
+    moving_find();
+    stage_say(1, "news");
+    stage_wait(moving_available() == 4);
+    stage_equal(epoll_wait(copy, seen, 4, 20), 0);
+}
+
+static void a_set_inside_a_set_hears_it_too(void) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0x1234567890};
+    moving_live(0);
+    watch(EPOLLIN);
+    const int outer = epoll_create1(0);
+    stage_equal(epoll_ctl(outer, EPOLL_CTL_ADD, epoll, &event), 0);
+    epoll = outer;
+    moving_begin(in_epoll);
+    moving_move();
+    stage_say(1, "news");
+    stage_equal(moving_outcome(), EPOLLIN);
+}
+
+static void a_set_that_is_polled_tells_of_what_had_arrived_and_of_the_next(void) {
+    struct pollfd p = {.events = POLLIN};
+    moving_live(0);
+    watch(EPOLLIN);
+    p.fd = epoll;
+    stage_say(0, "old");
+    stage_wait(moving_available() == 3);
+    moving_part();
+    stage_equal(poll(&p, 1, -1), 1);
+    stage_equal(moving_in_recv(), 3);
+    stage_equal(poll(&p, 1, 20), 0);
+    moving_find();
+    stage_say(1, "news");
+    stage_equal(poll(&p, 1, -1), 1);
+}
+
 static const struct stage_test tests[] = {
     MOVING_TEST(a_thread_blocked_in_poll_hears_the_next_connection),
     MOVING_TEST(a_thread_blocked_in_ppoll_hears_the_next_connection),
@@ -207,6 +358,14 @@ static const struct stage_test tests[] = {
     MOVING_TEST(a_disarmed_one_shot_hears_no_reset_either),
     MOVING_TEST(what_had_arrived_is_an_event_of_epoll_and_select_too),
     MOVING_TEST(a_thread_that_waits_to_write_goes_on_with_the_next_connection),
+    MOVING_TEST(threads_in_any_wait_on_one_socket_all_hear_the_next_connection),
+    MOVING_TEST(what_else_is_waited_for_is_heard_meanwhile),
+    MOVING_TEST(a_set_can_be_changed_while_there_is_no_network),
+    MOVING_TEST(what_was_taken_out_meanwhile_stays_out),
+    MOVING_TEST(a_new_set_hears_nothing_of_a_closed_ones),
+    MOVING_TEST(what_fired_in_a_copy_of_the_set_stays_disarmed),
+    MOVING_TEST(a_set_inside_a_set_hears_it_too),
+    MOVING_TEST(a_set_that_is_polled_tells_of_what_had_arrived_and_of_the_next),
 };
 
 STAGE_MAIN(moving_world, tests)
