@@ -16,7 +16,9 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
 #include <link.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
@@ -114,10 +116,19 @@ static void read_on_loss(const char *text) {
         shim.on_loss = (enum rules_policy)policy;
 }
 
+/* A copy: a program may write over its environment, as those do that show in ps what they are about. */
+static void read_scout(const char *name) {
+    static char kept[PATH_MAX];
+    if (!name)
+        return;
+    snprintf(kept, sizeof kept, "%s", name);
+    shim.scout = kept;
+}
+
 static void read_environment(void) {
     const char *value;
     log_configure(getenv("CMM_LOG"));
-    shim.scout = getenv("CMM_SCOUT");
+    read_scout(getenv("CMM_SCOUT"));
     if (!shim.preloaded)
         return;
     if ((value = getenv("CMM_LABELS")) && *value)

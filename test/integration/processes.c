@@ -82,6 +82,14 @@ static pid_t fork_child(void) {
     return child;
 }
 
+/* As programs do that show in ps what they are about: the room of arguments and environment is theirs. */
+static void an_environment_written_over_is_remembered(void) {
+    char *scout = getenv("CMM_SCOUT");
+    memset(scout, 'x', strlen(scout));
+    live();
+    expect_alive();
+}
+
 /* ---- children ---- */
 
 static void after_fork_both_use_the_connection(void) {
@@ -518,6 +526,7 @@ static void a_low_limit_of_descriptors_is_the_programs_own(void) {
 static const struct stage_test tests[] = {
 #define TEST(name)   STAGE_TEST_WITH(name, STAGE_PRELOAD, NULL, "CMM_RULES=127.0.0.0/8=background")
 #define MOVING(name) STAGE_TEST_WITH(name, STAGE_PRELOAD, NULL, "CMM_RULES=127.0.0.0/8=background+reconnect")
+    TEST(an_environment_written_over_is_remembered),
     TEST(after_fork_both_use_the_connection),
     TEST(a_forked_child_has_its_own_connections),
     TEST(a_daemon_goes_on),
