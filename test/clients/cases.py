@@ -4,6 +4,7 @@ still  networks stay: without and with the shim, and the same.
 late   begun while no network matches, which comes two seconds after the program waits.
 lost   its network goes in the middle of a transfer, and another is there.
 again  the same with whoever tries again: whole in the end.
+reconnect  its network goes between two questions, and the connection is remade.
 """
 
 import os
@@ -13,7 +14,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-from programs import AGAIN, LATE, RESET, STILL
+from programs import AGAIN, LATE, RESET, STILL, TIME_PASSES
 from world import PATIENCE, SERVER, end_session, within
 
 LATE_SECONDS = 2
@@ -41,7 +42,7 @@ class Task:
 
     serial = 0
 
-    def __init__(self, world, program, command, front=(), traced=True):
+    def __init__(self, world, program, command, front=(), traced=True, asked=False):
         Task.serial += 1
         self.here = f"{world.root}/task{Task.serial}"
         os.mkdir(self.here)
@@ -53,8 +54,18 @@ class Task:
                          asks=os.path.join(os.path.dirname(os.path.abspath(__file__)), "asks"))
         script = f"set -o pipefail\nrun() {{ {' '.join(map(shlex.quote, front))} \"$@\"; }}\n{command}"
         with open(self.here + ".out", "wb") as out, open(self.here + ".err", "wb") as err:
-            self.process = subprocess.Popen(["bash", "-c", script], cwd=self.here, env=variables, stdin=subprocess.DEVNULL,
-                                            stdout=out, stderr=err, start_new_session=True)
+            self.process = subprocess.Popen(["bash", "-c", script], cwd=self.here, env=variables, stdout=out, stderr=err,
+                                            stdin=subprocess.PIPE if asked else subprocess.DEVNULL, start_new_session=True)
+
+    def ask(self, question, last):
+        self.process.stdin.write(question.encode())
+        self.process.stdin.flush()
+        if last:
+            self.process.stdin.close()
+
+    def answers(self):
+        with open(self.here + ".out", "rb") as f:
+            return f.read().count(b"\n")
 
     def alive(self):
         return self.process.poll() is None
@@ -83,8 +94,8 @@ class Task:
         self.process.wait()
 
 
-def shim(world, labels):
-    return [world.tools + "/cmm-run", "-l", labels, "--"]
+def shim(world, labels, *options):
+    return [world.tools + "/cmm-run", "-l", labels, *options, "--"]
 
 
 def natively(world, program, command, traced=False):
@@ -194,4 +205,39 @@ def again(world, program):
     return "whole"
 
 
-CASES = {"still": (still, STILL), "late": (late, LATE), "lost": (lost, RESET), "again": (again, AGAIN)}
+def conversation(world, program, front, between):
+    """Two questions, and what happens between them, once the first has its answer."""
+    task = Task(world, program, program.talk, front, traced=False, asked=True)
+    try:
+        task.ask(program.questions[0], last=False)
+        within(lambda: task.answers() or not task.alive(), "the first answer")
+        if not task.alive():
+            raise Wrong(f"ended at once: {task.end()}")
+        between()
+        task.ask(program.questions[1], last=True)
+        return task.end()
+    finally:
+        task.stop()
+
+
+def reconnect(world, program):
+    if not program.talk:
+        return None
+    plain = conversation(world, program, (), lambda: None)
+    if plain.code:
+        raise Wrong(f"does not work without the shim: {plain}")
+
+    def go():
+        world.down("wifi0")
+        within(lambda: world.moved(), "it is connected by the other network")
+
+    try:
+        same(plain, conversation(world, program, shim(world, "ondemand", "--on-loss", "reconnect"), go))
+    finally:
+        world.up("wifi0")
+        world.reset()
+    return "unnoticed"
+
+
+CASES = {"still": (still, STILL), "late": (late, LATE), "lost": (lost, RESET), "again": (again, AGAIN),
+         "reconnect": (reconnect, TIME_PASSES)}

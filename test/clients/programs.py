@@ -19,6 +19,7 @@ LATE = "with labels and no matching network a connect, a lookup or a send waits,
 RESET = "fail: what had arrived is read, then ECONNRESET at once: its own error for a peer's reset"
 AGAIN = "a program that retries meets a connect() that waits or goes by the other network"
 ENDS = RESET + "; it takes any reset for an end, and has no other word for it"
+TIME_PASSES = "reconnect: the connection is remade under the program's descriptor, and it only sees time pass"
 MOVES = "datagram sockets always move"
 
 
@@ -31,16 +32,22 @@ class Program:
     take: str = ""
     told: tuple = ()  # exit code, a regular expression in its standard error
     again: str = ""
+    talk: str = ""
+    questions: tuple = ("first\n", "second\n")
     heavy: bool = False
     untraced: str = ""  # why its descriptors are not looked at
     why: dict = field(default_factory=dict)  # another reason than the case's, by case
 
     def commands(self):
-        return {"still": self.ask, "late": self.ask, "lost": self.take, "again": self.again}
+        return {"still": self.ask, "late": self.ask, "lost": self.take, "again": self.again, "reconnect": self.talk}
 
 
 HTTP = "http://$name"
 SSH = "ssh -F $world/ssh/config"
+# A page of the client's own, which is not there before the second question: what is asked after it, is asked later.
+GATE = """exec 3<&0; { printf 'HTTP/1.0 200 OK\\r\\n\\r\\n'; cat <&3; } | nc.openbsd -N -l 127.0.0.1 8000 >/dev/null &
+until ss -Hltn 'sport = 8000' | grep -q .; do sleep 0.05; done
+"""
 PARTS = "for try in 1 2 3 4 5; do {} && break; done; cat got"
 
 
@@ -53,10 +60,11 @@ def git(scheme, url, told):
 
 
 LIGHT = [
-    Program("curl http", "nginx", ("curl",),
+    Program("curl http", "nginx", ("curl", "nc.openbsd"),
             ask=f"run curl -sS {HTTP}/text", take=f"run curl -sS {HTTP}/large",
             told=(56, "Connection reset by peer"),
-            again=f"run curl -sS --retry 5 --retry-all-errors --retry-delay 1 -o got {HTTP}/large; cat got"),
+            again=f"run curl -sS --retry 5 --retry-all-errors --retry-delay 1 -o got {HTTP}/large; cat got",
+            talk=GATE + f"run curl -sS {HTTP}/word http://127.0.0.1:8000/ {HTTP}/word", questions=("", "second\n")),
     Program("curl https", "nginx", ("curl",),
             ask="run curl -sS --cacert $world/cert.pem https://$name/text",
             take="run curl -sS --cacert $world/cert.pem https://$name/large", told=(56, "reset|errno 104"),
@@ -79,13 +87,21 @@ LIGHT = [
             take=f"run rsync -e \"{SSH}\" $name:$files/large got && cat got", told=(255, ""),
             again=PARTS.format(f"run rsync --partial -e \"{SSH}\" $name:$files/large got")),
     Program("nc", "lines", ("nc.openbsd",), ask="echo give | run nc.openbsd $name 9001",
-            take="echo give | run nc.openbsd $name 9003", told=(0, ""), why={"lost": ENDS}),
+            take="echo give | run nc.openbsd $name 9003", told=(0, ""), why={"lost": ENDS},
+            talk="run nc.openbsd -N $name 7"),
     Program("ncat", "lines", ("ncat",), ask="echo give | run ncat $name 9001", take="echo give | run ncat $name 9003",
-            told=(1, "reset")),
+            told=(1, "reset"),
+            talk="run ncat $name 7"),
     Program("socat", "lines", ("socat",), ask="echo give | run socat -t 60 - TCP4:$name:9001",
-            take="echo give | run socat -t 60 - TCP4:$name:9003", told=(0, ""), why={"lost": ENDS}),
+            take="echo give | run socat -t 60 - TCP4:$name:9003", told=(0, ""), why={"lost": ENDS},
+            talk="run socat -t 60 - TCP4:$name:7"),
+    Program("socat udp", "lines", ("socat",), ask="echo give | run socat -t 1 - UDP4:$name:7",
+            talk="run socat -t 1 - UDP4:$name:7", why={"reconnect": MOVES}),
+    Program("nc udp", "lines", ("nc.openbsd",), ask="echo give | run nc.openbsd -u -q 1 $name 7",
+            talk="run nc.openbsd -u -q 1 $name 7", why={"reconnect": MOVES}),
     Program("redis-cli", "redis", ("redis-cli",), ask="run redis-cli -h $name set key value; run redis-cli -h $name get key",
-            take="run redis-cli -h $name eval \"return string.rep('0123456789abcdef', 400000)\" 0", told=(1, "reset")),
+            take="run redis-cli -h $name eval \"return string.rep('0123456789abcdef', 400000)\" 0", told=(1, "reset"),
+            talk="run redis-cli -h $name", questions=("set talk value\n", "get talk\n")),
     Program("mosquitto_pub", "mosquitto", ("mosquitto_pub", "mosquitto_sub"),
             ask="run mosquitto_pub -h $name -q 1 -r -t small -f $files/text && mosquitto_sub -h $name -C 1 -t small",
             take="run mosquitto_pub -h $name -q 1 -t taken -f $files/large", told=(7, "connection was lost"),
@@ -107,13 +123,17 @@ LIGHT = [
     Program("busybox nc", "lines", ("busybox",), ask="echo give | run busybox nc $name 9001",
             take="echo give | run busybox nc $name 9003", told=(0, ""), why={"lost": ENDS}),
     Program("python urllib", "nginx", ("python3",), ask="run python3 $asks/fetch.py urllib $name /text",
-            take="run python3 $asks/fetch.py urllib $name /large", told=(1, "ConnectionResetError")),
+            take="run python3 $asks/fetch.py urllib $name /large", told=(1, "ConnectionResetError"),
+            talk="run python3 $asks/talk.py http $name"),
     Program("python asyncio", "nginx", ("python3",), ask="run python3 $asks/fetch.py asyncio $name /text",
-            take="run python3 $asks/fetch.py asyncio $name /large", told=(1, "ConnectionResetError")),
+            take="run python3 $asks/fetch.py asyncio $name /large", told=(1, "ConnectionResetError"),
+            talk="run python3 $asks/talk.py streams $name"),
     Program("node", "nginx", ("node",), ask="run node $asks/fetch.js $name /text", take="run node $asks/fetch.js $name /large",
-            told=(1, "ECONNRESET")),
+            told=(1, "ECONNRESET"),
+            talk="run node $asks/talk.js $name"),
     Program("perl", "lines", ("perl",), ask="run perl $asks/fetch.pl $name 9001 give",
-            take="run perl $asks/fetch.pl $name 9003 give", told=(104, "reset")),
+            take="run perl $asks/fetch.pl $name 9003 give", told=(104, "reset"),
+            talk="run perl $asks/talk.pl $name"),
     Program("bash /dev/tcp", "lines", ("bash",), ask="run bash -c 'exec 3<>/dev/tcp/'$name'/9001; echo give >&3; cat <&3'",
             take="run bash -c 'exec 3<>/dev/tcp/'$name'/9003; echo give >&3; cat <&3'",
             told=(1, "reset|Broken pipe"), why={"lost": RESET + " (cat, an exec'd holder, may see EPIPE)"}),
@@ -129,9 +149,10 @@ LIGHT = [
 HEAVY = [
     Program("psql", "postgres", ("psql",), heavy=True, ask="run psql -h $name -U postgres -Atc 'select 6 * 7'",
             take="run psql -h $name -U postgres -Atc \"select repeat(md5(g::text), 20) from generate_series(1, 9000) g\"",
-            told=(1, "reset")),
+            told=(2, "closed the connection unexpectedly|reset")),
     Program("java Socket", "lines", ("java", "javac"), heavy=True, ask="run java -cp $world/java Fetch socket $name 9001 give",
-            take="run java -cp $world/java Fetch socket $name 9003 give", told=(1, "reset")),
+            take="run java -cp $world/java Fetch socket $name 9003 give", told=(1, "reset"),
+            talk="run java -cp $world/java Talk $name"),
     Program("java NIO", "lines", ("java", "javac"), heavy=True, ask="run java -cp $world/java Fetch nio $name 9001 give",
             take="run java -cp $world/java Fetch nio $name 9003 give", told=(1, "reset")),
     Program("chromium", "nginx", ("chromium",), heavy=True, untraced="it has many processes, whose number is chance",

@@ -60,9 +60,10 @@ try {{
 
 
 def files(world):
-    """Text of hexadecimal digits: no compression on the way makes it small enough to be through too soon."""
+    """word is a line. Text of hexadecimal digits: no compression on the way makes it small enough to be through too soon."""
     world.files = world.root + "/files"
     os.mkdir(world.files)
+    write(world.files + "/word", "a word\n")
     for name, size in (("text", TEXT), ("large", LARGE)):
         digits = os.urandom(size // 2).hex()
         write(f"{world.files}/{name}", "".join(digits[i:i + 64] + "\n" for i in range(0, size, 64)))
@@ -187,10 +188,11 @@ def dnsmasq(world):
 
 def lines(world):
     """A line is asked; 9001 answers with text, 9003 with all of large, 9002 with a word and then never again, and 7 with
-    that line, and the next."""
+    that line, and with the next; by UDP, too."""
     for port, does in ((9001, f"read -r line; cat {world.files}/text"), (9002, "read -r line; echo begun; sleep 1000"),
                        (9003, f"read -r line; cat {world.files}/large"), (7, "cat")):
         begin(world, "socat", "socat", f"TCP-LISTEN:{port},fork,reuseaddr", "SYSTEM:" + does)
+    begin(world, "socat", "socat", f"UDP-RECVFROM:7,fork,bind={SERVER}", "SYSTEM:cat")
 
 
 def postgres(world):
@@ -223,7 +225,7 @@ SERVERS = {
 def classes(world):
     """The requests of Java's, compiled here."""
     if have("javac"):
-        quiet("javac", "-d", world.root + "/java", os.path.join(os.path.dirname(__file__), "asks", "Fetch.java"))
+        quiet("javac", "-d", world.root + "/java", *glob.glob(os.path.join(os.path.dirname(__file__), "asks", "*.java")))
 
 
 def have(what):

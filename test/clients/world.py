@@ -159,6 +159,11 @@ class World:
         stats = json.loads(run("ip", "-s", "-j", "link", "show", "dev", network).stdout)[0]["stats64"]
         return stats["rx"]["bytes"] + stats["tx"]["bytes"]
 
+    @staticmethod
+    def moved():
+        """Has the client a connection, stream or datagram, by wwan0?"""
+        return "ESTAB" in run("ss", "-Htun", "src", "10.2.0.2", "dst", SERVER).stdout
+
     def connections(self):
         """TCP connections that have ever reached the server: the kernel's own count."""
         heads, counts = [line.split() for line in self.at_server("cat", "/proc/net/snmp").stdout.splitlines()
