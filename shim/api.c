@@ -47,7 +47,9 @@ PUBLIC int cmm_connect(mc_socket_t sock, const struct sockaddr *addr, socklen_t 
         return (int)told(-EBADF);
     if (!addr || !known(labels))
         return (int)told(-EINVAL);
-    link_need();
+    int r = link_need();
+    if (r < 0)
+        return (int)told(r);
     return (int)told(flow_connect(sock, addr, addrlen, labels, pre_reconnect, post_reconnect, arg));
 }
 

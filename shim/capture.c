@@ -268,12 +268,12 @@ static int send_datagram(struct sock *s, int fd, const struct sockaddr *to, sock
     if ((!to && !peerlen) || (to && !well_formed(s, to, len)) || same_way(s, to, len))
         return 0;
     lock_drop();
-    link_need();
+    const int deaf = link_need();
     self_register();
     struct verdict v = judge(IPPROTO_UDP, to ? to : (struct sockaddr *)&peer, bound);
-    if (v.ours && shim.labels_bad) {
+    if (v.ours && (shim.labels_bad || deaf < 0)) {
         lock_take();
-        return -EINVAL;
+        return shim.labels_bad ? -EINVAL : deaf;
     }
     if (v.ours)
         say_no_scout();
@@ -354,14 +354,14 @@ int capture_connect(int fd, const struct sockaddr *to, socklen_t len) {
         return CAPTURE_PASS;
     if (to->sa_family == AF_UNSPEC && sock_stream(s))
         return let_go(s, fd, false);
-    link_need();
+    const int deaf = link_need();
     struct verdict v = {.ours = true};
     if (!sock_stream(s) || s->state == LIFE_FRESH || s->state == LIFE_DEAD)
         v = judge(sock_stream(s) ? IPPROTO_TCP : IPPROTO_UDP, to, s->bound);
     if (!v.ours && sock_stream(s))
         return let_go(s, fd, true);
-    if (v.ours && shim.labels_bad)
-        return -EINVAL;
+    if (v.ours && (shim.labels_bad || deaf < 0))
+        return shim.labels_bad ? -EINVAL : deaf; /* nobody would ever tell it of a network */
     if (v.ours)
         say_no_scout();
     lock_take();
@@ -409,7 +409,8 @@ int capture_lookup(const char *name) {
     int r = 0;
     if (!looked_up_by_network(name))
         return 0;
-    link_need();
+    if ((r = link_need()) < 0)
+        return 0; /* it finds out by itself */
     say_no_scout();
     lock_take();
     const unsigned releases = shim.releases;

@@ -108,8 +108,10 @@ static int connect_plainly(struct sock *s, int fd, const struct sockaddr *to, so
 }
 
 int flow_connect_plainly(int fd, const struct sockaddr *to, socklen_t tolen) {
-    int r = -EBADF;
-    link_need();
+    int r = link_need();
+    if (r < 0)
+        return r;
+    r = -EBADF;
     lock_take();
     struct sock *s = sock_find(fd);
     if (s) {

@@ -28,6 +28,7 @@ enum {
     SEEK_MIN_MS = 50,
     SEEK_MAX_MS = 2000,
     ASK_AGAIN_MS = 1000,
+    AWAIT_AGAIN_MS = 20,
     JITTER_MS = 40,
     FIRST_WORD_MS = 1500,
 };
@@ -67,10 +68,16 @@ void link_kick(void) {
     (void)!real.write(kick, &one, sizeof one);
 }
 
+/* Where the kernel has no room for it now, it is asked again a little later. */
 void link_await(struct sock *s) {
     struct epoll_event event = {.events = EPOLLOUT | EPOLLONESHOT, .data.ptr = s};
-    if (real.epoll_ctl(epoll, EPOLL_CTL_ADD, s->hidden, &event) < 0 && errno == EEXIST)
-        real.epoll_ctl(epoll, EPOLL_CTL_MOD, s->hidden, &event);
+    int r = real.epoll_ctl(epoll, EPOLL_CTL_ADD, s->hidden, &event);
+    if (r < 0 && errno == EEXIST)
+        r = real.epoll_ctl(epoll, EPOLL_CTL_MOD, s->hidden, &event);
+    if (r < 0) {
+        s->due = wait_now_ms() + AWAIT_AGAIN_MS;
+        link_kick();
+    }
 }
 
 void link_report(void) {
@@ -93,9 +100,9 @@ void link_seek_scout(void) {
 
 /* ---- the scout's word ---- */
 
-static void watch(int fd, uint64_t about) {
+static bool watch(int fd, uint64_t about) {
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = about};
-    real.epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+    return real.epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
 static void apply(const struct wire_snapshot *s) {
@@ -157,7 +164,7 @@ static void listen_for_bell(void) {
     if (bell < 0) {
         bell = lift(scout_link_bell(shim.scout));
         if (bell >= 0) {
-            watch(bell, ABOUT_BELL);
+            (void)watch(bell, ABOUT_BELL);
             rang = true;
         }
     }
@@ -176,14 +183,15 @@ static void seek(void) {
         seek_ms = SEEK_MIN_MS;
         wire = found;
         found = SCOUT_LINK_NONE;
-        watch(wire.sock, ABOUT_SOCKET);
-        if (wire.queue >= 0)
-            watch(wire.queue, ABOUT_QUEUE);
+        const bool heard =
+            watch(wire.sock, ABOUT_SOCKET) && (wire.queue < 0 || watch(wire.queue, ABOUT_QUEUE));
         if (bell >= 0)
             lift_close(bell);
         bell = -1;
         report_due = true;
         apply(&first);
+        if (!heard)
+            scout_gone(); /* its next word would not be: it is asked anew */
         return;
     }
     listen_for_bell();
@@ -350,15 +358,36 @@ static void *listen_to_scout(void *unused) {
     return NULL;
 }
 
+static void close_own(void) {
+    int *const own[] = {&epoll, &kick, &bell};
+    for (unsigned i = 0; i < sizeof own / sizeof *own; i++) {
+        if (*own[i] >= 0)
+            lift_close(*own[i]);
+        *own[i] = -1;
+    }
+}
+
+static int open_own(void) {
+    epoll = lift(epoll_create1(EPOLL_CLOEXEC));
+    if (epoll >= 0)
+        kick = lift(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    return epoll < 0 || kick < 0 ? -errno : 0;
+}
+
+/* Another attempt may have more luck, so nothing is left of one that fails. */
 static int start(void) {
     pthread_attr_t attr;
     sigset_t every, before;
     shim_claim();
-    epoll = lift(epoll_create1(EPOLL_CLOEXEC));
-    kick = lift(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (epoll < 0 || kick < 0)
-        return -EMFILE;
-    watch(kick, ABOUT_KICK);
+    int r = open_own();
+    if (r < 0) {
+        close_own();
+        return r;
+    }
+    if (!watch(kick, ABOUT_KICK)) {
+        close_own();
+        return -ENOMEM;
+    }
     for (struct sock *s = sock_first(); s; s = s->next)
         if (s->hidden >= 0 && (s->state == LIFE_CONNECTING || s->state == LIFE_RESENDING))
             link_await(s);
@@ -368,10 +397,12 @@ static int start(void) {
     pthread_sigmask(SIG_SETMASK, &every, &before);
     running = true;
     thread_id = 0;
-    int r = pthread_create(&thread, &attr, listen_to_scout, NULL);
+    r = pthread_create(&thread, &attr, listen_to_scout, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     running = r == 0;
+    if (!running)
+        close_own();
     return -r;
 }
 
@@ -422,13 +453,7 @@ void link_resume(void) {
 static void let_go(void) {
     scout_link_close(&wire);
     scout_link_close(&found);
-    if (epoll >= 0)
-        lift_close(epoll);
-    if (kick >= 0)
-        lift_close(kick);
-    if (bell >= 0)
-        lift_close(bell);
-    epoll = kick = bell = -1;
+    close_own();
     lapsed |= running;
     running = kicked = report_due = false;
     asked = false;

@@ -334,6 +334,8 @@ void reconnect_tick(struct sock *s, uint64_t now_ms) {
         drain(s, now_ms);
     else if (s->state == LIFE_DEAD)
         leave_cut_off(s, now_ms);
+    else if (s->state == LIFE_CONNECTING || s->state == LIFE_RESENDING)
+        link_await(s);
     else
         reconnect_consider(s);
 }

@@ -531,6 +531,24 @@ static void the_program_never_hears_of_the_scouts_hangups(void) {
     stage_equal(alarms, 1);
 }
 
+static void threads_get_stacks_of(size_t size) {
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    stage_equal(pthread_attr_setstacksize(&attr, size), 0);
+    stage_equal(pthread_setattr_default_np(&attr), 0);
+    pthread_attr_destroy(&attr);
+}
+
+/* Nobody could ever tell it of a network. */
+static void a_connect_for_which_the_library_gets_no_thread_says_so_and_the_next_works(void) {
+    threads_get_stacks_of((size_t)1 << 47);
+    stage_fails(dial(0), EAGAIN);
+    threads_get_stacks_of((size_t)1 << 20);
+    stage_up("wifi");
+    stage_equal(dial_again(), 0);
+    stage_expect_connection(0, "127.0.1.1");
+}
+
 static const struct stage_test tests[] = {
 #define TEST(name)          STAGE_TEST_WITH(name, STAGE_PRELOAD, NULL, LOOPBACK)
 #define TEST_PATIENCE(name) STAGE_TEST_WITH(name, STAGE_PRELOAD, NULL, LOOPBACK " CMM_PATIENCE=0.3")
@@ -552,6 +570,7 @@ static const struct stage_test tests[] = {
     TEST_PATIENCE(patience_ends_a_non_blocking_connect),
     TEST(timers_and_signals_of_the_program_run_on),
     TEST(a_handler_without_SA_RESTART_interrupts_connect),
+    TEST(a_connect_for_which_the_library_gets_no_thread_says_so_and_the_next_works),
     TEST(the_program_never_hears_of_the_scouts_hangups),
 };
 
