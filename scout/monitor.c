@@ -1,7 +1,7 @@
 /* monitor - what the kernel says of links, addresses, routes and rp_filter (rtnetlink).
  *
  * scout.c comes in when the socket is readable or a deadline is over. One socket for events and dumps, so
- * that both come in one order. Dumps go links, addresses, routes, filters, one at a time. A lost event
+ * that both come in one order. Dumps go links, addresses, filters, routes, one at a time. A lost event
  * (ENOBUFS) or an interrupted dump means all of it again. For 1.1 s after a link event the running links are
  * asked every 5 ms: the kernel tells carrier at most once a second by itself.
  */

@@ -26,8 +26,8 @@ struct monitor_table {
 enum {
     MONITOR_LINK = 1,
     MONITOR_ADDRESS = 2,
-    MONITOR_ROUTE = 4,
-    MONITOR_FILTER = 8,
+    MONITOR_FILTER = 4,
+    MONITOR_ROUTE = 8, /* the last: it may be held back for a while */
     MONITOR_ALL = 15,
     MONITOR_CROWDED = 16
 };
