@@ -16,7 +16,6 @@
 #include "swap.h"
 #include "tell.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -157,7 +156,7 @@ static struct verdict judge(int protocol, const struct sockaddr *to, bool bound)
 /* ---- streams ---- */
 
 /* With the command that starts the one that was asked for. */
-static void say_no_scout(void) {
+void capture_say_no_scout(void) {
     static bool said;
     const char *name = shim.scout ? shim.scout : "";
     lock_take();
@@ -276,7 +275,7 @@ static int send_datagram(struct sock *s, int fd, const struct sockaddr *to, sock
         return shim.labels_bad ? -EINVAL : deaf;
     }
     if (v.ours)
-        say_no_scout();
+        capture_say_no_scout();
     lock_take();
     if (v.ours && (v.ruled || !to_many(s)))
         return datagram_steer(s, to ? to : (struct sockaddr *)&peer, to ? len : peerlen, v.labels, blocking);
@@ -363,71 +362,11 @@ int capture_connect(int fd, const struct sockaddr *to, socklen_t len) {
     if (v.ours && (shim.labels_bad || deaf < 0))
         return shim.labels_bad ? -EINVAL : deaf; /* nobody would ever tell it of a network */
     if (v.ours)
-        say_no_scout();
+        capture_say_no_scout();
     lock_take();
     sock_get(s);
     int r = sock_stream(s) ? connect_stream(s, fd, to, len, &v) : connect_datagram(s, to, len, &v);
     sock_put(s);
-    lock_drop();
-    return r;
-}
-
-/* ---- names ---- */
-
-static bool looked_up_at_home(const char *name) {
-    unsigned char address[16];
-    const size_t len = strlen(name);
-    const char *const local = "localhost";
-    const size_t tail = strlen(local);
-    if (!len || inet_pton(AF_INET, name, address) == 1 || strchr(name, ':'))
-        return true;
-    return len >= tail && strcmp(name + len - tail, local) == 0 &&
-           (len == tail || name[len - tail - 1] == '.');
-}
-
-static void lookup_abandoned(void *unused) {
-    (void)unused;
-}
-
-static bool looked_up_by_network(const char *name) {
-    return shim.preloaded && atomic_load(&shim.default_labels) && name && !self.holding &&
-           !looked_up_at_home(name);
-}
-
-bool capture_lookup_lacks(const char *name) {
-    if (!looked_up_by_network(name))
-        return false;
-    lock_take();
-    const bool lacks = !net_pick(&shim.nets, atomic_load(&shim.default_labels), AF_UNSPEC);
-    lock_drop();
-    return lacks;
-}
-
-int capture_lookup(const char *name) {
-    const uint64_t labels = atomic_load(&shim.default_labels);
-    uint64_t deadline = shim.patient ? 0 : wait_end(&shim.patience);
-    int r = 0;
-    if (!looked_up_by_network(name))
-        return 0;
-    if ((r = link_need()) < 0)
-        return 0; /* it finds out by itself */
-    say_no_scout();
-    lock_take();
-    const unsigned releases = shim.releases;
-    while (r == 0 && releases == shim.releases && !net_pick(&shim.nets, labels, AF_UNSPEC)) {
-        struct waiter w = {.deadline_ms = deadline,
-                           .labels = labels,
-                           .since_ms = wait_wall_ms(),
-                           .network = true,
-                           .abandon = lookup_abandoned};
-        link_seek_scout();
-        link_report();
-        if (deadline)
-            link_kick();
-        r = wait_on(&shim.lookups, &w);
-        r = r == -EINTR ? 0 : r;
-        link_report();
-    }
     lock_drop();
     return r;
 }

@@ -29,11 +29,7 @@ void capture_chosen(int fd);
 /* It listens: leave it alone. */
 void capture_release(int fd);
 
-/* Before a name is looked up: waits for a network that matches the default labels (numeric and local names do
- * not). 0, or -errno. */
-int capture_lookup(const char *name);
-
-/* Such a name, and no such network. */
-bool capture_lookup_lacks(const char *name);
+/* Labels are asked for: says once how to start a scout, if none has spoken yet. */
+void capture_say_no_scout(void);
 
 #endif

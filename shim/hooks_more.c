@@ -1,4 +1,4 @@
-/* hooks_more - the doors beside the main ones: syscall, accept, files sent and closed, names looked up.
+/* hooks_more - the doors beside the main ones: syscall, accept, files sent and closed.
  * syscall() is called by allocators before any constructor: whatever is not a socket's number goes to the
  * kernel without libc, a lock or an allocation. A FILE closes its descriptor inside libc, where no door is:
  * its record ends here. */
@@ -154,78 +154,6 @@ HOOK(ssize_t, splice, (int in, off64_t *in_at, int out, off64_t *out_at, size_t 
     if (hook_own(out) && !in_at && !out_at)
         return splice_to(in, out, len, flags);
     return real.splice(in, in_at, out, out_at, len, flags);
-}
-
-/* ---- names ---- */
-
-/* One that failed because its network went meanwhile is as one that has not begun. */
-static bool again(const char *name, bool failed) {
-    return failed && capture_lookup_lacks(name);
-}
-
-HOOK(int, getaddrinfo,
-     (const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret_list)) {
-    const char *name = hints && hints->ai_flags & AI_NUMERICHOST ? NULL : node;
-    int r;
-    do {
-        if (capture_lookup(name) < 0)
-            return EAI_AGAIN;
-        r = real.getaddrinfo(node, service, hints, ret_list);
-    } while (again(name, r == EAI_AGAIN || r == EAI_FAIL || r == EAI_SYSTEM));
-    return r;
-}
-
-static struct hostent *try_again(int *ret_error) {
-    *ret_error = TRY_AGAIN;
-    return NULL;
-}
-
-HOOK(struct hostent *, gethostbyname, (const char *name)) {
-    struct hostent *host;
-    do {
-        if (capture_lookup(name) < 0)
-            return try_again(&h_errno);
-        host = real.gethostbyname(name);
-    } while (again(name, !host && h_errno == TRY_AGAIN));
-    return host;
-}
-
-HOOK(struct hostent *, gethostbyname2, (const char *name, int family)) {
-    struct hostent *host;
-    do {
-        if (capture_lookup(name) < 0)
-            return try_again(&h_errno);
-        host = real.gethostbyname2(name, family);
-    } while (again(name, !host && h_errno == TRY_AGAIN));
-    return host;
-}
-
-HOOK(int, gethostbyname_r,
-     (const char *name, struct hostent *host, char *buf, size_t len, struct hostent **ret_host,
-      int *ret_error)) {
-    int r;
-    do {
-        if (capture_lookup(name) < 0) {
-            *ret_host = try_again(ret_error);
-            return EAGAIN;
-        }
-        r = real.gethostbyname_r(name, host, buf, len, ret_host, ret_error);
-    } while (again(name, !*ret_host && *ret_error == TRY_AGAIN));
-    return r;
-}
-
-HOOK(int, gethostbyname2_r,
-     (const char *name, int family, struct hostent *host, char *buf, size_t len, struct hostent **ret_host,
-      int *ret_error)) {
-    int r;
-    do {
-        if (capture_lookup(name) < 0) {
-            *ret_host = try_again(ret_error);
-            return EAGAIN;
-        }
-        r = real.gethostbyname2_r(name, family, host, buf, len, ret_host, ret_error);
-    } while (again(name, !*ret_host && *ret_error == TRY_AGAIN));
-    return r;
 }
 
 /* ---- syscall ---- */

@@ -93,6 +93,16 @@
     X(ssize_t, splice, (int in, off64_t *in_at, int out, off64_t *out_at, size_t len, unsigned flags),       \
       (in, in_at, out, out_at, len, flags))                                                                  \
     X(struct hostent *, gethostbyname2, (const char *name, int family), (name, family))                      \
+    X(struct hostent *, gethostbyaddr, (const void *address, socklen_t len, int family),                     \
+      (address, len, family))                                                                                \
+    X(int, gethostbyaddr_r,                                                                                  \
+      (const void *address, socklen_t addrlen, int family, struct hostent *host, char *buf, size_t len,      \
+       struct hostent **ret_host, int *ret_error),                                                           \
+      (address, addrlen, family, host, buf, len, ret_host, ret_error))                                       \
+    X(int, getnameinfo,                                                                                      \
+      (const struct sockaddr *address, socklen_t addrlen, char *host, socklen_t hostlen, char *service,      \
+       socklen_t servicelen, int flags),                                                                     \
+      (address, addrlen, host, hostlen, service, servicelen, flags))                                         \
     X(int, getaddrinfo,                                                                                      \
       (const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret_list),     \
       (node, service, hints, ret_list))

@@ -360,6 +360,9 @@ const struct door doors[DOORS] = {
     {"gethostbyname2", NULL, DOOR_BY_TEST, 0},
     {"gethostbyname_r", NULL, DOOR_BY_TEST, 0},
     {"gethostbyname2_r", NULL, DOOR_BY_TEST, 0},
+    {"gethostbyaddr", NULL, DOOR_BY_TEST, 0},
+    {"gethostbyaddr_r", NULL, DOOR_BY_TEST, 0},
+    {"getnameinfo", NULL, DOOR_BY_TEST, 0},
 };
 
 _Static_assert(sizeof doors / sizeof *doors == DOORS, "the header counts them");

@@ -1,12 +1,14 @@
-/* lookups - name lookups of an unmodified program wait for a network of the default labels. */
+/* lookups - names are looked up when there is a network to ask by.
+ * In a world of two interfaces; the default label is offered by cell0 alone. */
 #include "stage.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,6 +21,7 @@ static _Atomic bool over;
 
 static long found_by(const char *name) {
     static char buf[1024];
+    const struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr("10.9.0.1")};
     struct addrinfo *list = NULL;
     struct hostent host, *result = NULL;
     int error = 0;
@@ -28,8 +31,14 @@ static long found_by(const char *name) {
         return gethostbyname("waits.example") ? 0 : h_errno;
     if (strcmp(name, "gethostbyname2") == 0)
         return gethostbyname2("waits.example", AF_INET) ? 0 : h_errno;
+    if (strcmp(name, "getnameinfo") == 0)
+        return getnameinfo((struct sockaddr *)&to, sizeof to, buf, sizeof buf, NULL, 0, NI_NAMEREQD);
+    if (strcmp(name, "gethostbyaddr") == 0)
+        return gethostbyaddr(&to.sin_addr, sizeof to.sin_addr, AF_INET) ? 0 : h_errno;
     if (strcmp(name, "gethostbyname_r") == 0)
         gethostbyname_r("waits.example", &host, buf, sizeof buf, &result, &error);
+    else if (strcmp(name, "gethostbyaddr_r") == 0)
+        gethostbyaddr_r(&to.sin_addr, sizeof to.sin_addr, AF_INET, &host, buf, sizeof buf, &result, &error);
     else
         gethostbyname2_r("waits.example", AF_INET, &host, buf, sizeof buf, &result, &error);
     return result ? 0 : error;
@@ -79,8 +88,8 @@ static void own_files(const char *hosts, const char *switched) {
 }
 
 static void name_lookups_wait_for_the_default_labels(void) {
-    const char *const names[] = {"getaddrinfo", "gethostbyname", "gethostbyname2", "gethostbyname_r",
-                                 "gethostbyname2_r"};
+    const char *const names[] = {"getaddrinfo",      "gethostbyname", "gethostbyname2",  "gethostbyname_r",
+                                 "gethostbyname2_r", "gethostbyaddr", "gethostbyaddr_r", "getnameinfo"};
     struct addrinfo numeric = {.ai_flags = AI_NUMERICHOST}, *list;
     own_files("10.9.0.1 waits.example", "files");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -120,10 +129,79 @@ static void a_lookup_whose_network_goes_waits_again(void) {
     pthread_join(thread, NULL);
 }
 
+static void cell_is_gone(void) {
+    stage_shell("ip link set cell0 down");
+    stage_wait(!stage_offered("cell"));
+}
+
+/* Whatever comes of it, it comes at once. */
+static void what_is_the_machines_own_never_waits(void) {
+    char own[256] = "";
+    const char *const names[] = {"127.1", "0x7f000001",   "10.9.1",          "2130706433", "",
+                                 "::1",   "fe80::1%lo",   "localhost",       "LocalHost",  "www.localhost",
+                                 own,     "home.example", "HOME-TOO.example"};
+    struct sockaddr_in loopback = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in itself = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr("10.1.0.2")};
+    struct addrinfo *list;
+    char buf[256];
+    own_files("127.0.1.1 home.example home-too.example # a comment", "files");
+    gethostname(own, sizeof own - 1);
+    cell_is_gone();
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        getaddrinfo(names[i], "80", NULL, &list);
+        gethostbyname(names[i]);
+    }
+    gethostbyaddr(&loopback.sin_addr, sizeof loopback.sin_addr, AF_INET);
+    getnameinfo((struct sockaddr *)&loopback, sizeof loopback, buf, sizeof buf, NULL, 0, NI_NAMEREQD);
+    getnameinfo((struct sockaddr *)&itself, sizeof itself, buf, sizeof buf, NULL, 0, NI_NAMEREQD);
+}
+
+static void who_takes_a_number_for_a_name_does_not_wait(void) {
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr("10.9.0.1")};
+    char buf[256] = "";
+    own_files("127.0.0.1 localhost", "files");
+    cell_is_gone();
+    stage_equal(getnameinfo((struct sockaddr *)&to, sizeof to, buf, sizeof buf, NULL, 0, 0), 0);
+    stage_expect(strcmp(buf, "10.9.0.1") == 0);
+}
+
+/* The network is there, the way to the name server not yet. */
+static void a_lookup_that_fails_while_its_network_settles_is_made_again(void) {
+    pthread_t thread;
+    own_files("127.0.0.1 localhost", "files dns");
+    stage_shell("ip link set wifi0 down");
+    cell_is_gone();
+    begin_lookup(&thread, "getaddrinfo");
+    expect_lookup_waits();
+    stage_shell("ip link set cell0 up");
+    stage_wait(stage_offered("cell"));
+    stage_shell("sleep 0.3"); /* it has failed meanwhile, more than once */
+    stage_expect(!over);
+    stage_shell("echo 10.9.0.1 waits.example >>%s/etc/hosts", stage_directory());
+    stage_wait(over);
+    stage_equal(answer, 0);
+    pthread_join(thread, NULL);
+}
+
+static void patience_ends_a_lookup(void) {
+    own_files("10.9.0.1 waits.example", "files");
+    cell_is_gone();
+    stage_equal(found_by("getaddrinfo"), EAI_AGAIN);
+    stage_equal(found_by("gethostbyname"), TRY_AGAIN);
+    stage_equal(found_by("gethostbyaddr_r"), TRY_AGAIN);
+    stage_equal(found_by("getnameinfo"), EAI_AGAIN);
+}
+
 static const struct stage_test tests[] = {
 #define TEST(name) STAGE_TEST_WITH(name, STAGE_PRELOAD | STAGE_WORLD, NULL, "CMM_LABELS=small")
-    TEST(a_lookup_whose_network_goes_waits_again),
+#define TEST_PATIENCE(name)                                                                                  \
+    STAGE_TEST_WITH(name, STAGE_PRELOAD | STAGE_WORLD, NULL, "CMM_LABELS=small CMM_PATIENCE=0.3")
     TEST(name_lookups_wait_for_the_default_labels),
+    TEST(a_lookup_whose_network_goes_waits_again),
+    TEST(what_is_the_machines_own_never_waits),
+    TEST(who_takes_a_number_for_a_name_does_not_wait),
+    TEST(a_lookup_that_fails_while_its_network_settles_is_made_again),
+    TEST_PATIENCE(patience_ends_a_lookup),
 };
 
 STAGE_MAIN(world, tests)
