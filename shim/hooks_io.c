@@ -40,9 +40,23 @@ static ssize_t send_datagram(int fd, const struct msghdr *msg, int flags, int fa
     }
 }
 
+int hook_connect(int fd, const struct sockaddr *to, socklen_t len) __asm__("connect");
+
+/* MSG_FASTOPEN connects. Where it would have to wait for the peer the kernel, too, sends nothing yet. */
+static ssize_t send_first(struct sock *s, int fd, const struct msghdr *msg, int flags) {
+    if (hook_connect(fd, msg->msg_name, msg->msg_namelen) < 0)
+        return -1;
+    const struct msghdr plain = {.msg_iov = msg->msg_iov, .msg_iovlen = msg->msg_iovlen};
+    return sock_find(fd) == s ? send_flow(s, fd, &plain, flags & ~MSG_FASTOPEN, (struct flow_tried){0})
+                              : real.sendmsg(fd, &plain, flags & ~MSG_FASTOPEN);
+}
+
 static ssize_t send_message(struct sock *s, int fd, const struct msghdr *msg, int flags) {
     if (s->kind == SOCK_CAPTURED && !sock_stream(s) && getpid() == shim.owner)
         return send_datagram(fd, msg, flags, 0);
+    if (__builtin_expect(flags & MSG_FASTOPEN, 0) && s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH &&
+        msg->msg_name && socket_holds(fd))
+        return send_first(s, fd, msg, flags);
     if (s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH)
         return real.sendmsg(fd, msg, flags);
     return send_flow(s, fd, msg, flags, (struct flow_tried){0});

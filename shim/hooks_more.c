@@ -4,6 +4,7 @@
  * its record ends here. */
 #include "capture.h"
 #include "hook.h"
+#include "log.h"
 #include "socket_calls.h"
 
 #include <fcntl.h>
@@ -198,6 +199,11 @@ HOOK(long, syscall, (long number, ...)) {
         return hook_sendmmsg((int)a[0], (struct mmsghdr *)a[1], (unsigned)a[2], (int)a[3]);
     case SYS_shutdown:
         return hook_shutdown((int)a[0], (int)a[1]);
+    case SYS_io_uring_setup:
+        if (shim.preloaded && shim_wants())
+            log_say(LOG_WARN,
+                    "this program uses io_uring: what it does by that is not seen, and goes by no label");
+        return real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     default:
         return real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     }

@@ -149,6 +149,26 @@ static void after_a_refusal_it_may_go_where_nothing_is_ours(void) {
     stage_equal(at.sin_addr.s_addr, htonl(INADDR_LOOPBACK)); /* the kernel's choice */
 }
 
+/* ---- connecting by sending ---- */
+
+static ssize_t send_first(const char *text) {
+    struct sockaddr_in to = stage_tcp();
+    return sendto(sock, text, strlen(text), MSG_FASTOPEN, (struct sockaddr *)&to, sizeof to);
+}
+
+static void a_first_send_that_connects_waits_as_connect_does(void) {
+    make(SOCK_NONBLOCK);
+    stage_fails(send_first("too early"), EINPROGRESS);
+    stage_equal(events_of(POLLOUT, MOMENT_MS), 0);
+    stage_up("wifi");
+    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    expect_talk(0, "at last");
+    make(0);
+    stage_equal(send_first("at once"), 7);
+    stage_expect_connection(1, "127.0.1.1");
+    stage_expect_text(1, "at once");
+}
+
 static const struct stage_test tests[] = {
 #define RULE                "CMM_RULES=127.0.0.0/16=background"
 #define TEST(name)          STAGE_TEST_WITH(name, STAGE_PRELOAD, NULL, RULE " CMM_LABELS=background")
@@ -158,6 +178,7 @@ static const struct stage_test tests[] = {
     TEST(the_programs_own_timeout_ends_the_call_not_the_attempt),
     TEST(a_wrong_address_is_refused_without_a_network),
     TEST(a_wait_is_called_off_by_AF_UNSPEC),
+    TEST(a_first_send_that_connects_waits_as_connect_does),
     TEST(after_a_refusal_it_may_go_where_nothing_is_ours),
 };
 

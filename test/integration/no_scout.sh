@@ -65,6 +65,13 @@ mkfifo "$stage/pipe"
 (exec 3<>"$stage/pipe" 4>"$stage/pipe" 3<&- && LD_PRELOAD="$shim" CMM_LABELS=red exec "$dial" tcp $server 9 2>&4) >"$stage/got"
 is 'a broken standard error kills nobody' '0 ETIMEDOUT' "$? $(cat "$stage/got")"
 
+# ---- what is not reached ----
+
+is 'who uses io_uring is noticed, for those who ask' \
+    'cmm: this program uses io_uring: what it does by that is not seen, and goes by no label' \
+    "$(heard env LD_PRELOAD="$shim" CMM_LABELS=red CMM_LOG=warn "$dial" ring)"
+is 'and it is told to nobody else' '' "$(heard env LD_PRELOAD="$shim" CMM_LABELS=red "$dial" ring)$(heard env LD_PRELOAD="$shim" CMM_LOG=warn "$dial" ring)"
+
 # ---- what makes no sense ----
 
 is 'unknown labels: one line, and labeled streams are invalid' "cmm: unknown label 'nosuch' in CMM_LABELS EINVAL" \

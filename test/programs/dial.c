@@ -2,6 +2,7 @@
  *
  *   dial tcp|udp ADDRESS PORT   connects, or sends a datagram, and prints what came of it
  *   dial alone                  talks to itself over loopback, between two marks that strace shows
+ *   dial ring                   asks for an io_uring, in vain
  *   dial 2 tcp ADDRESS PORT     as the first, with a connection to a listener of its own at standard error,
  * and prints what arrived there, too
  */
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -80,6 +82,11 @@ static int dial_beside_a_connection(char **argv) {
 }
 
 int main(int argc, char **argv) {
+    if (argc == 2 && strcmp(argv[1], "ring") == 0)
+        return syscall(SYS_io_uring_setup, 0, NULL) < 0 &&
+                       (errno == EFAULT || errno == ENOSYS || errno == EPERM)
+                   ? 0
+                   : 1;
     if (argc == 2)
         return alone();
     if (argc == 5)

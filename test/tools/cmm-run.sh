@@ -47,6 +47,15 @@ like 'a rule with a host name is 125 and one line' "125 cmm-run: rule 'example.o
     "$(outcome "$run" -r example.org=red true)"
 like 'a rule with an unknown label is 125' "125 cmm-run: rule 'tcp::22=nosuch': unknown label 'nosuch'*" \
     "$(outcome "$run" -r tcp::22=nosuch true)"
+is 'an empty rule is, too' "125 cmm-run: rule '': '=LABELS' is missing" "$(outcome "$run" -r '' true)"
+for bad in 'x' '=' '10.0.0.0/33=red' '10.0.0/8=red' '2001:db8::1=red' '[2001:db8::]/129=red' '[10.0.0.1]=red' '[::1=red' \
+    'icmp::1=red' 'tcp::0=red' 'tcp::65536=red' 'tcp::a=red' '10.0.0.1:=red' '=red+never' '=bypass+fail' '=red,bypass' '=red,' '/8=red'; do
+    like "the rule '$bad' is 125 and one line" "125 cmm-run: rule '*': *" "$(outcome "$run" -r "$bad" true | sed 's/[^ -~]/X/g; 2s/.*/MORE/')"
+done
+for good in '=red' 'tcp::22=ondemand' 'udp::53=none' '10.0.0.0/8=bypass' '[2001:db8::]/32=bypass' '[2001:db8::1]:443=red,large+reconnect' \
+    'tcp:10.1.2.3/32:80=small+fail' '0.0.0.0/0=red' '[::]/0=red+mptcp' ':80=blue' 'udp:=red'; do
+    is "the rule '$good' is one" 0 "$(outcome "$run" -r "$good" true)"
+done
 like 'a bad inherited rule is 125 too' "125 cmm-run: rule 'x': *" "$(CMM_RULES=x outcome "$run" true)"
 is 'a bad patience is 125' "125 cmm-run: patience is 90, 5m, 2h or forever, not 'soon'" \
     "$(outcome "$run" --patience soon true)"
