@@ -8,6 +8,7 @@
 
 #include <netdb.h>
 #include <poll.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -75,6 +76,19 @@
     X(int, epoll_pwait2,                                                                                     \
       (int epfd, struct epoll_event *events, int max, const struct timespec *timeout, const sigset_t *mask), \
       (epfd, events, max, timeout, mask))                                                                    \
+    X(int, execve, (const char *path, char *const argv[], char *const env[]), (path, argv, env))             \
+    X(int, execvpe, (const char *file, char *const argv[], char *const env[]), (file, argv, env))            \
+    X(int, fexecve, (int fd, char *const argv[], char *const env[]), (fd, argv, env))                        \
+    X(int, execveat, (int fd, const char *path, char *const argv[], char *const env[], int flags),           \
+      (fd, path, argv, env, flags))                                                                          \
+    X(int, posix_spawn,                                                                                      \
+      (pid_t * pid, const char *path, const posix_spawn_file_actions_t *actions,                             \
+       const posix_spawnattr_t *attributes, char *const argv[], char *const env[]),                          \
+      (pid, path, actions, attributes, argv, env))                                                           \
+    X(int, posix_spawnp,                                                                                     \
+      (pid_t * pid, const char *file, const posix_spawn_file_actions_t *actions,                             \
+       const posix_spawnattr_t *attributes, char *const argv[], char *const env[]),                          \
+      (pid, file, actions, attributes, argv, env))                                                           \
     X(FILE *, fdopen, (int fd, const char *mode), (fd, mode))                                                \
     X(int, vdprintf, (int fd, const char *format, va_list args), (fd, format, args))                         \
     X(int, __vdprintf_chk, (int fd, int flag, const char *format, va_list args), (fd, flag, format, args))   \

@@ -211,6 +211,8 @@ __attribute__((constructor)) static void begin(void) {
         read_environment();
     if (!shim.preloaded || shim_wants())
         shim_claim();
+    if (shim.preloaded && shim_wants())
+        keep_remember(&shim.keep, environ);
     pthread_atfork(before_fork, in_parent, in_child);
     if (!shim.preloaded) {
         self_prepare();

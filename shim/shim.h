@@ -3,6 +3,7 @@
 #ifndef CMM_SHIM_H
 #define CMM_SHIM_H
 
+#include "keep.h"
 #include "label.h"
 #include "lock.h"
 #include "net.h"
@@ -30,10 +31,11 @@ struct shim {
     struct timespec patience;         /* else so long */
     enum rules_policy on_loss;
 
-    bool preloaded; /* the program's plain sockets get the default labels */
-    bool manual;    /* CMM_DISPATCH_MANUAL */
-    bool used;      /* a cmm socket has been made: the mode is fixed */
-    pid_t owner;    /* a vfork child or raw clone is not us; 0: nothing was asked of us yet */
+    bool preloaded;   /* the program's plain sockets get the default labels */
+    bool manual;      /* CMM_DISPATCH_MANUAL */
+    bool used;        /* a cmm socket has been made: the mode is fixed */
+    pid_t owner;      /* a vfork child or raw clone is not us; 0: nothing was asked of us yet */
+    struct keep keep; /* for programs that are started from here */
 };
 
 extern struct shim shim __attribute__((visibility("hidden")));

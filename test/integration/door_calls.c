@@ -355,6 +355,17 @@ const struct door doors[DOORS] = {
     {"__vdprintf_chk", NULL, DOOR_BY_TEST, 0},
     {"setns", NULL, DOOR_BY_TEST, 0}, /* in `processes' */
     {"unshare", NULL, DOOR_BY_TEST, 0},
+    {"execl", NULL, DOOR_BY_TEST, 0}, /* these in `execs' */
+    {"execle", NULL, DOOR_BY_TEST, 0},
+    {"execlp", NULL, DOOR_BY_TEST, 0},
+    {"execv", NULL, DOOR_BY_TEST, 0},
+    {"execve", NULL, DOOR_BY_TEST, 0},
+    {"execveat", NULL, DOOR_BY_TEST, 0},
+    {"execvp", NULL, DOOR_BY_TEST, 0},
+    {"execvpe", NULL, DOOR_BY_TEST, 0},
+    {"fexecve", NULL, DOOR_BY_TEST, 0},
+    {"posix_spawn", NULL, DOOR_BY_TEST, 0},
+    {"posix_spawnp", NULL, DOOR_BY_TEST, 0},
     {"getaddrinfo", NULL, DOOR_BY_TEST, 0},
     {"gethostbyname", NULL, DOOR_BY_TEST, 0},
     {"gethostbyname2", NULL, DOOR_BY_TEST, 0},

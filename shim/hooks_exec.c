@@ -1,0 +1,122 @@
+/* hooks_exec - the doors through which other programs are started.
+ * An environment made from scratch would leave the library behind: it is completed. Children of vfork come in
+ * here, on their parent's memory: nothing is allocated but on the stack, and nothing locked. All else is
+ * libc's own. */
+#include "hook.h"
+
+#include <alloca.h>
+#include <spawn.h>
+#include <stdarg.h>
+
+enum { MOST = 8192 }; /* pointers on the stack */
+
+extern char **environ;
+
+static size_t room_for(char *const env[]) {
+    const size_t size = keep_room(&shim.keep, env);
+    return size > MOST ? 0 : size;
+}
+
+static char *const *completed(char *const env[], size_t size, char **room) {
+    if (!size)
+        return env;
+    keep_complete(&shim.keep, env, room);
+    return room;
+}
+
+/* `whole' is env, or the same with what it lacks. */
+#define COMPLETE(env)                                                                                        \
+    const size_t size = room_for(env);                                                                       \
+    char **const room = alloca((size + 1) * sizeof *room);                                                   \
+    char *const *const whole = completed((env), size, room)
+
+HOOK(int, execve, (const char *path, char *const argv[], char *const env[])) {
+    COMPLETE(env);
+    return real.execve(path, argv, whole);
+}
+
+HOOK(int, execv, (const char *path, char *const argv[])) {
+    COMPLETE(environ);
+    return real.execve(path, argv, whole);
+}
+
+HOOK(int, execvpe, (const char *file, char *const argv[], char *const env[])) {
+    COMPLETE(env);
+    return real.execvpe(file, argv, whole);
+}
+
+HOOK(int, execvp, (const char *file, char *const argv[])) {
+    COMPLETE(environ);
+    return real.execvpe(file, argv, whole);
+}
+
+HOOK(int, fexecve, (int fd, char *const argv[], char *const env[])) {
+    COMPLETE(env);
+    return real.fexecve(fd, argv, whole);
+}
+
+HOOK(int, execveat, (int fd, const char *path, char *const argv[], char *const env[], int flags)) {
+    COMPLETE(env);
+    return real.execveat(fd, path, argv, whole, flags);
+}
+
+HOOK(int, posix_spawn,
+     (pid_t * pid, const char *path, const posix_spawn_file_actions_t *actions,
+      const posix_spawnattr_t *attributes, char *const argv[], char *const env[])) {
+    COMPLETE(env);
+    return real.posix_spawn(pid, path, actions, attributes, argv, whole);
+}
+
+HOOK(int, posix_spawnp,
+     (pid_t * pid, const char *file, const posix_spawn_file_actions_t *actions,
+      const posix_spawnattr_t *attributes, char *const argv[], char *const env[])) {
+    COMPLETE(env);
+    return real.posix_spawnp(pid, file, actions, attributes, argv, whole);
+}
+
+/* ---- arguments one by one ---- */
+
+static size_t count(va_list list) {
+    size_t n = 1;
+    va_list copy;
+    va_copy(copy, list);
+    while (va_arg(copy, char *))
+        n++;
+    va_end(copy);
+    return n;
+}
+
+static void gather(const char *first, va_list *list, char **ret) {
+    *ret++ = (char *)first;
+    while ((*ret++ = va_arg(*list, char *)))
+        ;
+}
+
+/* What follows the name's arguments, gathered into argv. */
+#define GATHER(first)                                                                                        \
+    va_list list;                                                                                            \
+    va_start(list, first);                                                                                   \
+    char **const argv = alloca((count(list) + 1) * sizeof *argv);                                            \
+    gather(first, &list, argv)
+
+HOOK(int, execl, (const char *path, const char *first, ...)) {
+    GATHER(first);
+    va_end(list);
+    COMPLETE(environ);
+    return real.execve(path, argv, whole);
+}
+
+HOOK(int, execlp, (const char *file, const char *first, ...)) {
+    GATHER(first);
+    va_end(list);
+    COMPLETE(environ);
+    return real.execvpe(file, argv, whole);
+}
+
+HOOK(int, execle, (const char *path, const char *first, ...)) {
+    GATHER(first);
+    char *const *const env = va_arg(list, char *const *);
+    va_end(list);
+    COMPLETE(env);
+    return real.execve(path, argv, whole);
+}
