@@ -5,6 +5,7 @@ late   begun while no network matches, which comes two seconds after the program
 lost   its network goes in the middle of a transfer, and another is there.
 again  the same with whoever tries again: whole in the end.
 reconnect  its network goes between two questions, and the connection is remade.
+mptcp  as lost, but before servers that speak Multipath TCP.
 """
 
 import os
@@ -14,7 +15,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 
-from programs import AGAIN, LATE, RESET, STILL, TIME_PASSES
+from programs import AGAIN, CARRIED, LATE, RESET, STILL, TIME_PASSES
 from world import PATIENCE, SERVER, end_session, within
 
 LATE_SECONDS = 2
@@ -99,7 +100,9 @@ def shim(world, labels, *options):
 
 
 def natively(world, program, command, traced=False):
-    result = Task(world, program, command, traced=traced).end()
+    task = Task(world, program, command, traced=traced)
+    result = task.end()
+    task.stop()
     if result.code or not (result.out or result.err == ""):
         raise Wrong(f"does not work without the shim: {result}")
     return result
@@ -168,8 +171,8 @@ def in_the_middle(world, program, command, front, cut):
         world.reset()
 
 
-def by_loss(world, program, command):
-    return in_the_middle(world, program, command, shim(world, "ondemand"), lambda: world.down("wifi0"))
+def by_loss(world, program, command, *options):
+    return in_the_middle(world, program, command, shim(world, "ondemand", *options), lambda: world.down("wifi0"))
 
 
 def by_reset(world, program):
@@ -187,22 +190,30 @@ def lost(world, program):
     if plain and plain.code != code:
         raise Wrong(f"a peer's reset, without the shim: expected exit {code}: {plain}")
     got = by_loss(world, program, program.take)
-    if got.code != code or not re.search(says, got.err):
-        raise Wrong(f"expected exit {code} and {says!r}: {got}")
+    if got.code != code or not re.search(says, got.err) or not re.search(program.shows, got.out.decode()):
+        raise Wrong(f"expected exit {code} and {says or program.shows!r}: {got}")
     return f"exit {code}" + (", as by a peer's reset" if plain else "")
 
 
-def again(world, program):
-    if not program.again:
-        return None
-    whole = natively(world, program, program.again)
+def whole(world, program, command, *options):
+    """What its network's loss has cut comes whole in the end, the rest of it by the other network."""
+    plain = natively(world, program, command)
     before = world.carried("wwan0")
-    got = by_loss(world, program, program.again)
-    if got.code or got.out != whole.out:
-        raise Wrong(f"not whole, {len(whole.out)} bytes: {got}")
+    got = by_loss(world, program, command, *options)
+    if got.code or got.out != plain.out:
+        raise Wrong(f"not whole, {len(plain.out)} bytes: {got}")
     if world.carried("wwan0") - before < BEGUN:
         raise Wrong("the rest has not come by the other network")
     return "whole"
+
+
+def again(world, program):
+    return whole(world, program, program.again) if program.again else None
+
+
+def mptcp(world, program):
+    command = program.commands()["mptcp"]
+    return whole(world, program, command, "--on-loss", "mptcp") if command else None
 
 
 def conversation(world, program, front, between):
@@ -240,4 +251,4 @@ def reconnect(world, program):
 
 
 CASES = {"still": (still, STILL), "late": (late, LATE), "lost": (lost, RESET), "again": (again, AGAIN),
-         "reconnect": (reconnect, TIME_PASSES)}
+         "reconnect": (reconnect, TIME_PASSES), "mptcp": (mptcp, CARRIED)}

@@ -83,6 +83,8 @@ def main():
         raise worlds.Skip("they run in another build of this run")
     worlds.enter()
     world = worlds.World(build)
+    if "mptcp" in cases:
+        world.speak_multipath()
     able = choose(world, cases, asked)
     if able:
         serve(world, {p.server for p in able})

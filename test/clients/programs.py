@@ -7,7 +7,8 @@ an empty directory. One row a way of using a program:
 ask     soon through. still: output, errors, exit code and descriptors are as without the shim. late: begun while no
         network matches, it waits, and then is as without.
 take    a transfer that is cut in the middle. lost: with policy fail the program is told at once: exit code and
-        message as `told` says, which is what it makes of a peer's reset. What ends with 0 has its output whole.
+        message as `told` says, which is what it makes of a peer's reset. mptcp: with that policy, and a server that
+        speaks Multipath TCP, it is whole.
 again   whatever a program, or its user, does to try again: whole in the end, the rest by the other network.
 """
 
@@ -19,6 +20,7 @@ LATE = "with labels and no matching network a connect, a lookup or a send waits,
 RESET = "fail: what had arrived is read, then ECONNRESET at once: its own error for a peer's reset"
 AGAIN = "a program that retries meets a connect() that waits or goes by the other network"
 ENDS = RESET + "; it takes any reset for an end, and has no other word for it"
+CARRIED = "mptcp: the kernel's Multipath TCP carries the stream over, no byte changed, the program notices nothing"
 TIME_PASSES = "reconnect: the connection is remade under the program's descriptor, and it only sees time pass"
 MOVES = "datagram sockets always move"
 
@@ -31,15 +33,19 @@ class Program:
     ask: str
     take: str = ""
     told: tuple = ()  # exit code, a regular expression in its standard error
+    shows: str = ""  # and one in its output
     again: str = ""
     talk: str = ""
     questions: tuple = ("first\n", "second\n")
     heavy: bool = False
+    carry: str = ""  # another way to take it for mptcp: who has ended his sending at once is given no second way
+    stream: bool = True  # all it takes comes by TCP
     untraced: str = ""  # why its descriptors are not looked at
     why: dict = field(default_factory=dict)  # another reason than the case's, by case
 
     def commands(self):
-        return {"still": self.ask, "late": self.ask, "lost": self.take, "again": self.again, "reconnect": self.talk}
+        return {"still": self.ask, "late": self.ask, "lost": self.take, "again": self.again, "reconnect": self.talk,
+                "mptcp": (self.carry or self.take) if self.stream else ""}
 
 
 HTTP = "http://$name"
@@ -48,6 +54,7 @@ SSH = "ssh -F $world/ssh/config"
 GATE = """exec 3<&0; { printf 'HTTP/1.0 200 OK\\r\\n\\r\\n'; cat <&3; } | nc.openbsd -N -l 127.0.0.1 8000 >/dev/null &
 until ss -Hltn 'sport = 8000' | grep -q .; do sleep 0.05; done
 """
+GIVE = "< <(echo give; exec sleep 600)"  # and no end of file
 PARTS = "for try in 1 2 3 4 5; do {} && break; done; cat got"
 
 
@@ -89,10 +96,13 @@ LIGHT = [
     Program("nc", "lines", ("nc.openbsd",), ask="echo give | run nc.openbsd $name 9001",
             take="echo give | run nc.openbsd $name 9003", told=(0, ""), why={"lost": ENDS},
             talk="run nc.openbsd -N $name 7"),
-    Program("ncat", "lines", ("ncat",), ask="echo give | run ncat $name 9001", take="echo give | run ncat $name 9003",
+    Program("ncat", "lines", ("ncat",), ask="echo give | run ncat $name 9001",
+            carry="echo give | run ncat --no-shutdown $name 9003",
+            take="echo give | run ncat $name 9003",
             told=(1, "reset"),
             talk="run ncat $name 7"),
-    Program("socat", "lines", ("socat",), ask="echo give | run socat -t 60 - TCP4:$name:9001",
+    Program("socat", "lines", ("socat",), carry=f"run socat -t 0.5 - TCP4:$name:9003 {GIVE}",
+            ask="echo give | run socat -t 60 - TCP4:$name:9001",
             take="echo give | run socat -t 60 - TCP4:$name:9003", told=(0, ""), why={"lost": ENDS},
             talk="run socat -t 60 - TCP4:$name:7"),
     Program("socat udp", "lines", ("socat",), ask="echo give | run socat -t 1 - UDP4:$name:7",
@@ -116,11 +126,12 @@ LIGHT = [
     Program("iperf3 -R", "iperf3", ("iperf3",), ask="run iperf3 -c $name -R -n 1M >/dev/null",
             take="run iperf3 -c $name -p 5204 -R -n 6M >/dev/null", told=(1, "reset")),
     Program("iperf3 udp", "iperf3", ("iperf3",), ask="run iperf3 -c $name -u -b 8M -n 400K >/dev/null",
-            take="run iperf3 -c $name -p 5205 -u -b 2M -n 2M >/dev/null", told=(1, ""),
+            take="run iperf3 -c $name -p 5205 -u -b 2M -n 2M >/dev/null", told=(1, ""), stream=False,
             why={"lost": "datagrams move, but the server knows the old address; the connection for control is reset"}),
     Program("busybox wget", "nginx", ("busybox",), ask=f"run busybox wget -q -O - {HTTP}/text",
             take=f"run busybox wget -q -O - {HTTP}/large", told=(1, "")),
-    Program("busybox nc", "lines", ("busybox",), ask="echo give | run busybox nc $name 9001",
+    Program("busybox nc", "lines", ("busybox",), carry=f"run busybox nc $name 9003 {GIVE}",
+            ask="echo give | run busybox nc $name 9001",
             take="echo give | run busybox nc $name 9003", told=(0, ""), why={"lost": ENDS}),
     Program("python urllib", "nginx", ("python3",), ask="run python3 $asks/fetch.py urllib $name /text",
             take="run python3 $asks/fetch.py urllib $name /large", told=(1, "ConnectionResetError"),
@@ -159,6 +170,6 @@ HEAVY = [
             ask="run chromium --headless --no-sandbox --disable-gpu --user-data-dir=$PWD/profile --dump-dom "
             f"{HTTP}/text.html 2>/dev/null",
             take="run chromium --headless --no-sandbox --disable-gpu --user-data-dir=$PWD/profile --dump-dom "
-            f"{HTTP}/large.html 2>/dev/null", told=(0, "")),
+            f"{HTTP}/large.html 2>/dev/null", told=(0, ""), shows="failed: NetworkError"),
 ]
 PROGRAMS = LIGHT + HEAVY

@@ -36,7 +36,7 @@ def write(path, text, mode=0o644):
 
 def begin(world, name, *words, **more):
     with open(f"{world.root}/{name}.log", "ab") as log:
-        subprocess.Popen(["nsenter", "--net=/run/netns/server", "--", *words], stdin=subprocess.DEVNULL,
+        subprocess.Popen(["nsenter", "--net=/run/netns/server", "--", *world.multipath, *words], stdin=subprocess.DEVNULL,
                          stdout=log, stderr=log, **more)
 
 

@@ -9,6 +9,7 @@ integration/world.sh, for Python, with three things more: a slow wifi0 (whose tr
 import glob
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -73,6 +74,7 @@ class World:
         os.chmod("/run/tmp", 0o1777)
         self.root = root
         self.name = SERVER  # until there are names
+        self.multipath = []  # what a server is begun by, so that it speaks Multipath TCP
         self.privileged = os.environ["WORLD"] == "root"
         self.environment()
         self.knobs()
@@ -171,6 +173,14 @@ class World:
         return int(counts[heads.index("PassiveOpens")])
 
     # ---- the server's side ----
+
+    def speak_multipath(self):
+        """All servers, from now on."""
+        if not shutil.which("mptcpize"):
+            raise Skip("mptcpize is not installed")
+        if self.at_server("ip", "mptcp", "limits").returncode:
+            raise Skip("no Multipath TCP in this kernel, or an ip without it")
+        self.multipath = ["mptcpize", "run"]
 
     @staticmethod
     def at_server(*words):
