@@ -26,6 +26,7 @@ struct monitor {
     uint32_t sequence;
     int wanted, busy; /* MONITOR_...: dumps to come, the one under way */
     bool spoilt;      /* the dump under way */
+    bool overflowed;  /* and not yet read to the end */
     bool settled;
     int64_t retry_at, watch_until, watch_at, routes_at; /* -1: none */
     int64_t dump_began;
@@ -71,7 +72,7 @@ static void begin_dump(struct monitor *m, int64_t now) {
                                      [MONITOR_FILTER] = RTM_GETNETCONF};
     int kind = m->wanted & -m->wanted;
     bool early = kind == MONITOR_ROUTE && m->settled && m->routes_at > now;
-    if (m->busy || !kind || early)
+    if (m->busy || !kind || early || m->overflowed)
         return;
     m->retry_at = -1;
     if (ask(m, types[kind], NLM_F_DUMP, 0, ++m->sequence) < 0) {
@@ -176,16 +177,23 @@ static ssize_t receive(struct monitor *m, void *buffer, size_t len) {
     return from.nl_pid == 0 ? n : 0; /* only the kernel is believed */
 }
 
+/* Until its queue has been empty once, the kernel drops more without a word. */
+static void overflow(struct monitor *m) {
+    m->wanted = MONITOR_ALL;
+    m->spoilt = m->overflowed = true;
+}
+
 int monitor_read(struct monitor *m, int64_t now) {
     _Alignas(struct nlmsghdr) char buffer[BUFFER];
     bool changed = false;
     for (int round = 0; round < ROUNDS; round++) {
         ssize_t n = receive(m, buffer, sizeof buffer);
-        if (n == -EAGAIN)
+        if (n == -EAGAIN) {
+            m->overflowed = false;
             break;
+        }
         if (n == -ENOBUFS) {
-            m->wanted = MONITOR_ALL;
-            m->spoilt = true;
+            overflow(m);
             continue;
         }
         if (n < 0 && n != -EINTR)

@@ -158,6 +158,7 @@ def agree(ctl, what):
         if time.monotonic() > end:
             want = expected()
             print(f"{what}: the scout does not know {sorted(want - have)}, but says {sorted(have - want)}")
+            subprocess.run([ctl, "why", "none"])
             sys.exit(1)
         time.sleep(0.01)
 
