@@ -2,6 +2,7 @@
  * Sets without a managed socket go straight to libc. An epoll set is watched only for what a swap must put
  * back: which sockets are in it, and which of their one-shot registrations have fired. */
 #include "hook.h"
+#include "link.h"
 #include "poll.h"
 #include "socket_calls.h"
 
@@ -76,7 +77,14 @@ HOOK(int, epoll_ctl, (int epfd, int op, int fd, struct epoll_event *event)) {
     return (int)hook_told(socket_watch(epfd, op, fd, event));
 }
 
+/* A forked child that only waits for what it has inherited must hear of networks, too. */
+static void wait_begins(void) {
+    if (!self.holding)
+        link_resume();
+}
+
 HOOK(int, epoll_wait, (int epfd, struct epoll_event *events, int max, int timeout)) {
+    wait_begins();
     int n = real.epoll_wait(epfd, events, max, timeout);
     if (n > 0)
         socket_fired(epfd, events, n);
@@ -84,6 +92,7 @@ HOOK(int, epoll_wait, (int epfd, struct epoll_event *events, int max, int timeou
 }
 
 HOOK(int, epoll_pwait, (int epfd, struct epoll_event *events, int max, int timeout, const sigset_t *mask)) {
+    wait_begins();
     int n = real.epoll_pwait(epfd, events, max, timeout, mask);
     if (n > 0)
         socket_fired(epfd, events, n);
@@ -92,6 +101,7 @@ HOOK(int, epoll_pwait, (int epfd, struct epoll_event *events, int max, int timeo
 
 HOOK(int, epoll_pwait2,
      (int epfd, struct epoll_event *events, int max, const struct timespec *timeout, const sigset_t *mask)) {
+    wait_begins();
     int n = real.epoll_pwait2(epfd, events, max, timeout, mask);
     if (n > 0)
         socket_fired(epfd, events, n);

@@ -444,7 +444,7 @@ void link_moved(int from, int to) {
 }
 
 void link_resume(void) {
-    if (!__atomic_load_n(&lapsed, __ATOMIC_RELAXED))
+    if (!__atomic_load_n(&lapsed, __ATOMIC_RELAXED) || !sock_first() || getpid() != shim.owner)
         return;
     __atomic_store_n(&lapsed, false, __ATOMIC_RELAXED);
     link_need();

@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -144,6 +145,32 @@ static void a_child_forked_twice_goes_on(void) {
     expect_exit(child, 0);
     stage_expect_text(1, "twice");
     expect_alive();
+}
+
+/* It makes no other call on it, and its parent, which would tell it the loss, is gone. */
+static void a_child_that_only_waits_in_epoll_hears_of_the_loss(void) {
+    int told[2];
+    char word[4] = "";
+    live();
+    expect_text(sock, 0, "used");
+    stage_equal(pipe(told), 0);
+    struct epoll_event e = {.events = EPOLLIN};
+    const int set = epoll_create1(EPOLL_CLOEXEC);
+    stage_equal(epoll_ctl(set, EPOLL_CTL_ADD, sock, &e), 0);
+    const pid_t first = fork_child();
+    if (!first) {
+        const pid_t child = fork_child();
+        if (child)
+            _exit(0);
+        prctl(PR_SET_PDEATHSIG, 0);
+        stage_equal(epoll_wait(set, &e, 1, -1), 1);
+        stage_equal(write(told[1], "loss", 4), 4);
+        _exit(0);
+    }
+    expect_exit(first, 0);
+    stage_equal(close(sock) | close(set) | close(told[1]), 0);
+    stage_down("wifi");
+    stage_equal(read(told[0], word, 4), 4);
 }
 
 /* Its memory is the parent's. */
@@ -531,6 +558,7 @@ static const struct stage_test tests[] = {
     TEST(a_forked_child_has_its_own_connections),
     TEST(a_daemon_goes_on),
     TEST(a_child_forked_twice_goes_on),
+    TEST(a_child_that_only_waits_in_epoll_hears_of_the_loss),
     TEST(a_child_of_vfork_disturbs_nothing),
     TEST(a_child_of_vfork_that_sweeps_by_close_range_disturbs_nothing),
     TEST(a_child_of_a_raw_clone_passes_through),
