@@ -45,11 +45,18 @@ static bool needs_us(const struct link_map *map) {
     return false;
 }
 
+/* A name without a slash is searched for, and found under that name in some directory. */
+static bool names(const char *item, size_t len, const char *path) {
+    const char *base = strrchr(path, '/');
+    if (!memchr(item, '/', len) && base)
+        path = base + 1;
+    return strlen(path) == len && memcmp(item, path, len) == 0;
+}
+
 static bool named_in(const char *list, const char *path) {
-    const size_t len = strlen(path);
     for (const char *at = list; *at; at += strcspn(at, ": ")) {
         at += strspn(at, ": ");
-        if (strcspn(at, ": ") == len && memcmp(at, path, len) == 0)
+        if (names(at, strcspn(at, ": "), path))
             return true;
     }
     return false;
