@@ -184,7 +184,8 @@ static bool interpreter(char *line, char ret_path[ENTER_PATH]) {
     if (strcmp(base ? base + 1 : word, "env"))
         return true;
     while ((word = strtok_r(NULL, blank, &save)) && (*word == '-' || strchr(word, '=')))
-        ;
+        if (!strcmp(word, "-u") || !strcmp(word, "-C"))
+            strtok_r(NULL, blank, &save); /* what it is about */
     return !word || enter_find(word, ret_path) == 0;
 }
 

@@ -94,6 +94,30 @@ is 'CMM_STRICT does too' 125 "$(CMM_STRICT=1 outcome "$run" "$static" 7 | cut -d
 printf '#!%s\n' "$static" >"$stage/script"
 chmod +x "$stage/script"
 like 'a script is what its interpreter is' '125 *statically linked*' "$(outcome "$run" --strict "$stage/script")"
+mkdir "$stage/bin"
+ln "$static" "$stage/bin/found-by-env" 2>/dev/null || cp "$static" "$stage/bin/found-by-env"
+for line in 'env found-by-env' 'env -S found-by-env 7' 'env -S A=1 found-by-env' 'env -i found-by-env' 'env -S -u HOME found-by-env'; do
+    printf '#!/usr/bin/%s\n' "$line" >"$stage/script"
+    like "so is one with '#!/usr/bin/$line'" '125 *statically linked*' \
+        "$(PATH=$stage/bin:$PATH outcome "$run" --strict "$stage/script")"
+done
+# PROGRAM OFFSET BYTE: the same with another byte in its header.
+but() {
+    cp "$1" "$stage/but" && printf '%b' "$3" | dd of="$stage/but" bs=1 seek="$2" conv=notrunc 2>/dev/null
+}
+but "$dynamic" 4 '\0001'
+[ "$(od -An -tu1 -j4 -N1 "$dynamic")" -eq 2 ] || but "$dynamic" 4 '\0002'
+like 'a program of another word size is said to be' '125 *: it is a ??-bit program; it is not run (--strict)' \
+    "$(outcome "$run" --strict "$stage/but" 7)"
+but "$dynamic" 18 '\0376'
+like 'so is one for another machine' '125 *: it is for another kind of machine; *' "$(outcome "$run" --strict "$stage/but" 7)"
+what='a program with capabilities of its own is said to be'
+if [ "$(id -u)" = 0 ] && command -v setcap >/dev/null && command -v setpriv >/dev/null && chmod 755 "$stage" && cp "$dynamic" "$stage/capable" &&
+    setcap cap_net_raw+ep "$stage/capable" 2>/dev/null && setpriv --reuid 65534 --clear-groups test -x "$run"; then
+    like "$what" '125 *: it has file capabilities; *' "$(outcome setpriv --reuid 65534 --clear-groups "$run" --strict "$stage/capable" 7)"
+else
+    skip "$what" 'no setcap here, or no other user'
+fi
 like 'a Go program is said to be' '7 *: it is written in Go; *' "$(outcome "$run" "$go" 7)"
 is 'an ordinary program is not complained of' 7 "$(outcome "$run" --strict "$dynamic" 7)"
 # Root's own are no secret to root, so root makes one of somebody else; others have the system's.
