@@ -297,7 +297,11 @@ static int begin6(int flags) {
     struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(80)};
     inet_pton(AF_INET6, "fd00:9::1", &to.sin6_addr);
     int fd = socket(AF_INET6, SOCK_STREAM | flags, 0);
-    return connect(fd, (struct sockaddr *)&to, sizeof to) < 0 ? -errno : fd;
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
+        return fd;
+    const int error = -errno;
+    close(fd); /* it is asked again and again */
+    return error;
 }
 
 /* Settled: two seconds after it came the network lacks what it lacks. */
