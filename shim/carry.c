@@ -17,6 +17,7 @@
 enum {
     JOIN_MS = 10000, /* so long may a handshake by another network take */
     LOOK_MS = 100,
+    EXPIRE_MS = 5000, /* a keepalive's whole second, and what comes before and after */
 };
 
 bool carry_wanted(const struct sock *s) {
@@ -27,6 +28,7 @@ bool carry_wanted(const struct sock *s) {
 /* A program may have asked for Multipath TCP by itself. */
 void carry_begin(struct sock *s, int fd) {
     s->adrift = false;
+    s->join_until = 0;
     s->carried = (carry_wanted(s) || s->protocol == IPPROTO_MPTCP) && s->policy != RULES_POLICY_RECONNECT &&
                  subflow_multipath(fd);
 }
@@ -129,6 +131,34 @@ bool carry_on(struct sock *s) {
 }
 
 /* ---- what a program can see ---- */
+
+static bool is_multipath_socket(int fd) {
+    int protocol = 0;
+    socklen_t len = sizeof protocol;
+    return real.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 && protocol == IPPROTO_MPTCP;
+}
+
+static void expire_soon(int fd) {
+    const int one = 1;
+    real.setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &one, sizeof one);
+    real.setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &one, sizeof one);
+    real.setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &one, sizeof one);
+    real.setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &one, sizeof one);
+    real.setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof one);
+}
+
+/* An abort is an end of file to who is blocked in a receive on such a socket (Linux 6.18): better the kernel
+ * finds out by itself, which it tells as an error. It can where the stream has fallen back to plain TCP. */
+bool carry_expires(struct sock *s, uint64_t now_ms) {
+    const int fd = s->fds[0];
+    if (!is_multipath_socket(fd) || subflow_multipath(fd) || stream_closed(fd))
+        return false;
+    if (!s->join_until) {
+        s->join_until = now_ms + EXPIRE_MS;
+        expire_soon(fd);
+    }
+    return now_ms < s->join_until;
+}
 
 /* Nothing hangs on it that a program could not do without: timings, sizes, marks of packets. */
 static bool is_hint(int level, int name) {

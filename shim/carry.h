@@ -16,6 +16,10 @@ void carry_begin(struct sock *s, int fd);
  * other, whose network is lost. */
 bool carry_on(struct sock *s);
 
+/* s is cut, and others hold its description whose calls no door sees. True: to be looked at again, the kernel
+ * is about to tell them. */
+bool carry_expires(struct sock *s, uint64_t now_ms);
+
 /* Multipath TCP has refused an option with error (negative): a plain socket as s would be one without it, to
  * set or ask it there, so that the program sees what it knows; to be closed. Or -1: the refusal stands. */
 int carry_stand_in(const struct sock *s, int level, int name, int error);

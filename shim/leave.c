@@ -3,6 +3,7 @@
  * replay on), and whoever is blocked on the old description is woken by its end. Runs with the lock held, on
  * any thread. Deliberately absent: what comes next, which reconnect decides. */
 #include "leave.h"
+#include "carry.h"
 #include "holder.h"
 #include "lift.h"
 #include "link.h"
@@ -12,7 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-enum { DRAIN_MS = 2000, UNREAD_MS = 60000 };
+enum { DRAIN_MS = 2000, UNREAD_MS = 60000, EXPIRING_MS = 50 };
 
 static void leave_dead(struct sock *s, int error) {
     if (sock_turn(s, LIFE_FAILED))
@@ -81,6 +82,10 @@ static void cut_off(struct sock *s, uint64_t now_ms) {
     } else if (stream_unread(fd) && now_ms < s->drain_until) {
         const uint64_t spent = UNREAD_MS - (s->drain_until - now_ms);
         s->due = now_ms + (spent < 100 ? 2 : spent < 5000 ? 20 : 500);
+        link_kick();
+        return;
+    } else if (carry_expires(s, now_ms)) {
+        s->due = now_ms + EXPIRING_MS;
         link_kick();
         return;
     }

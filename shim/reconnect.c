@@ -351,6 +351,7 @@ static void review_live(struct sock *s) {
     }
     if (s->adrift) {
         s->adrift = false;
+        s->join_until = 0;
         lost(s);
         return;
     }

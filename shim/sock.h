@@ -65,9 +65,10 @@ struct sock {
     bool lived;   /* captured: its program has seen it connected */
     bool carried; /* captured: Multipath TCP, the kernel takes it from network to network */
     bool adrift;  /* ... and has none left for it */
-    uint64_t join_until; /* ... ms: by then one that is there must have taken it; 0: none is there */
-    uint32_t lost_at;    /* what `swaps' was after the latest loss */
-    int untold;          /* captured: that, until SO_ERROR or connect() has told it */
+    uint64_t
+        join_until;   /* ... ms: by then one that is there must have taken it; cut: or the kernel have told */
+    uint32_t lost_at; /* what `swaps' was after the latest loss */
+    int untold;       /* captured: that, until SO_ERROR or connect() has told it */
 
     struct sockaddr_storage to;
     socklen_t tolen;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define NETWORKS                                                                                             \
@@ -102,6 +103,18 @@ static bool goes_by(const char *interface) {
     snprintf(line, sizeof line, "ss -Htn state established | grep -q \"10.%d.0.2[^ ]*:\"",
              strcmp(interface, "wifi0") == 0 ? 1 : 2);
     return shell_says(line);
+}
+
+/* It is cat, and waits for something to read. */
+static bool asleep(pid_t pid) {
+    char path[64], name[32] = "", state = '?';
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (f && fscanf(f, "%*d (%31[^)]) %c", name, &state) != 2)
+        state = '?';
+    if (f)
+        fclose(f);
+    return state == 'S' && strcmp(name, "cat") == 0;
 }
 
 /* ---- carried over ---- */
@@ -223,6 +236,25 @@ static void a_plain_server_s_stream_fails_at_once(void) {
     stage_link("wifi0", false);
     expect_reset();
     stage_equal(stage_connections(), 1);
+}
+
+/* cat's exit code: 0 would be an end of file. */
+static void a_child_without_the_library_sees_no_end_of_file(void) {
+    static char name[] = "cat", *const argv[] = {name, NULL}, *const none[] = {NULL};
+    int status = -1;
+    dial_and_talk();
+    const pid_t child = fork();
+    if (child == 0) {
+        dup2(sock, STDIN_FILENO);
+        execve("/bin/cat", argv, none);
+        _exit(0);
+    }
+    stage_wait(asleep(child));
+    stage_link("wifi0", false);
+    expect_reset();
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_expect(WIFEXITED(status));
+    stage_equal(WEXITSTATUS(status), 1);
 }
 
 static void a_plain_server_s_stream_moves_if_it_has_carried_nothing(void) {
@@ -377,6 +409,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST_WITH(a_withdrawn_network_is_left_for_another, WORLD, world, ENV),
     STAGE_TEST_WITH(a_rule_asks_for_it_too, WORLD, world, "CMM_RULES=tcp:10.9.0.1=background+mptcp"),
     STAGE_TEST_WITH(a_plain_server_s_stream_fails_at_once, WORLD, world, ENV),
+    STAGE_TEST_WITH(a_child_without_the_library_sees_no_end_of_file, WORLD, world, ENV),
     STAGE_TEST_WITH(a_plain_server_s_stream_moves_if_it_has_carried_nothing, WORLD, world, ENV),
     STAGE_TEST_WITH(without_endpoints_it_fails_at_once, WORLD, unmanaged, ENV),
     STAGE_TEST_WITH(what_others_have_made_endpoints_is_used, WORLD, unmanaged, ENV),
