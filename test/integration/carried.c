@@ -31,9 +31,10 @@ static void need_multipath(void) {
         stage_skip("no Multipath TCP in this kernel");
 }
 
+/* Close-on-exec: who asks and steers for the tests shall not hold it, too. */
 static void dial(void) {
     struct sockaddr_in to = stage_tcp();
-    sock = socket(AF_INET, SOCK_STREAM, 0);
+    sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     stage_expect(sock >= 0);
     stage_equal(connect(sock, (struct sockaddr *)&to, sizeof to), 0);
     stage_wait(stage_connections() == 1);
