@@ -32,7 +32,7 @@ class Program:
     needs: tuple
     ask: str
     take: str = ""
-    told: tuple = ()  # exit code, a regular expression in its standard error
+    told: tuple = ()  # exit code, or a set of those that chance chooses among; a regular expression in its standard error
     shows: str = ""  # and one in its output
     again: str = ""
     talk: str = ""
@@ -86,12 +86,12 @@ LIGHT = [
     Program("ssh", "sshd", ("ssh",), ask=f"run {SSH} $name cat $files/text", take=f"run {SSH} $name cat $files/large",
             told=(255, "")),
     Program("scp", "sshd", ("scp",), ask="run scp -q -F $world/ssh/config $name:$files/text got && cat got",
-            take="run scp -q -F $world/ssh/config $name:$files/large got && cat got", told=(255, "")),
+            take="run scp -q -F $world/ssh/config $name:$files/large got && cat got", told=({1, 255}, "lost connection|closed|reset")),
     Program("rsync", "rsync", ("rsync",), ask="run rsync rsync://$name/files/text got && cat got",
-            take="run rsync rsync://$name/files/large got && cat got", told=(12, "Connection reset by peer"),
+            take="run rsync rsync://$name/files/large got && cat got", told=({10, 12}, "Connection reset by peer|unexpectedly closed"),
             again=PARTS.format("run rsync --partial rsync://$name/files/large got")),
     Program("rsync ssh", "sshd", ("rsync", "ssh"), ask=f"run rsync -e \"{SSH}\" $name:$files/text got && cat got",
-            take=f"run rsync -e \"{SSH}\" $name:$files/large got && cat got", told=(255, ""),
+            take=f"run rsync -e \"{SSH}\" $name:$files/large got && cat got", told=({12, 255}, "unexpectedly closed|reset"),
             again=PARTS.format(f"run rsync --partial -e \"{SSH}\" $name:$files/large got")),
     Program("nc", "lines", ("nc.openbsd",), ask="echo give | run nc.openbsd $name 9001",
             take="echo give | run nc.openbsd $name 9003", told=(0, ""), why={"lost": ENDS},

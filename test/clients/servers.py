@@ -24,7 +24,7 @@ class Server:
     needs: tuple  # commands
     ports: tuple  # TCP, listened on when it is ready
     start: Callable
-    root: bool = False  # another user's process is begun: not in a user namespace
+    root: bool = False  # it changes its user or groups: not in a user namespace
 
 
 def write(path, text, mode=0o644):
@@ -212,7 +212,7 @@ SERVERS = {
     "nginx": Server(("nginx", "openssl"), (80, 443), nginx),
     "git": Server(("git",), (9418,), git),
     "sshd": Server(("sshd", "ssh-keygen"), (2222,), sshd, root=True),
-    "rsync": Server(("rsync",), (873,), rsync),
+    "rsync": Server(("rsync",), (873,), rsync, root=True),
     "redis": Server(("redis-server",), (6379,), redis),
     "mosquitto": Server(("mosquitto",), (1883,), mosquitto),
     "iperf3": Server(("iperf3",), IPERF3_PORTS, iperf3),
@@ -238,7 +238,7 @@ def lacking(name, world):
     missing = [need for need in server.needs if not have(need)]
     if missing:
         return f"{missing[0].removeprefix('file:')} is not installed"
-    return "its server needs another user, which takes root" if server.root and not world.privileged else None
+    return "its server changes its user, which takes root" if server.root and not world.privileged else None
 
 
 def serve(world, names):
