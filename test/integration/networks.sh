@@ -81,6 +81,12 @@ ip addr flush dev wifi0
 ip addr add 10.1.0.2 peer 10.1.0.9 dev wifi0
 becomes 'a point-to-point link has its own address, and a route to its peer' red 'it is up, for IPv4, without a default route'
 
+# ---- identity ----
+
+ip addr add 10.1.5.2/24 dev wifi0
+ip addr del 10.1.0.2 peer 10.1.0.9 dev wifi0
+ok 'another address on the same link is another network' within 10 grep -q 'network wifi is another one now' "$stage/scout.log"
+
 # ---- IPv6 ----
 
 ip addr flush dev wifi0
