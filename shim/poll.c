@@ -8,6 +8,7 @@
 #include "link.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,12 +19,32 @@ bool poll_any(const struct pollfd *fds, nfds_t count) {
     return false;
 }
 
+/* Of high numbers whole pages are passed over: nfds is often as large as may be. */
 bool poll_any_selected(int nfds, const fd_set *rd, const fd_set *wr, const fd_set *ex) {
     for (int fd = 0; fd < nfds; fd++)
-        if (sock_find(fd) &&
-            ((rd && FD_ISSET(fd, rd)) || (wr && FD_ISSET(fd, wr)) || (ex && FD_ISSET(fd, ex))))
+        if (fd >= SOCK_LOW && fd % SOCK_PAGE == 0 &&
+            (fd / SOCK_PAGE >= SOCK_PAGES || !atomic_load(&sock_pages[fd / SOCK_PAGE])))
+            fd = fd > nfds - SOCK_PAGE ? nfds : fd + SOCK_PAGE - 1;
+        else if (sock_find(fd) &&
+                 ((rd && FD_ISSET(fd, rd)) || (wr && FD_ISSET(fd, wr)) || (ex && FD_ISSET(fd, ex))))
             return true;
     return false;
+}
+
+/* The kernel reads no more of the sets than its table of descriptors is long; they may well be no longer. */
+static int table_length(int nfds) {
+    static const char path[] = "/proc/self/status", name[] = "FDSize:";
+    char text[2048];
+    const int fd = nfds > FD_SETSIZE ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    const ssize_t n = fd >= 0 ? real.read(fd, text, sizeof text - 1) : 0;
+    int length = FD_SETSIZE;
+    if (fd >= 0)
+        real.close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    const char *at = strstr(text, name);
+    if (at && atoi(at + sizeof name - 1) > length)
+        length = atoi(at + sizeof name - 1);
+    return nfds < length ? nfds : length;
 }
 
 static short kept_events(const struct pollfd *p) {
@@ -195,12 +216,13 @@ static int select_with(struct pollfd *fds, nfds_t count, fd_set *rd, fd_set *wr,
 int poll_select(int nfds, fd_set *rd, fd_set *wr, fd_set *ex, const struct timespec *timeout,
                 const sigset_t *mask, struct timespec *left) {
     const struct timespec began = clock_now();
-    struct pollfd *fds = malloc(((size_t)nfds + 1) * sizeof *fds);
+    const int length = table_length(nfds);
+    struct pollfd *fds = malloc(((size_t)length + 1) * sizeof *fds);
     int r;
     if (!fds)
         return -ENOMEM;
     pthread_cleanup_push(free, fds);
-    nfds_t count = selected(fds, nfds, rd, wr, ex);
+    nfds_t count = selected(fds, length, rd, wr, ex);
     r = select_with(fds, count, rd, wr, ex, timeout, mask);
     pthread_cleanup_pop(1);
     if (left && timeout)

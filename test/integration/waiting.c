@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -289,6 +290,31 @@ static void what_waits_is_silent_in_poll_select_and_epoll(void) {
     expect_writable();
 }
 
+/* getdtablesize() is what many pass, and a set that ends long before. */
+static void a_set_is_read_no_further_than_the_kernel_reads_it(void) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *at = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    fd_set *wr = (fd_set *)(void *)(at + page - sizeof(fd_set));
+    struct timeval limit = {0, 1000};
+    stage_expect(at != MAP_FAILED);
+    stage_equal(munmap(at + page, page), 0);
+    stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
+    FD_ZERO(wr);
+    FD_SET(sock, wr);
+    stage_equal(select(1 << 20, NULL, wr, NULL, &limit), 0);
+    int ends[2];
+    stage_equal(pipe(ends), 0);
+    FD_ZERO(wr);
+    FD_SET(ends[1], wr);
+    stage_equal(select(1 << 20, NULL, wr, NULL, NULL),
+                1); /* the kernel's own: our descriptors have not made its table longer */
+    FD_ZERO(wr);
+    FD_SET(sock, wr);
+    stage_up("wifi");
+    stage_equal(select(1 << 20, NULL, wr, NULL, NULL), 1);
+    stage_expect(FD_ISSET(sock, wr));
+}
+
 /* Watched before connect() is called, as most loops do not. */
 static void a_watch_from_before_connect_stays(void) {
     struct sockaddr_in to = stage_tcp();
@@ -558,6 +584,7 @@ static const struct stage_test tests[] = {
     TEST(a_refusal_is_told_once_when_the_network_has_come),
     TEST(what_waits_takes_no_port_from_the_machine),
     TEST(what_waits_is_silent_in_poll_select_and_epoll),
+    TEST(a_set_is_read_no_further_than_the_kernel_reads_it),
     TEST(a_watch_from_before_connect_stays),
     TEST(a_slow_handshake_is_silent_too),
     TEST(a_thread_asleep_in_poll_wakes_when_it_is_connected),
