@@ -124,6 +124,15 @@ static struct probe *find(struct probe_table *t, const struct fact_network *n) {
     return p;
 }
 
+/* What was found out of the network before says nothing of this one. IPv6 counts by its /64. */
+static bool is_another(const struct probe *p, const struct fact_network *n) {
+    const struct fact_address *a = &p->own, *b = &n->address;
+    if (!n->works || !a->family)
+        return false;
+    return a->family != b->family || memcmp(a->bytes, b->bytes, a->family == AF_INET ? 4 : 8) != 0 ||
+           (p->ssid[0] && n->ssid[0] && strcmp(p->ssid, n->ssid) != 0);
+}
+
 static void renew(struct probe *p) {
     stop(p);
     p->result = FACT_CHECK_PENDING;
@@ -138,8 +147,12 @@ enum fact_check probe_see(struct probe_table *t, const struct fact_network *n,
         return FACT_CHECK_NONE; /* too many to try: better offered untried than never */
     p->seen = true;
     memcpy(p->iface, n->iface, sizeof p->iface);
-    if (!is_same(&p->target, target) || p->port != port || !is_same(&p->source, &source))
+    if (!is_same(&p->target, target) || p->port != port || !is_same(&p->source, &source) || is_another(p, n))
         renew(p);
+    if (n->works) {
+        p->own = n->address;
+        memcpy(p->ssid, n->ssid, sizeof p->ssid);
+    }
     p->target = *target;
     p->source = source;
     p->port = port;

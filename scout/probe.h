@@ -16,6 +16,8 @@ struct probe {
     char name[WIRE_NAME], iface[FACT_IFACE];
     uint32_t ifindex;
     struct fact_address target, source; /* source: family 0 if the device is bound instead */
+    struct fact_address own;            /* the network's: with another one it is another network */
+    char ssid[FACT_SSID];
     uint16_t port;
     int sock;   /* -1: none under way */
     int64_t at; /* when it is given up, or the next one begins; -1: never */

@@ -119,6 +119,22 @@ START_TEST(another_target_is_another_question) {
 }
 END_TEST
 
+START_TEST(with_another_address_or_access_point_it_is_asked_anew) {
+    ck_assert_int_eq(listen(server, 5), 0);
+    strcpy(lab.iface, "lo");
+    strcpy(lab.ssid, "home");
+    look();
+    wait_for_it();
+    ck_assert_int_eq(look(), FACT_CHECK_GOOD);
+    lab.address.bytes[3]++;
+    ck_assert_int_eq(look(), FACT_CHECK_PENDING);
+    wait_for_it();
+    ck_assert_int_eq(look(), FACT_CHECK_GOOD);
+    strcpy(lab.ssid, "cafe");
+    ck_assert_int_eq(look(), FACT_CHECK_PENDING);
+}
+END_TEST
+
 START_TEST(what_nobody_asks_about_is_not_tried) {
     look();
     ck_assert(t.probes[0].sock < 0 || probe_deadline(&t) == now + PROBE_LIMIT_MS);
@@ -137,6 +153,7 @@ int main(void) {
     tcase_add_test(c, it_is_good_when_connected_and_failed_when_not_any_more);
     tcase_add_test(c, what_is_down_is_not_tried_and_tried_at_once_when_it_is_back);
     tcase_add_test(c, another_target_is_another_question);
+    tcase_add_test(c, with_another_address_or_access_point_it_is_asked_anew);
     tcase_add_test(c, what_nobody_asks_about_is_not_tried);
     suite_add_tcase(suite, c);
     SRunner *r = srunner_create(suite);
