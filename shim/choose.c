@@ -24,7 +24,15 @@ static bool reaches(const struct sock *s, const struct wire_network *n) {
     return r != -ENETUNREACH && r != -EHOSTUNREACH;
 }
 
-/* The networks as they are for s. The one that has just failed to reach the peer stands back until its time
+/* It has just failed to reach the peer. */
+static bool avoids(const struct sock *s, uint64_t network) {
+    bool found = s->navoid > SOCK_AVOID;
+    for (unsigned i = 0; !found && i < s->navoid; i++)
+        found = s->avoid[i] == network;
+    return found;
+}
+
+/* The networks as they are for s. Those that have just failed to reach the peer stand back until their time
  * is over; and for an unmodified program, which is to try the other family, what has no route to the peer has
  * no address either. ret_pick: into the table. */
 static void look_from(const struct sock *s, uint64_t labels, bool avoiding, struct net_table *ret,
@@ -32,7 +40,7 @@ static void look_from(const struct sock *s, uint64_t labels, bool avoiding, stru
     const int family = choose_family(s);
     *ret = shim.nets;
     for (uint32_t i = 0; avoiding && i < ret->now.count; i++)
-        if (ret->now.networks[i].id == s->avoid)
+        if (avoids(s, ret->now.networks[i].id))
             ret->now.networks[i].state = WIRE_NET_DOWN;
     while ((*ret_pick = net_pick(ret, labels, family)) && s->kind == SOCK_CAPTURED && !reaches(s, *ret_pick))
         net_lacks(ret, (*ret_pick)->id, family);
@@ -45,7 +53,7 @@ bool choose_suits(const struct sock *s, const struct wire_network *n, uint64_t l
 /* The network that s was released to, if it can carry it now. */
 static const struct wire_network *pick_pass(const struct sock *s, bool avoiding) {
     const struct wire_network *n = s->pass ? net_find(&shim.nets, s->pass) : NULL;
-    return n && net_usable(n, choose_family(s)) && !(avoiding && s->avoid == s->pass) ? n : NULL;
+    return n && net_usable(n, choose_family(s)) && !(avoiding && avoids(s, s->pass)) ? n : NULL;
 }
 
 /* Nothing to pick: for ever, or not yet? */

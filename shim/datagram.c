@@ -216,7 +216,8 @@ bool datagram_unreachable(struct sock *s, int error) {
         return false;
     if (n && n->state == WIRE_NET_UP && (uint32_t)wait_now_ms() - n->since_ms >= YOUNG_MS)
         return false;
-    s->avoid = s->net;
+    s->avoid[0] = s->net;
+    s->navoid = 1;
     s->net = 0;
     s->backoff_ms = RETRY_MS;
     atomic_store(&s->clear, false);

@@ -140,16 +140,17 @@ static ssize_t elsewhere(struct sock *s, int fd, const struct flow_send *c, uint
         return choose_stays(s, labels) ? CALL_AGAIN : -EAGAIN;
     }
     const bool busy = !inside && busy_here(s);
+    int r;
     if (busy && shim.manual && run_thunk(s))
         return CALL_AGAIN;
     if (pick && !coming && !others && !busy && (s->state == LIFE_LIVE || s->state == LIFE_WAITING)) {
         *moved = true;
         self.helping = s;
-        reconnect_for(s, labels);
+        r = reconnect_for(s, labels);
         self.helping = NULL;
-        return CALL_AGAIN;
+        return r < 0 ? r : CALL_AGAIN;
     }
-    int r = call_wait(s, labels, !pick && !coming, deadline, c->limit);
+    r = call_wait(s, labels, !pick && !coming, deadline, c->limit);
     return r < 0 ? r : CALL_AGAIN;
 }
 

@@ -13,7 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 
-enum { DRAIN_MS = 2000, UNREAD_MS = 60000, EXPIRING_MS = 50 };
+enum { DRAIN_MS = 2000, LACKING_MS = 100, UNREAD_MS = 60000, EXPIRING_MS = 50 };
 
 static void leave_dead(struct sock *s, int error) {
     if (sock_turn(s, LIFE_FAILED))
@@ -156,6 +156,17 @@ static void drop_moving(struct sock *s) {
     sock_turn(s, LIFE_LOST);
 }
 
+/* Where a descriptor is lacking the connection stays as it is, and is looked at again. */
+static int cannot_leave(struct sock *s, int error) {
+    if (!swap_lacks(error)) {
+        leave_dead(s, error);
+        return 0;
+    }
+    s->due = wait_now_ms() + LACKING_MS;
+    link_kick();
+    return -error;
+}
+
 void leave_lost(struct sock *s) {
     if (s->state == LIFE_MOVING) {
         drop_moving(s);
@@ -174,7 +185,7 @@ void leave_lost(struct sock *s) {
     }
     int old = swap_out(s);
     if (old < 0) {
-        leave_dead(s, -old);
+        cannot_leave(s, -old);
         return;
     }
     sock_turn(s, LIFE_LOST);
@@ -192,22 +203,20 @@ void leave_lost(struct sock *s) {
     drop_connection(s, old, !s->shared);
 }
 
-void leave_for(struct sock *s, uint64_t labels) {
+int leave_for(struct sock *s, uint64_t labels) {
     if (!may_follow(s)) {
         leave_lost(s);
-        return;
+        return 0;
     }
     if (s->sealed)
-        return;
+        return 0;
     if (peer_has_ended(s)) {
         leave_dead(s, ECONNRESET);
-        return;
+        return 0;
     }
     int old = swap_out(s);
-    if (old < 0) {
-        leave_dead(s, -old);
-        return;
-    }
+    if (old < 0)
+        return cannot_leave(s, -old);
     sock_turn(s, LIFE_LEAVE);
     s->want = labels;
     s->wanted = true;
@@ -218,6 +227,7 @@ void leave_for(struct sock *s, uint64_t labels) {
     if (sock_stream(s) && !s->shared)
         real.shutdown(old, SHUT_WR);
     s->due = wait_now_ms();
+    return 0;
 }
 
 /* SIOCOUTQ has no event: it is looked at again and again, ever less often. */

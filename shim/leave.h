@@ -6,13 +6,15 @@
 #include "shim.h"
 
 /* The connection's network still works: what the kernel has accepted is delivered first (MOVING, driven by
- * leave_drain). Another connection, for labels, follows when it is done. */
-void leave_for(struct sock *s, uint64_t labels);
+ * leave_drain). Another connection, for labels, follows when it is done. 0; or -errno where that cannot be
+ * had now: the socket stays where it is for a moment. */
+int leave_for(struct sock *s, uint64_t labels);
 
 /* One look at a MOVING socket. True: it is left, and WAITING. */
 bool leave_drain(struct sock *s, uint64_t now_ms);
 
-/* The connection's network is gone: WAITING, or DEAD where no other may follow. Also gives up a MOVING one.
+/* The connection's network is gone: WAITING, or DEAD where no other may follow, or, for a moment, as it was
+ * where nothing can be had to put in its place. Also gives up a MOVING one.
  */
 void leave_lost(struct sock *s);
 

@@ -60,12 +60,19 @@ static void failed(struct sock *s, int error) {
     reconnect_dead(s, error);
 }
 
+/* A round: each network that matches is tried once, then all rest until it is due. */
 static void back_off(struct sock *s) {
-    s->backoff_ms = s->backoff_ms ? s->backoff_ms * 2 : BACKOFF_MIN_MS;
-    if (s->backoff_ms > BACKOFF_MAX_MS)
-        s->backoff_ms = BACKOFF_MAX_MS;
-    s->avoid = s->net;
-    s->due = wait_now_ms() + s->backoff_ms;
+    const uint64_t now_ms = wait_now_ms();
+    if (!s->backoff_ms || s->due <= now_ms) {
+        s->backoff_ms = s->backoff_ms ? s->backoff_ms * 2 : BACKOFF_MIN_MS;
+        if (s->backoff_ms > BACKOFF_MAX_MS)
+            s->backoff_ms = BACKOFF_MAX_MS;
+        s->due = now_ms + s->backoff_ms;
+        s->navoid = 0;
+    }
+    if (s->navoid < SOCK_AVOID)
+        s->avoid[s->navoid] = s->net;
+    s->navoid++;
     link_kick();
 }
 
@@ -95,6 +102,8 @@ static bool usable_still(const struct sock *s) {
 /* Unreachable by a network that is young or going is no answer of the peer's. */
 static bool not_yet(const struct sock *s, int error) {
     const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    if (swap_lacks(error))
+        return s->lived || self.helping != s; /* who asks for a first connection is told */
     if (!means_unreachable(error))
         return false;
     if (!s->on_labels)
@@ -141,7 +150,7 @@ static void live(struct sock *s) {
     s->backoff_ms = 0;
     s->due = 0;
     s->give_up_at = 0;
-    s->avoid = 0;
+    s->navoid = 0;
     s->wanted = false;
     s->resent = 0;
     s->shared = false;
@@ -274,15 +283,16 @@ static void drain(struct sock *s, uint64_t now_ms) {
         link_kick();
 }
 
-static void leave(struct sock *s, uint64_t labels) {
+static int leave(struct sock *s, uint64_t labels) {
     s->backoff_ms = 0;
-    leave_for(s, labels);
+    int r = leave_for(s, labels);
     if (s->state == LIFE_MOVING)
         drain(s, wait_now_ms());
     else if (s->state == LIFE_WAITING)
         reconnect_consider(s);
     else
         announce(s);
+    return r;
 }
 
 static void lost(struct sock *s) {
@@ -301,7 +311,7 @@ bool reconnect_unreachable(struct sock *s, int error) {
     const uint64_t net = s->net;
     if (net && !up && error == ECONNRESET && (!n || n->state == WIRE_NET_DOWN)) {
         lost(s); /* no peer can have said so: another process has given up the lost connection */
-        return true;
+        return s->state != LIFE_LIVE;
     }
     if (!means_unreachable(error) || !s->on_labels || (up && (sock_stream(s) || error == EHOSTUNREACH)))
         return false;
@@ -311,15 +321,18 @@ bool reconnect_unreachable(struct sock *s, int error) {
         back_off(s);
         s->net = 0;
     }
+    if (s->state == LIFE_LIVE)
+        return false;
     reconnect_consider(s);
     return true;
 }
 
-void reconnect_for(struct sock *s, uint64_t labels) {
+int reconnect_for(struct sock *s, uint64_t labels) {
     if (s->state == LIFE_LIVE)
-        leave(s, labels);
-    else if (s->state == LIFE_WAITING)
+        return leave(s, labels);
+    if (s->state == LIFE_WAITING)
         begin_for(s, labels);
+    return 0;
 }
 
 void reconnect_tick(struct sock *s, uint64_t now_ms) {
@@ -550,7 +563,8 @@ void reconnect_reset(struct sock *s) {
         lift_close(old);
     }
     s->backoff_ms = 0;
-    s->net = s->avoid = 0;
+    s->net = 0;
+    s->navoid = 0;
     s->error = 0;
     s->sealed = s->deaf = false;
     s->shared = false;

@@ -12,8 +12,9 @@ void reconnect_release(struct sock *s);
  * lost, wake, schedule. */
 void reconnect_consider(struct sock *s);
 
-/* A live socket leaves for a network that matches labels; a waiting one begins an attempt for them. */
-void reconnect_for(struct sock *s, uint64_t labels);
+/* A live socket leaves for a network that matches labels; a waiting one begins an attempt for them. 0, or
+ * -errno: it cannot leave now. */
+int reconnect_for(struct sock *s, uint64_t labels);
 
 /* A handler has come back: attempt is what s->attempt was, hidden the connection it was for, rc its word. */
 void reconnect_handler_done(struct sock *s, unsigned attempt, int hidden, int rc);

@@ -20,6 +20,8 @@
 #include <sys/socket.h>
 #include <time.h>
 
+enum { SOCK_AVOID = 4 };
+
 enum sock_kind { SOCK_LABELED, SOCK_CAPTURED };
 
 typedef int (*sock_handler)(int sock, unsigned long labels, void *arg);
@@ -83,15 +85,16 @@ struct sock {
     uint64_t pass;      /* released: the network that will do whatever the labels; 0: none */
     uint64_t want;      /* with wanted: labels the next attempt is for */
     bool wanted;
-    int own;              /* captured datagrams: their description once it was aside; else -1 */
-    _Atomic bool aside;   /* ... it is: a placeholder stands under the numbers */
-    bool fresh;           /* ... it is one of ours, bound to a network's address */
-    int hidden;           /* PREPARING..RESENDING: the new connection; MOVING: the old one; else -1 */
-    unsigned attempt;     /* rises with every attempt and every end of one */
-    uint64_t attempt_at;  /* ms */
-    uint64_t due;         /* ms: the next tick for this socket (drain, retry, settling); 0: none */
-    uint64_t drain_until; /* ms */
-    uint64_t avoid;       /* network that just failed to reach, until due */
+    int own;                    /* captured datagrams: their description once it was aside; else -1 */
+    _Atomic bool aside;         /* ... it is: a placeholder stands under the numbers */
+    bool fresh;                 /* ... it is one of ours, bound to a network's address */
+    int hidden;                 /* PREPARING..RESENDING: the new connection; MOVING: the old one; else -1 */
+    unsigned attempt;           /* rises with every attempt and every end of one */
+    uint64_t attempt_at;        /* ms */
+    uint64_t due;               /* ms: the next tick for this socket (drain, retry, settling); 0: none */
+    uint64_t drain_until;       /* ms */
+    uint64_t avoid[SOCK_AVOID]; /* networks that just failed to reach, until due */
+    unsigned navoid;            /* more than there is room for: all of them */
     unsigned backoff_ms;
     uint64_t waiting_since; /* CLOCK_REALTIME ms: the latest time it began to wait */
 

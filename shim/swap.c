@@ -225,8 +225,9 @@ int swap_out(struct sock *s) {
         return empty;
     int old = s->nfds ? real.fcntl(s->fds[0], F_DUPFD_CLOEXEC, 0) : -1;
     if (old < 0) {
+        const int error = s->nfds ? errno : EBADF;
         lift_close(empty);
-        return -EBADF;
+        return -error;
     }
     old = lift(old);
     swap_in(s, empty);

@@ -5,6 +5,13 @@
 
 #include "shim.h"
 
+#include <errno.h>
+
+/* No descriptor or memory can be had now: there may be later. */
+static inline bool swap_lacks(int error) {
+    return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
+}
+
 /* A new non-blocking socket as the program made it: options replayed, bound to the network (NULL: not bound).
  * Or -errno. */
 int swap_fresh(const struct sock *s, const struct wire_network *n);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <unistd.h>
@@ -144,6 +145,73 @@ static void hundreds_of_sockets_wait_together_and_each_is_served_once(void) {
     stage_wait(answered == MANY);
 }
 
+enum { FULL = 300 };
+static int filler[FULL], fillers;
+
+static void fill_table(void) {
+    const struct rlimit few = {FULL, FULL};
+    setrlimit(RLIMIT_NOFILE, &few);
+    for (int fd; (fd = open("/dev/null", O_RDONLY)) >= 0;)
+        filler[fillers++] = fd;
+}
+
+static void empty_table(void) {
+    while (fillers)
+        close(filler[--fillers]);
+}
+
+/* Speaking to the scout takes a descriptor: another process does it when it is told. */
+static _Atomic int *begin_helper(void (*job)(void)) {
+    _Atomic int *go = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    stage_expect(go != MAP_FAILED);
+    const pid_t helper = fork();
+    stage_expect(helper >= 0);
+    if (helper)
+        return go;
+    stage_wait(*go);
+    job();
+    _exit(0);
+}
+
+static void both_come(void) {
+    stage_up("wifi");
+    stage_up("cell");
+}
+
+static void wifi_goes(void) {
+    stage_down("wifi");
+}
+
+/* Also where each of several networks could carry it. */
+static void a_full_table_of_descriptors_only_delays_a_connection(void) {
+    _Atomic int *come = begin_helper(both_come);
+    stage_equal(talk_dial_plainly(0, SMALL), CMM_DEFERRED);
+    fill_table();
+    *come = 1;
+    stage_wait(stage_offered("wifi") && stage_offered("cell"));
+    stage_equal(stage_connections(), 0);
+    stage_fails(cmm_socket(AF_INET, SOCK_STREAM, 0), EMFILE);
+    empty_table();
+    stage_wait(stage_connections() == 1);
+}
+
+static void a_full_table_of_descriptors_does_not_end_a_connection(void) {
+    _Atomic int *go = begin_helper(wifi_goes);
+    stage_up("wifi");
+    stage_up("cell");
+    stage_equal(talk_dial_plainly(0, BG), 0);
+    fill_table();
+    stage_fails(talk_put("x", CELL), EMFILE);
+    stage_equal(talk_put("still there", BG), 11);
+    stage_expect_text(0, "still there");
+    *go = 1;
+    stage_wait(!stage_offered("wifi"));
+    stage_fails(cmm_send(talk_sock, "x", 1, MSG_DONTWAIT, BG, NULL, NULL), EAGAIN);
+    empty_table();
+    stage_equal(talk_put("by cell", CELL), 7);
+    stage_expect_text(1, "by cell");
+}
+
 /* ---- threads ---- */
 
 static void *go_on(void *arg) {
@@ -217,6 +285,8 @@ static const struct stage_test tests[] = {
     STAGE_TEST(cmm_poll_and_cmm_select_are_the_plain_calls),
     STAGE_TEST(a_duplicate_is_the_same_socket_before_and_after_a_move),
     STAGE_TEST(hundreds_of_sockets_wait_together_and_each_is_served_once),
+    STAGE_TEST(a_full_table_of_descriptors_only_delays_a_connection),
+    STAGE_TEST(a_full_table_of_descriptors_does_not_end_a_connection),
     STAGE_TEST(when_the_main_thread_has_ended_the_others_go_on),
     STAGE_TEST_IN(within_grace_no_new_connection_picks_a_network_and_one_that_is_back_is_the_same,
                   STAGE_WORLD | STAGE_UP, world),
