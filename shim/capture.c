@@ -136,6 +136,15 @@ static bool is_home(const struct sockaddr *to) {
     return route_get(to, 0, &way) == 0 && way.local;
 }
 
+/* Nothing is wished for but a way: a stream waits while there is none at all. */
+static bool has_no_way(int protocol, const struct sockaddr *to) {
+    struct route way;
+    lock_take();
+    const bool spoken = shim.nets.spoken;
+    lock_drop();
+    return protocol == IPPROTO_TCP && spoken && !route_special(to) && route_get(to, 0, &way) == -ENETUNREACH;
+}
+
 /* bound: the program has chosen a way itself. */
 static struct verdict judge(int protocol, const struct sockaddr *to, bool bound) {
     struct verdict v = {.labels = shim.labels_bad ? LABEL_INTENTS : atomic_load(&shim.default_labels),
@@ -146,6 +155,8 @@ static struct verdict judge(int protocol, const struct sockaddr *to, bool bound)
         v.policy = rule->policy ? rule->policy : v.policy;
         v.ours = v.ruled = !rule->bypass && v.labels;
         v.home = v.ruled && is_home(to);
+        if (!rule->bypass && !v.labels)
+            v.ours = !bound && has_no_way(protocol, to);
         return v;
     }
     v.ours = v.labels && !bound && (to->sa_family == AF_INET || to->sa_family == AF_INET6) &&

@@ -46,6 +46,20 @@ static void a_rule_of_none_never_binds(void) {
     expect_source(0, "10.1.0.2");
 }
 
+static void no_wish_waits_only_while_there_is_no_route_at_all(void) {
+    struct sockaddr_in to = stage_tcp();
+    struct pollfd p = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), .events = POLLOUT};
+    stage_wait(stage_offered("wifi"));
+    stage_shell("ip link set cell0 down; ip link set wifi0 down");
+    stage_wait(!stage_offered("wifi"));
+    stage_fails(connect(p.fd, (struct sockaddr *)&to, sizeof to), EINPROGRESS);
+    stage_equal(poll(&p, 1, 200), 0);
+    stage_link("wifi0", true); /* offers other labels */
+    stage_equal(poll(&p, 1, -1), 1);
+    stage_equal(p.revents, POLLOUT);
+    stage_expect_connection(0, "10.1.0.2");
+}
+
 /* ---- destinations ---- */
 
 static int listener_at(const char *address, int family, struct sockaddr_storage *ret, socklen_t *len) {
@@ -404,6 +418,8 @@ static const struct stage_test tests[] = {
     TEST(what_is_labeled_goes_by_its_network),
     TEST_WITH(labels_0_never_bind, "CMM_RULES=tcp::9=small"),
     TEST_WITH(a_rule_of_none_never_binds, "CMM_LABELS=small CMM_RULES=10.9.0.0/16=none"),
+    TEST_WITH(no_wish_waits_only_while_there_is_no_route_at_all,
+              "CMM_LABELS=small CMM_RULES=10.9.0.0/16=none"),
     TEST(the_machines_own_addresses_are_left_alone),
     TEST(special_destinations_never_wait),
     TEST(unix_sockets_are_left_alone),
