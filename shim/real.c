@@ -6,6 +6,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <gnu/libc-version.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -51,6 +52,14 @@ void real_init(void) {
         void *found = dlsym(RTLD_NEXT, name);
         __atomic_store_n((void **)&real + i, found ? found : (void *)absent, __ATOMIC_RELAXED);
     }
+}
+
+const char *real_behind(void) {
+    Dl_info taker, libc;
+    if (!dladdr((void *)real.connect, &taker) || !dladdr((void *)gnu_get_libc_version, &libc) ||
+        taker.dli_fbase == libc.dli_fbase || dlsym(RTLD_DEFAULT, "__sanitizer_set_report_fd"))
+        return NULL;
+    return taker.dli_fname;
 }
 
 #if defined(__x86_64__)

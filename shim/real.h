@@ -132,6 +132,9 @@ extern struct real real __attribute__((visibility("hidden")));
 /* Looks everything up. Called by the constructor and by whoever comes first; again does no harm. */
 void real_init(void);
 
+/* The library that takes connect() between us and libc, by its path, or NULL. A sanitizer only looks on. */
+const char *real_behind(void);
+
 /* The kernel itself, without libc: usable before everything, also where `syscall' is interposed. */
 long real_syscall(long number, long a, long b, long c, long d, long e, long f);
 

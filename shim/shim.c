@@ -148,6 +148,18 @@ static void read_environment(void) {
         read_on_loss(value);
 }
 
+/* What it does with a connection is not ours to guess: bound to a network, its proxy may be out of reach. */
+static void make_way(void) {
+    const char *taker = real_behind();
+    if (!taker)
+        return;
+    atomic_store(&shim.default_labels, 0);
+    shim.rules.count = 0;
+    log_say(LOG_ERROR,
+            "labels are not heeded: connections are left to %s, which takes them, too; preload it first",
+            taker);
+}
+
 /* ---- fork ---- */
 
 static void before_fork(void) {
@@ -216,6 +228,8 @@ __attribute__((constructor)) static void begin(void) {
     shim.preloaded = was_preloaded();
     if (!getauxval(AT_SECURE))
         read_environment();
+    if (shim.preloaded && shim_wants())
+        make_way();
     if (!shim.preloaded || shim_wants())
         shim_claim();
     if (shim.preloaded && shim_wants())
