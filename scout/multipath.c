@@ -1,9 +1,9 @@
 /* multipath - the endpoints of the kernel's Multipath TCP (generic netlink, "mptcp_pm").
  *
  * scout.c comes in when networks have come or gone, and asks for the status. Our endpoints bear numbers that
- * the scout's name gives, far above those that the kernel gives by itself: so what a killed scout has left is
- * known again, and an address that somebody else has made an endpoint is his. The kernel puts its answer into
- * the socket before send() is back; so nothing here waits.
+ * the scout's name gives; but the kernel may give such a number to somebody else's afterwards, so ours is
+ * only what is remembered here: a killed scout's are nobody's. The kernel puts its answer into the socket
+ * before send() is back; so nothing here waits.
  */
 #include "multipath.h"
 
@@ -165,14 +165,6 @@ static uint8_t first_id_of(const char *scout) {
     return (uint8_t)(ID_FIRST + sum % ID_SLOTS * MULTIPATH_MAX);
 }
 
-static void adopt_leftovers(struct multipath *m) {
-    struct multipath_list all;
-    list(m, &all);
-    for (unsigned i = 0; i < all.count && m->count < MULTIPATH_MAX; i++)
-        if (all.endpoint[i].id >= m->first_id && all.endpoint[i].id - m->first_id < MULTIPATH_MAX)
-            m->own[m->count++] = all.endpoint[i];
-}
-
 void multipath_init(struct multipath *m, const char *scout) {
     _Alignas(struct nlmsghdr) char buffer[BUFFER];
     *m = (struct multipath){.asked = true, .first_id = first_id_of(scout)};
@@ -188,8 +180,6 @@ void multipath_init(struct multipath *m, const char *scout) {
     }
     /* Setting what is set already asks for the privilege and changes nothing. */
     m->allowed = get_limit(m, &m->limit_before) == 0 && set_limit(m, m->limit_before) == 0;
-    if (m->allowed)
-        adopt_leftovers(m);
 }
 
 static void forget(struct multipath *m, unsigned i) {

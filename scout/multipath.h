@@ -38,8 +38,7 @@ struct multipath {
     uint32_t limit_before, limit_set; /* subflows a connection; set 0: as it was */
 };
 
-/* A scout of this name that was killed may have left endpoints: these are taken over. Whatever the kernel
- * lacks or refuses is no error. */
+/* Whatever the kernel lacks or refuses is no error. */
 void multipath_init(struct multipath *m, const char *scout);
 
 /* What we have made goes. */

@@ -76,8 +76,11 @@ world_up wwan0
 world_down wifi0
 world_scout "$build"
 # shellcheck disable=SC2086
-is 'what a killed scout has left the next one takes over' "$(words $spare $cell $cell6)" \
-    "$(become $spare $cell $cell6)"
+is 'what a killed scout has left is not touched' "$(words $wifi $spare $cell $wifi6 $cell6)" \
+    "$(become $wifi $spare $cell $wifi6 $cell6)"
+ip mptcp endpoint show | sed -n 's/^\([^ ]*\) id \([0-9]*\) .* dev wifi0.*/\2/p' | while read -r id; do
+    ip mptcp endpoint delete id "$id"
+done
 echo 'mptcp = no' >>"$stage/scout.conf"
 "$build/tools/cmm-ctl" reload
 is 'with mptcp = no the scout makes none' $spare "$(become $spare)"
