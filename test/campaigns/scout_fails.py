@@ -54,8 +54,8 @@ def child_of(pid):
         return pid
 
 
-def talk(path, pid):
-    """Asks everything twice; the most descriptors it was seen to hold afterwards."""
+def talk(path, pid, least):
+    """Asks everything twice; how many descriptors it holds once it has come to rest, or has not within a second."""
     for _ in range(2):
         s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         s.settimeout(1)
@@ -69,11 +69,14 @@ def talk(path, pid):
             pass
         s.close()
     os.kill(pid, signal.SIGHUP)
+    end = time.monotonic() + 1
     time.sleep(0.05)
+    while descriptors(pid) > least and time.monotonic() < end:
+        time.sleep(0.01)
     return descriptors(pid)
 
 
-def life(scout, place, prefix=(), env=None):
+def life(scout, place, prefix=(), env=None, least=0):
     """(code, what it said, descriptors)"""
     path = place + "/scout.sock"
     with open(place + "/said", "wb") as said:
@@ -88,7 +91,7 @@ def life(scout, place, prefix=(), env=None):
     if top.poll() is None:
         pid = child_of(top.pid) if prefix else top.pid
         try:
-            held = talk(path, pid)
+            held = talk(path, pid, least)
             os.kill(pid, signal.SIGTERM)
         except ProcessLookupError:
             pass
@@ -134,7 +137,7 @@ def campaign(scout, preload, place):
     for name, times in sorted(calls.items()):
         for n in range(loaders.get(name, 0) + 1, min(times, MOST_OF_A_NAME) + 1):
             inject = f"{name}:error={ERRORS.get(name, 'ENOMEM')}:when={n}"
-            outcome = life(scout, place, ("strace", "-o", "/dev/null", "-e", f"trace={name}", "-e", "inject=" + inject))
+            outcome = life(scout, place, ("strace", "-o", "/dev/null", "-e", f"trace={name}", "-e", "inject=" + inject), least=least)
             lives, wrong = lives + 1, verdict(outcome, least)
             ends[outcome[0]] = ends.get(outcome[0], 0) + 1
             if wrong:
@@ -146,7 +149,7 @@ def campaign(scout, preload, place):
         times = int(f.read())
     before, ends = len(bad), {0: 0, 1: 0}
     for n in range(1, times + 1):
-        outcome = life(scout, place, env={"LD_PRELOAD": preload, "FAIL_ALLOC": str(n)})
+        outcome = life(scout, place, env={"LD_PRELOAD": preload, "FAIL_ALLOC": str(n)}, least=least)
         wrong = verdict(outcome, least)
         ends[outcome[0]] = ends.get(outcome[0], 0) + 1
         if wrong:
