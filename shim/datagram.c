@@ -83,13 +83,43 @@ static int connect_anew(const struct sock *s, int fd) {
     return real.connect(fd, (const struct sockaddr *)&s->to, s->tolen) < 0 ? -errno : 0;
 }
 
-static int steer_fresh(struct sock *s, const struct wire_network *n) {
+/* A peer may know the port: the next description has it, too, if it is free there. */
+static int fresh_with_port(struct sock *s, const struct wire_network *n) {
+    struct sockaddr_storage at = {0};
+    socklen_t len = sizeof at;
+    const in_port_t bound = s->port;
+    if (!bound && real.getsockname(datagram_number(s, s->fds[0]), (struct sockaddr *)&at, &len) == 0)
+        s->port = ((struct sockaddr_in *)&at)->sin_port;
     int fd = swap_fresh(s, n);
+    if (fd == -EADDRINUSE && s->port != bound) {
+        s->port = bound;
+        fd = swap_fresh(s, n);
+    }
+    s->port = bound;
+    return fd;
+}
+
+/* Who is inside a receive on the old description looks again. */
+static void wake_receivers(const struct sock *s, int old) {
+    if (old < 0)
+        return;
+    if (!s->shared)
+        real.shutdown(old, SHUT_RD);
+    lift_close(old);
+}
+
+static int steer_fresh(struct sock *s, const struct wire_network *n) {
+    const int old = s->aside ? -1 : lift(real.fcntl(s->fds[0], F_DUPFD_CLOEXEC, 0));
+    int fd = fresh_with_port(s, n);
+    if (fd < 0 && old >= 0)
+        lift_close(old);
     if (fd < 0)
         return fd;
     if (s->tolen && real.connect(fd, (struct sockaddr *)&s->to, s->tolen) < 0) {
         int r = -errno;
         lift_close(fd);
+        if (old >= 0)
+            lift_close(old);
         return r;
     }
     if (s->own >= 0)
@@ -97,6 +127,7 @@ static int steer_fresh(struct sock *s, const struct wire_network *n) {
     s->aside = false;
     s->fresh = n != NULL;
     swap_in(s, fd);
+    wake_receivers(s, old);
     wait_wake(&s->waiters);
     return 0;
 }

@@ -187,9 +187,21 @@ HOOK(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags)) {
 
 /* ---- receiving ---- */
 
+/* Its description may be replaced meanwhile; the end that wakes us then is none. */
+static ssize_t recv_datagram(const struct sock *s, int fd, struct msghdr *msg, int flags) {
+    const struct msghdr asked = *msg;
+    for (;;) {
+        const uint32_t swaps = atomic_load(&s->swaps);
+        const ssize_t n = real.recvmsg(datagram_number(s, fd), msg, flags);
+        if (n != 0 || atomic_load(&s->swaps) == swaps)
+            return n;
+        *msg = asked;
+    }
+}
+
 static ssize_t recv_message(struct sock *s, int fd, struct msghdr *msg, int flags, struct flow_tried tried) {
     if (s->kind == SOCK_CAPTURED && (s->state == LIFE_FRESH || !sock_stream(s)))
-        return real.recvmsg(datagram_number(s, fd), msg, flags);
+        return recv_datagram(s, fd, msg, flags);
     return socket_holds(fd) ? hook_told(flow_recv(fd, msg, flags, tried)) : real.recvmsg(fd, msg, flags);
 }
 
