@@ -403,10 +403,19 @@ void socket_given(int fd) {
     lock_drop();
 }
 
+/* A copy made while another connection came under the number is of the one that is gone. */
+static void copy_again(const struct sock *s, int fd, int copy) {
+    if (swap_holds(s, copy) || !swap_holds(s, fd))
+        return;
+    const int flags = real.fcntl(copy, F_GETFD, NULL);
+    real.dup3(fd, copy, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+}
+
 void socket_copied(int fd, int copy) {
     struct sock *s = enter(fd);
     if (!s)
         return;
+    copy_again(s, fd, copy);
     sock_alias(s, copy);
     s->stdio |= copy <= STDERR_FILENO; /* who writes there writes by a FILE */
     leave_bury(s);
