@@ -166,11 +166,22 @@ class World:
         """Has the client a connection, stream or datagram, by wwan0?"""
         return "ESTAB" in run("ss", "-Htun", "src", "10.2.0.2", "dst", SERVER).stdout
 
-    def connections(self):
-        """TCP connections that have ever reached the server: the kernel's own count."""
+    def counted(self, protocol, name):
+        """One of the counts of the server's kernel."""
         heads, counts = [line.split() for line in self.at_server("cat", "/proc/net/snmp").stdout.splitlines()
-                         if line.startswith("Tcp:")]
-        return int(counts[heads.index("PassiveOpens")])
+                         if line.startswith(protocol + ":")]
+        return int(counts[heads.index(name)])
+
+    def connections(self):
+        """TCP connections that have ever reached the server."""
+        return self.counted("Tcp", "PassiveOpens")
+
+    def datagrams(self):
+        return self.counted("Udp", "InDatagrams")
+
+    def mute(self, on):
+        """The server hears the client by wifi0, and does not answer there."""
+        self.at_server("ip", "route", "add" if on else "del", "blackhole", "10.1.0.2/32")
 
     # ---- the server's side ----
 
