@@ -88,3 +88,7 @@ bool holder_elsewhere(int fd, bool doubt) {
             return true;
     return false;
 }
+
+void holder_forked(void) {
+    seen_at = 0;
+}

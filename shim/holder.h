@@ -8,4 +8,7 @@
 /* Another process has fd's description too. doubt: the answer where /proc does not tell. */
 bool holder_elsewhere(int fd, bool doubt);
 
+/* A fork has made another holder: what was seen before is past, in parent and child. */
+void holder_forked(void);
+
 #endif

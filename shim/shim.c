@@ -6,6 +6,7 @@
 #include "shim.h"
 #include "datagram.h"
 #include "duration.h"
+#include "holder.h"
 #include "lift.h"
 #include "link.h"
 #include "log.h"
@@ -167,6 +168,7 @@ static void before_fork(void) {
 }
 
 static void in_parent(void) {
+    holder_forked();
     for (struct sock *s = sock_first(); s; s = s->next) {
         s->shared = true;
         atomic_store(&s->clear, false);
@@ -204,6 +206,7 @@ static void in_child(void) {
     lock_forked();
     self_forked();
     wait_forked();
+    holder_forked();
     link_forked();
     run_forked();
     memset(shim.left, 0, sizeof shim.left);

@@ -72,6 +72,15 @@ START_TEST(a_child_holds_what_it_has_inherited_until_it_ends) {
 }
 END_TEST
 
+START_TEST(after_a_fork_what_was_seen_before_is_past) {
+    ck_assert(becomes(false));
+    const pid_t pid = child_that(nothing);
+    holder_forked();
+    ck_assert(holder_elsewhere(pair[0], false));
+    end(pid);
+}
+END_TEST
+
 START_TEST(a_child_that_has_closed_it_holds_it_no_more) {
     const pid_t pid = child_that(close_it);
     ck_assert(becomes(false));
@@ -91,6 +100,7 @@ int main(void) {
     tcase_add_checked_fixture(t, begin, finish);
     tcase_add_test(t, what_nobody_else_has_is_held_here_only);
     tcase_add_test(t, a_child_holds_what_it_has_inherited_until_it_ends);
+    tcase_add_test(t, after_a_fork_what_was_seen_before_is_past);
     tcase_add_test(t, a_child_that_has_closed_it_holds_it_no_more);
     tcase_add_test(t, what_is_no_descriptor_is_left_in_doubt);
     suite_add_tcase(s, t);
