@@ -85,14 +85,19 @@ static bool was_preloaded(void) {
 
 /* ---- the environment ---- */
 
+/* The built-in names need nobody: the scout is asked only where they do not do. */
+static const struct label_names *names_asked(void) {
+    if (!shim.names_known)
+        shim.names_known = scout_link_labels(shim.scout, &shim.names) == 0;
+    return shim.names_known ? &shim.names : NULL;
+}
+
 static void read_labels(const char *text) {
     char bad[LABEL_NAME];
     uint64_t labels = 0;
     int r = label_parse(text, NULL, &labels, bad);
-    if (r < 0 && scout_link_labels(shim.scout, &shim.names) == 0) {
-        shim.names_known = true;
-        r = label_parse(text, &shim.names, &labels, bad);
-    }
+    if (r < 0)
+        r = label_parse(text, names_asked(), &labels, bad);
     if (r < 0) {
         shim.labels_bad = true;
         log_say(LOG_ERROR, "unknown label '%s' in CMM_LABELS", bad);
@@ -102,7 +107,12 @@ static void read_labels(const char *text) {
 
 static void read_rules(const char *text) {
     char why[128];
-    if (rules_add_all(&shim.rules, text, shim.names_known ? &shim.names : NULL, why, sizeof why) < 0)
+    int r = rules_add_all(&shim.rules, text, NULL, why, sizeof why);
+    if (r < 0) {
+        shim.rules.count = 0;
+        r = rules_add_all(&shim.rules, text, names_asked(), why, sizeof why);
+    }
+    if (r < 0)
         log_say(LOG_ERROR, "CMM_RULES: %s", why);
     for (size_t i = 0; i < shim.rules.count; i++)
         shim.rules_want |= shim.rules.rule[i].labels != 0;

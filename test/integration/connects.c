@@ -10,8 +10,9 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-static const char config[] = "[network wifi]\naddress = 127.0.1.1\nlabels = all\n"
-                             "[network cell]\naddress = 127.0.2.1\nlabels = small\n";
+static const char config[] = "[label away]\nbit = 40\n"
+                             "[network wifi]\naddress = 127.0.1.1\nlabels = all\n"
+                             "[network cell]\naddress = 127.0.2.1\nlabels = small, away\n";
 
 enum { MOMENT_MS = 200 };
 
@@ -169,6 +170,15 @@ static void a_first_send_that_connects_waits_as_connect_does(void) {
     stage_expect_text(1, "at once");
 }
 
+/* ---- whose names rules know ---- */
+
+static void a_rule_knows_the_names_of_the_scouts_configuration(void) {
+    stage_up("wifi");
+    stage_up("cell");
+    stage_equal(dial(0), 0);
+    stage_expect_connection(0, "127.0.2.1");
+}
+
 static const struct stage_test tests[] = {
 #define RULE                "CMM_RULES=127.0.0.0/16=background"
 #define TEST(name)          STAGE_TEST_WITH(name, STAGE_PRELOAD, NULL, RULE " CMM_LABELS=background")
@@ -180,6 +190,8 @@ static const struct stage_test tests[] = {
     TEST(a_wait_is_called_off_by_AF_UNSPEC),
     TEST(a_first_send_that_connects_waits_as_connect_does),
     TEST(after_a_refusal_it_may_go_where_nothing_is_ours),
+    STAGE_TEST_WITH(a_rule_knows_the_names_of_the_scouts_configuration, STAGE_PRELOAD, NULL,
+                    "CMM_RULES=127.0.0.0/16=away"),
 };
 
 STAGE_MAIN(config, tests)
