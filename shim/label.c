@@ -173,3 +173,29 @@ int label_format(uint64_t labels, const struct label_names *names, char *buf, si
         append(buf, len, &used, "none");
     return (int)used;
 }
+
+int label_names_format(const struct label_names *names, char *buf, size_t len) {
+    size_t used = 0;
+    char pair[2 * LABEL_NAME];
+    if (len)
+        *buf = '\0';
+    for (int i = 0; i < LABEL_USER; i++) {
+        if (!label_name_ok(names->name[i]))
+            continue;
+        snprintf(pair, sizeof pair, "%s=%d", names->name[i], LABEL_USER_FIRST + i);
+        append(buf, len, &used, pair);
+    }
+    return (int)used;
+}
+
+void label_names_parse(const char *text, struct label_names *ret) {
+    char name[LABEL_NAME];
+    int bit = 0;
+    memset(ret, 0, sizeof *ret);
+    for (const char *at = text; *at; at += *at == ',') {
+        if (sscanf(at, "%31[^=,]=%3d", name, &bit) == 2 && bit >= LABEL_USER_FIRST &&
+            bit < LABEL_USER_FIRST + LABEL_USER)
+            memcpy(ret->name[bit - LABEL_USER_FIRST], name, strlen(name) + 1);
+        at += strcspn(at, ",");
+    }
+}

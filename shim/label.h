@@ -27,6 +27,11 @@ int label_parse(const char *text, const struct label_names *names, uint64_t *ret
 /* Writes the names, comma-separated ("none" for 0; unknown bits 0..31 as hex), as snprintf does. */
 int label_format(uint64_t labels, const struct label_names *names, char *buf, size_t len);
 
+/* A table of names as text, "backup=32,lab=40", as it is handed on in CMM_NAMES. Writes as snprintf does;
+ * reads what is there, and passes over what is no such pair. */
+int label_names_format(const struct label_names *names, char *buf, size_t len);
+void label_names_parse(const char *text, struct label_names *ret);
+
 /* A legal name for a user label: letters, digits, '-', '_' and '.', shorter than LABEL_NAME, not a built-in
  * name, not "all", "none", "bypass" nor bitNN. */
 int label_name_ok(const char *name);

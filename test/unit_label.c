@@ -199,6 +199,31 @@ START_TEST(one_name_is_taken_by_its_length) {
 }
 END_TEST
 
+START_TEST(a_table_of_names_goes_through_text_and_comes_back) {
+    struct label_names read;
+    char text[64], small[8];
+    int n = label_names_format(&names, text, sizeof text);
+    ck_assert_int_eq(n, (int)strlen(text));
+    ck_assert_int_eq(label_names_format(&names, small, sizeof small), n);
+    ck_assert_int_eq(strncmp(text, small, sizeof small - 1), 0);
+    label_names_parse(text, &read);
+    ck_assert_int_eq(memcmp(&read, &names, sizeof read), 0);
+    label_names_parse("", &read);
+    ck_assert_int_eq(label_names_format(&read, text, sizeof text), 0);
+    ck_assert_str_eq(text, "");
+}
+END_TEST
+
+START_TEST(what_is_no_pair_of_name_and_bit_is_passed_over) {
+    struct label_names read;
+    char text[64];
+    label_names_parse(",=,=40,a,b=,c=31,d=64,e=x,f=-33,red=41,g=33,h=330,01234567890123456789012345678901=42",
+                      &read);
+    label_names_format(&read, text, sizeof text);
+    ck_assert_str_eq(text, "g=33");
+}
+END_TEST
+
 int main(void) {
     Suite *s = suite_create("label");
     TCase *t = tcase_create("label");
@@ -218,6 +243,8 @@ int main(void) {
     tcase_add_test(t, a_table_from_outside_cannot_rename_or_confuse);
     tcase_add_test(t, only_plain_new_names_may_be_given_to_user_bits);
     tcase_add_test(t, one_name_is_taken_by_its_length);
+    tcase_add_test(t, a_table_of_names_goes_through_text_and_comes_back);
+    tcase_add_test(t, what_is_no_pair_of_name_and_bit_is_passed_over);
     srunner_run_all(r, CK_ENV);
     int failed = srunner_ntests_failed(r);
     srunner_free(r);

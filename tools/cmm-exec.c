@@ -47,6 +47,13 @@ static int parse(const struct label_names *names, char *why, size_t len) {
     return rules_add_all(&rules, setting("CMM_RULES"), names, why, len);
 }
 
+/* What the program starts while the scout is away still knows them by this. */
+static bool hand_on(const struct label_names *names) {
+    char text[LABEL_USER * (LABEL_NAME + 4)];
+    label_names_format(names, text, sizeof text);
+    return setenv("CMM_NAMES", text, 1) == 0;
+}
+
 /* A name that is not built in may be one of the scout's configuration. */
 static bool labels_and_rules_ok(void) {
     struct ctl_client c;
@@ -57,7 +64,7 @@ static bool labels_and_rules_ok(void) {
     bool unknown_label = strstr(why, "unknown label '");
     bool asked = unknown_label && ctl_client_open(&c, setting("CMM_SCOUT")) == 0;
     bool answered = asked && ctl_client_view(&c, CTL_LABELS, &v) == 0;
-    bool ok = answered && parse(&v.names, why, sizeof why) == 0;
+    bool ok = answered && parse(&v.names, why, sizeof why) == 0 && hand_on(&v.names);
     if (!ok && unknown_label && !answered)
         say("%s, and no scout to ask for the names of its configuration", why);
     else if (!ok)

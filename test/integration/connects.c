@@ -179,6 +179,15 @@ static void a_rule_knows_the_names_of_the_scouts_configuration(void) {
     stage_expect_connection(0, "127.0.2.1");
 }
 
+/* As a child of cmm-run that is started while there is no scout. */
+static void names_handed_on_hold_while_the_scout_is_away(void) {
+    stage_scout_start();
+    stage_up("wifi");
+    stage_up("cell");
+    stage_equal(dial(0), 0);
+    stage_expect_connection(0, "127.0.2.1");
+}
+
 static const struct stage_test tests[] = {
 #define RULE                "CMM_RULES=127.0.0.0/16=background"
 #define TEST(name)          STAGE_TEST_WITH(name, STAGE_PRELOAD, NULL, RULE " CMM_LABELS=background")
@@ -192,6 +201,8 @@ static const struct stage_test tests[] = {
     TEST(after_a_refusal_it_may_go_where_nothing_is_ours),
     STAGE_TEST_WITH(a_rule_knows_the_names_of_the_scouts_configuration, STAGE_PRELOAD, NULL,
                     "CMM_RULES=127.0.0.0/16=away"),
+    STAGE_TEST_WITH(names_handed_on_hold_while_the_scout_is_away, STAGE_PRELOAD | STAGE_ALONE, NULL,
+                    "CMM_RULES=127.0.0.0/16=away CMM_NAMES=here=39,away=40"),
 };
 
 STAGE_MAIN(config, tests)

@@ -70,6 +70,9 @@ is 'status has scout, networks and subscribers' "['networks', 'scout', 'subscrib
 is 'a network has the keys that the contract names' "['ifindex', 'labels', 'metered', 'metric', 'name', 'up']" \
     "$(json 'sorted(o["networks"][0])' networks)"
 is 'version is 1' 1 "$(json 'o["version"]' networks)"
+is 'cmm-run hands on the names of a configuration whose labels it was asked for' 'backup backup=40' \
+    "$("$run" -l backup sh -c 'echo $CMM_LABELS $CMM_NAMES')"
+is 'and no others' '' "$("$run" -l red sh -c 'echo $CMM_NAMES')"
 is 'labels have names and bits' "{'name': 'backup', 'bit': 40}" "$(json 'o["labels"][-1]' labels)"
 is 'a network that is down is not up' 'False False' "$(json '*[n["up"] for n in o["networks"]]' networks | tr -d ,)"
 is 'an unknown label is 2 and one line' "2 cmm-ctl: unknown label 'nosuch'" "$(outcome "$ctl" wait red,nosuch)"
