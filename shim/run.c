@@ -272,10 +272,14 @@ static void work_on(pid_t owner) {
     lock_take();
     while (shim.owner == owner) {
         struct sock *s = take_ready();
+        const bool timed = overdue_at; /* the listening thread looks again by then */
         overdue_at = 0;
         if (s) {
-            if (ready_first && !idle)
+            if (ready_first && !idle) {
                 overdue_at = wait_now_ms() + OVERDUE_MS;
+                if (!timed)
+                    link_kick();
+            }
             serve(s, ROUND_LIMIT);
             continue;
         }
@@ -314,8 +318,8 @@ static int start_worker(void) {
 static void call_worker(void) {
     if (idle) {
         pthread_cond_signal(&work);
-    } else if (!workers) {
-        start_worker();
+    } else if (!workers && start_worker() == 0) {
+        return;
     } else if (!overdue_at) {
         overdue_at = wait_now_ms() + OVERDUE_MS;
         link_kick();

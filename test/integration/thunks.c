@@ -76,6 +76,31 @@ static void while_a_thunk_blocks_the_thunks_of_other_sockets_go_on(void) {
     stage_wait(note_finished == COUNT + 1);
 }
 
+static struct note met[2];
+static void meet(void *arg) {
+    note_begin(arg);
+    stage_wait(met[0].entered && met[1].entered);
+    note_end();
+}
+
+/* The thread that there is takes one of them, and comes back when the other has run. Nothing else is about to
+ * wake the listening thread. */
+static void of_thunks_that_become_ready_at_once_none_waits_for_the_end_of_another(void) {
+    struct note before = {.sock = note_socket(WIFI), .text = "x", .labels = WIFI};
+    note_defer(&before, note_send);
+    stage_up("wifi");
+    stage_wait(note_finished == 1);
+    stage_down("wifi");
+    for (int i = 0; i < 2; i++) {
+        met[i] = (struct note){.sock = note_socket(WIFI), .text = "x", .labels = WIFI};
+        note_defer(&met[i], meet);
+    }
+    for (int calm = 0; calm < 100; calm++)
+        stage_pause();
+    stage_up("wifi");
+    stage_wait(note_finished == 3);
+}
+
 /* ---- one fate ---- */
 
 static void each_stored_thunk_runs_exactly_once(void) {
@@ -447,6 +472,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(a_thunk_may_wait_for_a_network_on_another_socket),
     STAGE_TEST(a_thunk_may_wait_for_another_network_on_its_own_socket),
     STAGE_TEST(while_a_thunk_blocks_the_thunks_of_other_sockets_go_on),
+    STAGE_TEST(of_thunks_that_become_ready_at_once_none_waits_for_the_end_of_another),
     STAGE_TEST(each_stored_thunk_runs_exactly_once),
     STAGE_TEST(cmm_close_drops_thunks_without_running_them),
     STAGE_TEST(a_thunk_ignored_because_the_send_went_out_is_not_stored),
