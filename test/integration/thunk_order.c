@@ -2,8 +2,10 @@
  * record proves it.
  */
 #include "notes.h"
+#include "talk.h"
 
 #include <errno.h>
+#include <signal.h>
 
 static void thunks_of_one_label_set_run_in_the_order_they_were_deferred(void) {
     static const char *const texts[] = {"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"};
@@ -219,6 +221,50 @@ static void one_thunk_of_a_socket_runs_at_a_time(void) {
     stage_equal(note_most, 1);
 }
 
+/* ---- behind a thunk that its sender runs itself ---- */
+
+static _Atomic bool held, held_enough;
+
+static void hold(int number) {
+    (void)number;
+    held = true;
+    while (!held_enough)
+        stage_pause();
+}
+
+static struct note own = {.text = "1", .labels = CELL};
+
+static long send_with_thunk(void) {
+    return cmm_send(own.sock, own.text, 1, 0, own.labels, note_stop_and_send, &own);
+}
+
+/* Between the connection and the thunk another thread's send has found the way free. */
+static void a_thunk_that_its_sender_runs_is_not_overtaken_either(void) {
+    struct sigaction act = {.sa_flags = SA_RESTART};
+    act.sa_handler = hold;
+    sigaction(SIGUSR1, &act, NULL);
+    stage_up("wifi");
+    own.sock = note_socket(CELL);
+    stage_up("cell");
+    stage_equal(cmm_send(own.sock, "0", 1, 0, CELL, NULL, NULL), 1);
+    stage_equal(cmm_send(own.sock, "0", 1, 0, WIFI, NULL, NULL), 1);
+    stage_crowd(true);
+    talk_begin(send_with_thunk);
+    stage_wait(talk_asleep());
+    pthread_kill(talk_thread, SIGUSR1);
+    stage_wait(held);
+    stage_crowd(false);
+    stage_equal(cmm_send(own.sock, "0", 1, 0, CELL, NULL, NULL), 1);
+    held_enough = true;
+    stage_wait(own.entered);
+    struct note next = {.sock = own.sock, .text = "2", .labels = CELL};
+    note_defer(&next, note_send);
+    own.gate = true;
+    stage_equal(talk_join(), CMM_THUNK_EXECUTED);
+    stage_wait(note_finished == 2);
+    note_carries(2, "012");
+}
+
 static const struct stage_test tests[] = {
     STAGE_TEST(thunks_of_one_label_set_run_in_the_order_they_were_deferred),
     STAGE_TEST(a_send_of_another_thread_is_deferred_behind_stored_and_running_thunks),
@@ -231,6 +277,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(a_send_for_another_network_inside_a_thunk_is_deferred_never_nested),
     STAGE_TEST(all_runnable_thunks_of_a_label_set_run_before_the_socket_moves),
     STAGE_TEST(of_several_label_sets_the_oldest_that_can_run_goes_first),
+    STAGE_TEST(a_thunk_that_its_sender_runs_is_not_overtaken_either),
     STAGE_TEST(one_thunk_of_a_socket_runs_at_a_time),
 };
 
