@@ -57,6 +57,8 @@ int call_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline,
         return -ECANCELED;
     if (r < 0)
         run_schedule(s); /* a handler that was left to this waiter falls to somebody else */
+    else if (run_handler(s) && s->state == LIFE_CLOSED) /* ... is run, whatever else this waiter finds */
+        return -ECANCELED;
     return r == -ETIMEDOUT && limited ? -EAGAIN : r;
 }
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
@@ -538,7 +539,55 @@ static void in_manual_mode_only_dispatch_runs_them(void) {
     stage_expect_text(0, "x");
 }
 
+/* ---- a waiter that finds something else ---- */
+
+static _Atomic bool held, held_enough;
+
+static void hold(int number) {
+    (void)number;
+    held = true;
+    while (!held_enough)
+        stage_pause();
+}
+
+static long receive_one(void) {
+    char byte;
+    return cmm_recv(talk_sock, &byte, 1, 0);
+}
+
+/* The receiver is woken by the last word of the connection that is left, and is late: the handler, which was
+ * left to it as it waited, is due by then. */
+static void a_handler_left_to_a_receiver_runs_though_it_finds_what_it_waited_for(void) {
+    static char bulk[1 << 20];
+    struct sigaction act = {.sa_flags = SA_RESTART};
+    act.sa_handler = hold;
+    sigaction(SIGUSR1, &act, NULL);
+    stage_up("wifi");
+    stage_up("cell");
+    stage_equal(talk_dial(0, BG, NULL), 0);
+    stage_hold(true);
+    while (cmm_send(talk_sock, bulk, sizeof bulk, MSG_DONTWAIT, BG, NULL, NULL) > 0)
+        ;
+    stage_down("wifi");
+    stage_down("twin");
+    talk_begin(receive_one);
+    stage_wait(talk_asleep());
+    pthread_kill(talk_thread, SIGUSR1);
+    stage_wait(held);
+    stage_up("twin");
+    stage_say(0, "x");
+    stage_hold(false);
+    stage_wait(stage_end(0) == STAGE_EOF);
+    for (int calm = 0; calm < 200; calm++) /* until it has been noticed here */
+        stage_pause();
+    held_enough = true;
+    stage_equal(talk_join(), 1);
+    stage_wait(strcmp(talk_diary(), "<><>") == 0);
+    talk_expect_moved(1, "127.0.3.1", "twin");
+}
+
 static const struct stage_test tests[] = {
+    STAGE_TEST(a_handler_left_to_a_receiver_runs_though_it_finds_what_it_waited_for),
     STAGE_TEST(nonzero_from_pre_reconnect_is_ECONNABORTED_until_reset),
     STAGE_TEST(nonzero_from_post_reconnect_is_ECONNABORTED_until_reset),
     STAGE_TEST(what_post_reconnect_refuses_ends_for_the_peer_and_polls_as_failed),
