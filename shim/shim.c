@@ -225,6 +225,7 @@ static void in_child(void) {
     holder_forked();
     link_forked();
     run_forked();
+    shim.lookups.first = NULL;
     memset(shim.left, 0, sizeof shim.left);
     for (struct sock *s = sock_first(); s; s = s->next)
         inherit(s);

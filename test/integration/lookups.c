@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char world[] = "[network wifi]\nmatch = wifi0\nlabels = background\n"
@@ -55,7 +56,7 @@ static void *look_up(void *name) {
 
 static bool asleep(void) {
     char path[64], state = '?';
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)tid);
     FILE *f = fopen(path, "re");
     if (f && fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
         state = '?';
@@ -124,6 +125,43 @@ static void a_lookup_whose_network_goes_waits_again(void) {
     expect_lookup_waits();
     stage_shell("echo 10.9.0.1 waits.example >>%s/etc/hosts", stage_directory());
     stage_link("cell0", true);
+    stage_wait(over);
+    stage_equal(answer, 0);
+    pthread_join(thread, NULL);
+}
+
+static bool child_asleep(pid_t child) {
+    tid = child;
+    return asleep();
+}
+
+static void *overwrite(void *unused) {
+    volatile char stack[64 << 10];
+    for (size_t i = 0; i < sizeof stack; i++)
+        stack[i] = 1;
+    return unused;
+}
+
+/* The child has none of its parent's threads, and the memory they were in is used for others. */
+static void a_child_forked_while_a_lookup_waits_looks_up_for_itself(void) {
+    pthread_t thread;
+    int status = -1;
+    own_files("10.9.0.1 waits.example", "files");
+    stage_shell("ip link set cell0 down");
+    stage_wait(!stage_offered("cell"));
+    begin_lookup(&thread, "getaddrinfo");
+    expect_lookup_waits();
+    const pid_t child = fork();
+    if (child == 0) {
+        stage_equal(pthread_create(&thread, NULL, overwrite, NULL), 0);
+        pthread_join(thread, NULL);
+        _exit((int)found_by("getaddrinfo"));
+    }
+    for (int calm = 0; calm < 50; calm = child_asleep(child) ? calm + 1 : 0)
+        stage_pause();
+    stage_link("cell0", true);
+    stage_wait(waitpid(child, &status, WNOHANG) == child);
+    stage_equal(status, 0);
     stage_wait(over);
     stage_equal(answer, 0);
     pthread_join(thread, NULL);
@@ -198,6 +236,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST_WITH(name, STAGE_PRELOAD | STAGE_WORLD, NULL, "CMM_LABELS=small CMM_PATIENCE=0.3")
     TEST(name_lookups_wait_for_the_default_labels),
     TEST(a_lookup_whose_network_goes_waits_again),
+    TEST(a_child_forked_while_a_lookup_waits_looks_up_for_itself),
     TEST(what_is_the_machines_own_never_waits),
     TEST(who_takes_a_number_for_a_name_does_not_wait),
     TEST(a_lookup_that_fails_while_its_network_settles_is_made_again),
