@@ -437,7 +437,7 @@ int link_need(void) {
 }
 
 void link_moved(int from, int to) {
-    int *const all[] = {&epoll, &kick, &bell, &wire.sock, &wire.queue};
+    int *const all[] = {&epoll, &kick, &bell, &wire.sock, &wire.queue, &found.sock, &found.queue};
     for (unsigned i = 0; i < sizeof all / sizeof *all; i++)
         if (*all[i] == from)
             *all[i] = to;

@@ -37,10 +37,12 @@ union packet {
 
 /* ---- descriptors ---- */
 
+/* Forgotten first: a child forked in between must not close what has the number by then. */
 static void drop_fd(int *fd) {
-    if (*fd >= 0)
-        lift_close(*fd);
+    const int old = *fd;
     *fd = -1;
+    if (old >= 0)
+        lift_close(old);
 }
 
 /* A thread of the program that is cancelled in here would leave a descriptor behind. */
@@ -99,8 +101,10 @@ static int connect_until(int sock, const struct sockaddr_un *to, int64_t deadlin
     }
 }
 
+/* Out of the way at once: a number among the program's own that it closes meanwhile, as daemons do with all
+ * there are, and uses again, would be taken for ours. */
 static int connect_at(const struct sockaddr_un *to, int64_t deadline) {
-    int sock = real.socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int sock = lift(real.socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
     if (sock < 0)
         return -errno;
     int r = connect_until(sock, to, deadline);
@@ -110,7 +114,7 @@ static int connect_at(const struct sockaddr_un *to, int64_t deadline) {
         r = -errno;
     if (r == 0)
         return sock;
-    real.close(sock);
+    lift_close(sock);
     return r;
 }
 
@@ -244,11 +248,8 @@ int scout_link_open(struct scout_link *l, const char *name, pid_t tid, struct wi
     /* No room for one more descriptor, or a sandbox without message queues: the socket will do. */
     if (r == -EBADMSG)
         r = subscribe(l, name, tid, 0, deadline, ret_first);
-    if (r == 0) {
-        l->sock = lift(l->sock);
-        if (l->queue >= 0)
-            l->queue = lift(l->queue);
-    }
+    if (r == 0 && l->queue >= 0)
+        l->queue = lift(l->queue);
     release_cancel(cancel);
     return r;
 }

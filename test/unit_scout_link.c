@@ -55,6 +55,26 @@ START_TEST(the_first_snapshot_comes_with_the_mailbox) {
 }
 END_TEST
 
+static bool was_open[100];
+
+/* Between the program's own a number that the program closes by chance, and uses again, would be hit. */
+static void expect_no_low_number(void) {
+    for (int fd = 0; fd < 100; fd++)
+        if (!was_open[fd] && fd != fake.client)
+            ck_assert_msg(!is_open(fd), "%d is open while the scout is waited for", fd);
+    with_mailbox();
+}
+
+START_TEST(the_subscription_is_out_of_the_programs_way_from_the_beginning) {
+    start_scout(expect_no_low_number, 1);
+    for (int fd = 0; fd < 100; fd++)
+        was_open[fd] = is_open(fd);
+    int r = scout_link_open(&link_, fake.path, TID, &first);
+    join_scout();
+    ck_assert_int_eq(r, 0);
+}
+END_TEST
+
 START_TEST(subscribing_says_thread_program_and_the_wish_for_a_queue) {
     program_invocation_short_name = (char[]){"a-program-with-a-long-name"};
     ck_assert_int_eq(opened_with(with_mailbox, 1), 0);
@@ -224,6 +244,7 @@ START_TEST(a_queue_of_another_size_is_refused_and_the_socket_used) {
 END_TEST
 
 START_TEST(without_room_for_the_mailbox_the_socket_is_used) {
+    set_limit(FEW);
     ck_assert_int_eq(opened_with(a_mailbox_without_room, 2), 0);
     ck_assert_uint_eq(fake.got[1].flags, 0);
     ck_assert_uint_eq(first.generation, 2);
@@ -511,6 +532,7 @@ END_TEST
 
 static void add_opening(TCase *t) {
     tcase_add_test(t, the_first_snapshot_comes_with_the_mailbox);
+    tcase_add_test(t, the_subscription_is_out_of_the_programs_way_from_the_beginning);
     tcase_add_test(t, subscribing_says_thread_program_and_the_wish_for_a_queue);
     tcase_add_test(t, without_a_queue_snapshots_come_over_the_socket);
     tcase_add_test(t, descriptors_are_numbered_high_and_closed_on_exec);
