@@ -77,8 +77,8 @@ struct labeled_call {
     resume_handler_t handler;
 };
 
-__attribute__((noinline)) static ssize_t send_otherwise(const struct labeled_call *l, void *arg) {
-    const struct flow_call *c = &l->c;
+__attribute__((noinline)) static ssize_t send_otherwise(struct labeled_call *l, void *arg) {
+    struct flow_call *c = &l->c;
     struct flow_tried tried;
     if (l->handler && c->count == FLOW_UNTRIED && !(c->flags & (MSG_OOB | MSG_ZEROCOPY)) &&
         flow_defer_behind(c->fd, l->labels, l->handler, arg))
@@ -123,7 +123,7 @@ PUBLIC ssize_t cmm_sendmsg(mc_socket_t sock, const struct msghdr *msg, int flags
     return send_message(sock, msg, flags, labels, handler, arg, (struct flow_tried){0});
 }
 
-__attribute__((noinline)) static ssize_t recv_otherwise(const struct flow_call *c) {
+__attribute__((noinline)) static ssize_t recv_otherwise(struct flow_call *c) {
     struct flow_tried tried;
     struct iovec iov = {c->buf, c->len};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};

@@ -115,6 +115,10 @@ ssize_t call_recv(int fd, void *msg, int flags) {
     return real.recvmsg(fd, msg, flags);
 }
 
+ssize_t call_closed(const struct sock *s, ssize_t r) {
+    return r > 0 || (s->kind == SOCK_CAPTURED && r != CALL_AGAIN) ? r : -ECANCELED;
+}
+
 /* Lock held, dropped meanwhile. A count, -errno or CALL_AGAIN. limit: when the program's own timeout ends it.
  */
 ssize_t call_issue(struct sock *s, int fd, call_function *call, void *msg, int flags, bool blocking,
@@ -137,8 +141,8 @@ ssize_t call_issue(struct sock *s, int fd, call_function *call, void *msg, int f
     }
     pthread_cleanup_pop(0);
     call_over(&c);
-    if (s->state == LIFE_CLOSED && r < 0)
-        return -ECANCELED;
+    if (s->state == LIFE_CLOSED)
+        return call_closed(s, r);
     const bool overtaken = atomic_load(&s->swaps) != swaps;
     if (overtaken && (r < 0 || (r == 0 && call == call_recv)) && r != -EINTR && r != -EFAULT)
         return CALL_AGAIN;

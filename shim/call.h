@@ -33,6 +33,10 @@ uint64_t call_limit(const struct sock *s, int name);
 /* Without the lock: until fd is ready, a swap has happened, or limit. 0 or -errno. */
 int call_wait_ready(int fd, short events, uint64_t limit);
 
+/* What a call is told whose number was closed meanwhile, and r said: a cmm socket's that it was, another's
+ * what the kernel says. */
+ssize_t call_closed(const struct sock *s, ssize_t r);
+
 bool call_is_nonblocking(int fd, int flags);
 
 #endif

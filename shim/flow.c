@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 static ssize_t real_wait_out(int fd, void *msg, int flags) {
     (void)msg;
@@ -269,13 +270,32 @@ static ssize_t send_locked(struct sock *s, int fd, const struct flow_send *c) {
     return goes_on(s, fd, c, r, swaps) ? send_rest(s, fd, c, (size_t)r) : r;
 }
 
-bool flow_answered(const struct flow_call *c, struct flow_tried *ret) {
+/* The number was closed in the middle of the call: what has it now is none of this call's. */
+static bool closed_meanwhile(const struct flow_call *c) {
+    if (self.holding || atomic_load(&c->s->swaps) == c->swaps || getpid() != shim.owner)
+        return false;
+    lock_take();
+    const bool closed = sock_find(c->fd) != c->s || (int32_t)(c->s->born - c->swaps) > 0;
+    lock_drop();
+    return closed;
+}
+
+static bool answer_closed(struct flow_call *c, int failed) {
+    const ssize_t r = call_closed(c->s, failed ? -failed : c->count);
+    c->count = r < 0 ? -1 : r;
+    errno = r < 0 ? (int)-r : errno;
+    return true;
+}
+
+bool flow_answered(struct flow_call *c, struct flow_tried *ret) {
     *ret = (struct flow_tried){0};
     if (c->count == FLOW_UNTRIED)
         return false;
     ret->failed = c->count < 0 ? errno : 0;
     ret->taken = c->count > 0 ? (size_t)c->count : 0;
     ret->swaps = c->swaps;
+    if (closed_meanwhile(c))
+        return answer_closed(c, ret->failed);
     return c->count >= 0 && atomic_load(&c->s->swaps) == c->swaps;
 }
 

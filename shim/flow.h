@@ -148,7 +148,7 @@ static inline bool flow_direct_recv(struct flow_call *c, struct sock *s, int fd,
 }
 
 /* The rest, off the hot path. True: with an unchanged connection a part, or nothing, is the whole answer,
- * too. False: the other way, which is told what was tried. */
-bool flow_answered(const struct flow_call *c, struct flow_tried *ret);
+ * too, and with a closed one what c->count is then. False: the other way, which is told what was tried. */
+bool flow_answered(struct flow_call *c, struct flow_tried *ret);
 
 #endif

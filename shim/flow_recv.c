@@ -69,8 +69,8 @@ static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags) 
         } else
             r = blocking ? call_wait(s, atomic_load(&s->labels), s->state == LIFE_WAITING, &deadline, limit)
                          : -EAGAIN;
-        if (s->state == LIFE_CLOSED && r <= 0)
-            return -ECANCELED;
+        if (s->state == LIFE_CLOSED)
+            return call_closed(s, r);
         if (r != CALL_AGAIN && !(r == 0 && waited))
             return r;
     }

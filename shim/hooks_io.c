@@ -63,7 +63,7 @@ static ssize_t send_message(struct sock *s, int fd, const struct msghdr *msg, in
 }
 
 /* Within the lock, in a signal handler, what is not direct is libc's. */
-HOOK_SLOW ssize_t send_otherwise(const struct flow_call *c) {
+HOOK_SLOW ssize_t send_otherwise(struct flow_call *c) {
     struct flow_tried tried;
     struct iovec iov = {c->buf, c->len};
     const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -94,7 +94,7 @@ static bool no_socket(ssize_t n) {
     return n < 0 && errno == ENOTSOCK;
 }
 
-HOOK_SLOW ssize_t write_otherwise(const struct flow_call *c) {
+HOOK_SLOW ssize_t write_otherwise(struct flow_call *c) {
     const ssize_t n = send_otherwise(c);
     return no_socket(n) ? real.write(c->fd, c->buf, c->len) : n;
 }
@@ -205,7 +205,7 @@ static ssize_t recv_message(struct sock *s, int fd, struct msghdr *msg, int flag
     return socket_holds(fd) ? hook_told(flow_recv(fd, msg, flags, tried)) : real.recvmsg(fd, msg, flags);
 }
 
-static ssize_t recv_once(const struct flow_call *c, struct sockaddr *from, socklen_t *fromlen) {
+static ssize_t recv_once(struct flow_call *c, struct sockaddr *from, socklen_t *fromlen) {
     struct flow_tried tried;
     struct iovec iov = {c->buf, c->len};
     struct msghdr msg = {
@@ -219,7 +219,7 @@ static ssize_t recv_once(const struct flow_call *c, struct sockaddr *from, sockl
 }
 
 /* Who waits for all of it gets what one connection still brought and the rest from the next. */
-static ssize_t recv_all(const struct flow_call *c, struct sockaddr *from, socklen_t *fromlen) {
+static ssize_t recv_all(struct flow_call *c, struct sockaddr *from, socklen_t *fromlen) {
     const bool tried = c->count != FLOW_UNTRIED, kept = !tried && !atomic_load(&c->s->direct);
     const uint32_t swaps = tried ? c->swaps : atomic_load(&c->s->swaps);
     ssize_t n = recv_once(c, from, fromlen), rest;
@@ -234,7 +234,7 @@ static ssize_t recv_all(const struct flow_call *c, struct sockaddr *from, sockle
 }
 
 /* Within the lock, in a signal handler, what is not direct is libc's. */
-HOOK_SLOW ssize_t recv_otherwise(const struct flow_call *c, struct sockaddr *from, socklen_t *fromlen) {
+HOOK_SLOW ssize_t recv_otherwise(struct flow_call *c, struct sockaddr *from, socklen_t *fromlen) {
     if (!self.holding)
         return recv_all(c, from, fromlen);
     return c->count == FLOW_UNTRIED ? real.recvfrom(c->fd, c->buf, c->len, c->flags, from, fromlen)
@@ -252,7 +252,7 @@ HOOK(ssize_t, recv, (int fd, void *buf, size_t len, int flags)) {
     return HOOK_PLAIN(s) ? real.recv(fd, buf, len, flags) : managed_recv(fd, buf, len, flags, s);
 }
 
-HOOK_SLOW ssize_t read_otherwise(const struct flow_call *c) {
+HOOK_SLOW ssize_t read_otherwise(struct flow_call *c) {
     const ssize_t n = recv_otherwise(c, NULL, NULL);
     return no_socket(n) ? real.read(c->fd, c->buf, c->len) : n;
 }

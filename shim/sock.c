@@ -53,7 +53,7 @@ static struct sock *record_new(void) {
     unused = s->next;
     uint32_t swaps = s->swaps;
     memset(s, 0, sizeof *s);
-    s->swaps = swaps + 1;
+    s->swaps = s->born = swaps + 1;
     return s;
 }
 

@@ -70,6 +70,7 @@ struct sock {
     uint64_t
         join_until;   /* ... ms: by then one that is there must have taken it; cut: or the kernel have told */
     uint32_t lost_at; /* what `swaps' was after the latest loss */
+    uint32_t born;    /* ... when the record was taken for this socket */
     int untold;       /* captured: that, until SO_ERROR or connect() has told it */
 
     struct sockaddr_storage to;

@@ -101,6 +101,28 @@ static void a_thread_is_known_from_its_first_call_on(void) {
     }
 }
 
+/* ---- the number is closed in the middle of one ---- */
+
+/* The first call of a thread makes it known. */
+static long receive_labeled(void) {
+    stage_fails(cmm_recv(talk_sock, brought, sizeof brought, MSG_DONTWAIT), EAGAIN);
+    return cmm_recv(talk_sock, brought, sizeof brought, 0);
+}
+
+static void a_receive_whose_socket_is_closed_takes_nothing_from_the_next_of_its_number(void) {
+    dial_small();
+    send_and_receive(talk_sock);
+    const int number = talk_sock;
+    talk_begin(receive_labeled);
+    stage_wait(talk_asleep());
+    stage_equal(cmm_close(number), 0);
+    stage_equal(talk_dial_plainly(0, SMALL), 0);
+    stage_equal(talk_sock, number);
+    stage_say(1, "next");
+    stage_fails(talk_join(), ECANCELED);
+    stage_equal(recv(talk_sock, brought, 4, MSG_WAITALL), 4);
+}
+
 /* ---- news ---- */
 
 static void any_news_of_networks_ends_it(void) {
@@ -115,6 +137,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(numbers_beyond_the_first_thousand_are_served_as_others),
     STAGE_TEST(a_signal_handler_may_send_while_its_thread_receives),
     STAGE_TEST(a_thread_is_known_from_its_first_call_on),
+    STAGE_TEST(a_receive_whose_socket_is_closed_takes_nothing_from_the_next_of_its_number),
     STAGE_TEST(any_news_of_networks_ends_it),
 };
 STAGE_MAIN(config, tests)

@@ -80,6 +80,13 @@ static void *reader(void *fd) {
     return NULL;
 }
 
+/* The first call of a thread makes it known. */
+static void *known_reader(void *fd) {
+    char byte;
+    (void)!recv(*(int *)fd, &byte, 1, MSG_DONTWAIT);
+    return reader(fd);
+}
+
 static void *writer(void *fd) {
     static char bulk[1 << 20];
     holder.tid = (pid_t)syscall(SYS_gettid);
@@ -300,6 +307,22 @@ static void after_a_half_close_there_is_still_the_truth(void) {
     hold(reader, &sock);
     lose("wifi0");
     expect_reset();
+}
+
+/* ---- closed elsewhere ---- */
+
+/* The receive is back only after the close: its end is the kernel's to tell. */
+static void who_receives_while_another_thread_shuts_down_and_closes_is_told_the_end(void) {
+    for (int i = 0; i < 10; i++) {
+        dial_and_talk(0);
+        hold(i % 2 ? known_reader : reader, &sock);
+        stage_equal(shutdown(sock, SHUT_RDWR), 0);
+        stage_equal(close(sock), 0);
+        stage_wait(holder.over);
+        pthread_join(holder.thread, NULL);
+        errno = holder.error;
+        stage_equal(holder.result, 0);
+    }
 }
 
 /* ---- holders in other processes, and without doors ---- */
@@ -533,6 +556,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST_WITH(a_blip_within_grace_is_no_loss, STAGE_PRELOAD | STAGE_WORLD,
                     "[network wifi]\nmatch = wifi0\nlabels = large\n[scout]\nhold-down = 0\ngrace = 20\n",
                     "CMM_LABELS=large"),
+    TEST(who_receives_while_another_thread_shuts_down_and_closes_is_told_the_end),
     TEST(after_a_half_close_there_is_still_the_truth),
     TEST(a_blocked_child_is_reset_though_the_parent_does_nothing),
     TEST(a_child_alone_hears_it),
