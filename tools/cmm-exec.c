@@ -160,7 +160,7 @@ static bool print_variable(const char *name) {
 
 static int print_environment(void) {
     static const char *const names[] = {"LD_PRELOAD",   "CMM_LABELS", "CMM_RULES", "CMM_ON_LOSS",
-                                        "CMM_PATIENCE", "CMM_SCOUT",  "CMM_LOG"};
+                                        "CMM_PATIENCE", "CMM_SCOUT",  "CMM_LOG",   "CMM_NAMES"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!print_variable(names[i]))
             return OWN_ERROR;

@@ -87,8 +87,8 @@ class World:
 
     def environment(self):
         for key in list(os.environ):
-            if key.startswith(("CMM_LABELS", "CMM_RULES", "CMM_ON_LOSS", "CMM_PATIENCE", "CMM_LOG", "CMM_STRICT", "XDG_",
-                               "LD_PRELOAD", "SSH_", "GIT_")) or key.lower().endswith("_proxy"):
+            if key.startswith(("CMM_LABELS", "CMM_RULES", "CMM_ON_LOSS", "CMM_PATIENCE", "CMM_LOG", "CMM_STRICT",
+                               "CMM_NAMES", "XDG_", "LD_PRELOAD", "SSH_", "GIT_")) or key.lower().endswith("_proxy"):
                 del os.environ[key]
         # The plain programs, not what a developer's version manager puts in front of them.
         os.environ.update(CMM_SCOUT=self.root + "/scout.sock", LC_ALL="C", TMPDIR="/run/tmp", HOME="/run/home",

@@ -72,6 +72,8 @@ is 'a network has the keys that the contract names' "['ifindex', 'labels', 'mete
 is 'version is 1' 1 "$(json 'o["version"]' networks)"
 is 'cmm-run hands on the names of a configuration whose labels it was asked for' 'backup backup=40' \
     "$("$run" -l backup sh -c 'echo $CMM_LABELS $CMM_NAMES')"
+is '--print-env has them for a unit that comes before the scout' backup=40 \
+    "$(eval "$("$run" -r tcp::22=backup --print-env)" && echo "$CMM_NAMES")"
 is 'and no others' '' "$("$run" -l red sh -c 'echo $CMM_NAMES')"
 is 'labels have names and bits' "{'name': 'backup', 'bit': 40}" "$(json 'o["labels"][-1]' labels)"
 is 'a network that is down is not up' 'False False' "$(json '*[n["up"] for n in o["networks"]]' networks | tr -d ,)"

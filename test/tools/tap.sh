@@ -5,7 +5,7 @@ tap_count=0
 stage=$(mktemp -d) || exit 1
 tap_clean() { :; }
 trap 'tap_clean; rm -rf "$stage"' EXIT
-unset CMM_LABELS CMM_RULES CMM_ON_LOSS CMM_PATIENCE CMM_LOG CMM_STRICT LD_PRELOAD
+unset CMM_LABELS CMM_RULES CMM_ON_LOSS CMM_PATIENCE CMM_LOG CMM_STRICT CMM_NAMES LD_PRELOAD
 export CMM_SCOUT="$stage/scout.sock" LC_ALL=C
 
 tap_result() {
