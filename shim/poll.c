@@ -57,7 +57,8 @@ static short kept_events(const struct pollfd *p) {
 /* Inside a reconnect handler its socket's number means the new connection. */
 static int look(struct pollfd *mine, const struct pollfd *fds, nfds_t count) {
     int kept = 0;
-    memcpy(mine, fds, count * sizeof *fds);
+    if (count)
+        memcpy(mine, fds, count * sizeof *fds);
     lock_take();
     for (nfds_t i = 0; i < count; i++) {
         const struct sock *s = fds[i].fd >= 0 ? sock_find(fds[i].fd) : NULL;

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,7 +38,9 @@ void stage_fail(const char *file, int line, const char *format, ...) {
     vsnprintf(what, sizeof what, format, list);
     va_end(list);
     const char *base = strrchr(file, '/');
-    snprintf(record->failure, sizeof record->failure, "%s:%d: %s", base ? base + 1 : file, line, what);
+    /* A child's failure says more than that it failed. */
+    if (!record->failure[0])
+        snprintf(record->failure, sizeof record->failure, "%s:%d: %s", base ? base + 1 : file, line, what);
     _exit(1);
 }
 
@@ -268,10 +271,12 @@ void stage_receive_buffer(int bytes) {
 /* Not system(): it blocks SIGCHLD meanwhile, which then interrupts another thread's call; nor fork: the
  * library would hear of it. */
 static void shell(const char *line) {
+    static char name[] = "sh", how[] = "-c", path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
+    char *const argv[] = {name, how, (char *)line, NULL}, *const environment[] = {path, NULL};
     int status = -1;
     const pid_t pid = vfork();
     if (pid == 0) {
-        execl("/bin/sh", "sh", "-c", line, NULL);
+        syscall(SYS_execve, "/bin/sh", argv, environment); /* execve() would bring the library in */
         _exit(127);
     }
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
