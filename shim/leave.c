@@ -130,7 +130,8 @@ static void end_behind_peer(struct sock *s) {
     s->cut = true;
     atomic_fetch_add(&s->swaps, 1);
     atomic_store(&s->direct, false);
-    if (!s->stdio) /* else the next write would raise a signal */
+    /* Else the next write of one whose calls no door sees, or who has not heard yet, would raise a signal. */
+    if (!s->stdio && !shared_now(s))
         real.shutdown(s->fds[0], SHUT_WR);
     self_wake_all();
 }
@@ -212,6 +213,7 @@ int leave_for(struct sock *s, uint64_t labels) {
         return 0;
     if (peer_has_ended(s)) {
         leave_dead(s, ECONNRESET);
+        s->cut = s->kind == SOCK_CAPTURED && stream_aborted(s->fds[0]); /* by another holder, for the loss */
         return 0;
     }
     int old = swap_out(s);
