@@ -55,6 +55,15 @@ static void expect_text(int fd, int connection, const char *text) {
     stage_wait(stage_received(connection) == before + strlen(text));
 }
 
+/* One of the connections from first on has carried this: others of the process may be made again, too. */
+static bool carried(int first, const char *text) {
+    const int count = stage_connections();
+    for (int i = first; i < count; i++)
+        if (stage_is_text(i, text) && stage_is_peer(i, "127.0.1.1"))
+            return true;
+    return false;
+}
+
 /* Only the listening thread can do this. */
 static void expect_alive(void) {
     const int connections = stage_connections();
@@ -64,8 +73,8 @@ static void expect_alive(void) {
     stage_equal(poll(&p, 1, 20), 0);
     stage_up("wifi");
     stage_equal(poll(&p, 1, 20000), 1);
-    stage_expect_connection(connections, "127.0.1.1");
-    expect_text(fd, connections, "alive");
+    stage_equal(send(fd, "alive", 5, 0), 5);
+    stage_wait(carried(connections, "alive"));
     close(fd);
 }
 
