@@ -164,6 +164,8 @@ static void empty_table(void) {
 static _Atomic int *begin_helper(void (*job)(void)) {
     _Atomic int *go = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     stage_expect(go != MAP_FAILED);
+    /* A sanitizer's allocator bears no fork while a thread is being made: the listening thread stands now. */
+    stage_wait(cmm_networks(NULL, 0) >= 0);
     const pid_t helper = fork();
     stage_expect(helper >= 0);
     if (helper)
