@@ -31,6 +31,11 @@ import os, socketserver, struct, sys
 stage = sys.argv[1]
 taken = {}  # upload -> bytes
 
+# In one piece: threads' lines must not mix.
+def say(*words):
+    sys.stdout.write(" ".join(map(str, words)) + "\n")
+    sys.stdout.flush()
+
 class Handler(socketserver.StreamRequestHandler):
     def exactly(self, n):
         data = self.rfile.read(n)
@@ -43,10 +48,10 @@ class Handler(socketserver.StreamRequestHandler):
             number, length = struct.unpack("!QI", self.exactly(12))
             data = self.exactly(length)
             if number > len(got):
-                print("missing", len(got), flush=True)
+                say("missing", len(got))
             if number == len(got):
                 got.append(data)
-                print("record", number, self.client_address[0], flush=True)
+                say("record", number, self.client_address[0])
             if not length:
                 with open(os.path.join(stage, "uploaded"), "wb") as f:
                     f.write(b"".join(got))
@@ -57,13 +62,13 @@ class Handler(socketserver.StreamRequestHandler):
             if first == b"u":
                 return self.upload(self.exactly(32))
             for line in self.rfile:
-                print("line", self.client_address[0], line.decode().strip(), flush=True)
+                say("line", self.client_address[0], line.decode().strip())
                 self.wfile.write(self.client_address[0].encode() + b" " + line)
         except (EOFError, ConnectionError):
             pass
     def finish(self):
         super().finish()
-        print("left", self.client_address[0], flush=True)
+        say("left", self.client_address[0])
 
 socketserver.ThreadingTCPServer.daemon_threads = True
 server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
