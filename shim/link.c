@@ -6,6 +6,7 @@
  * dropped while it waits or looks for a scout. Deliberately absent: user code, and waiting for anything else.
  */
 #include "link.h"
+#include "attempt.h"
 #include "lift.h"
 #include "log.h"
 #include "reconnect.h"
@@ -317,7 +318,7 @@ static void handle(const struct epoll_event *event) {
         seek_at = wait_now_ms() + (uint64_t)rand() % JITTER_MS;
         break;
     default:
-        reconnect_event(event->data.ptr);
+        attempt_event(event->data.ptr);
         break;
     }
 }

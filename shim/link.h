@@ -24,7 +24,7 @@ void link_resume(void);
 void link_kick(void);
 void link_seek_scout(void);
 
-/* With the lock: call reconnect_event(s) when s->hidden is writable or failed. */
+/* With the lock: call attempt_event(s) when s->hidden is writable or failed. */
 void link_await(struct sock *s);
 
 /* With the lock: what waits has changed; the scout will be told soon. */

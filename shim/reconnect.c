@@ -1,8 +1,10 @@
-/* reconnect - brings a socket from one connection to the next.
+/* reconnect - brings a socket from one connection to the next: when, and for which labels.
  * Each step is one transition of life, made in one piece with the lock held: nothing here blocks. Threads
  * that wait, the working threads and the listening thread all come in here; who comes next finds the state
- * the last one left. Deliberately absent: user code (run) and descriptors (swap). */
+ * the last one left. Deliberately absent: how a connection is made (attempt) and left (leave), user code
+ * (run) and descriptors (swap). */
 #include "reconnect.h"
+#include "attempt.h"
 #include "carry.h"
 #include "datagram.h"
 #include "leave.h"
@@ -12,21 +14,10 @@
 #include "swap.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <poll.h>
-#include <string.h>
 
-enum {
-    YOUNG_MS = 10000, /* a network is so young: unreachable there means not yet */
-    BACKOFF_MIN_MS = 50,
-    BACKOFF_MAX_MS = 1000,
-    SETTLING_MS = 100, /* a route that comes late is looked for so often */
-};
+enum { SETTLING_MS = 100 }; /* a route that comes late is looked for so often */
 
-/* Everybody who waits for this socket looks again, and what has become ready is run. */
-static void announce(struct sock *s) {
+void reconnect_announce(struct sock *s) {
     swap_review(s);
     wait_wake(&s->waiters);
     run_schedule(s);
@@ -41,215 +32,7 @@ void reconnect_dead(struct sock *s, int error) {
     s->due = 0;
     s->wanted = false;
     atomic_store(&s->clear, false);
-    announce(s);
-}
-
-static bool was_connected(const struct sock *s) {
-    return s->kind == SOCK_CAPTURED && s->lived;
-}
-
-/* The failed connection itself goes under the number: it polls as a failed one does. Asked for data it tells
- * of an end of file, which nobody has sent: for who has been connected it is cut. */
-static void failed(struct sock *s, int error) {
-    int hidden = s->hidden;
-    s->hidden = -1;
-    if (hidden >= 0)
-        swap_in(s, hidden);
-    s->untold = error;
-    s->cut = was_connected(s);
-    reconnect_dead(s, error);
-}
-
-/* A round: each network that matches is tried once, then all rest until it is due. */
-static void back_off(struct sock *s) {
-    const uint64_t now_ms = wait_now_ms();
-    if (!s->backoff_ms || s->due <= now_ms) {
-        s->backoff_ms = s->backoff_ms ? s->backoff_ms * 2 : BACKOFF_MIN_MS;
-        if (s->backoff_ms > BACKOFF_MAX_MS)
-            s->backoff_ms = BACKOFF_MAX_MS;
-        s->due = now_ms + s->backoff_ms;
-        s->navoid = 0;
-    }
-    if (s->navoid < SOCK_AVOID)
-        s->avoid[s->navoid] = s->net;
-    s->navoid++;
-    link_kick();
-}
-
-static void absent(struct sock *s) {
-    if (!sock_turn(s, LIFE_ABSENT))
-        return;
-    if (s->hidden >= 0)
-        lift_close(s->hidden);
-    s->hidden = -1;
-    s->attempt++;
-    s->net = 0;
-    if (s->give_up_at)
-        s->give_up_at += wait_now_ms() - s->attempt_at;
-    reconnect_consider(s);
-}
-
-static bool means_unreachable(int error) {
-    return error == ENETUNREACH || error == EHOSTUNREACH || error == ETIMEDOUT || error == ENETDOWN ||
-           error == EADDRNOTAVAIL || error == ENODEV || error == EHOSTDOWN;
-}
-
-static bool usable_still(const struct sock *s) {
-    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
-    return !s->net || (n && (n->state == WIRE_NET_UP || n->state == WIRE_NET_GRACE));
-}
-
-/* Unreachable by a network that is young or going is no answer of the peer's. */
-static bool not_yet(const struct sock *s, int error) {
-    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
-    if (swap_lacks(error))
-        return s->lived || self.helping != s; /* who asks for a first connection is told */
-    if (!means_unreachable(error))
-        return false;
-    if (!s->on_labels)
-        return shim.nets.spoken && error != ETIMEDOUT;
-    if (!n || n->state != WIRE_NET_UP)
-        return true;
-    return (uint32_t)((uint32_t)s->attempt_at - n->since_ms) < YOUNG_MS;
-}
-
-static void attempt_error(struct sock *s, int error) {
-    if (!not_yet(s, error)) {
-        failed(s, was_connected(s) ? ECONNRESET : error);
-        return;
-    }
-    back_off(s);
-    absent(s);
-}
-
-/* With the kernel's choice the source address tells which network it is. */
-static uint64_t carrier(const struct sock *s, int fd) {
-    struct sockaddr_storage at;
-    socklen_t len = sizeof at;
-    const bool four = s->family == AF_INET;
-    if (real.getsockname(fd, (struct sockaddr *)&at, &len) < 0)
-        return 0;
-    const void *address = four ? (const void *)&((struct sockaddr_in *)&at)->sin_addr
-                               : (const void *)&((struct sockaddr_in6 *)&at)->sin6_addr;
-    for (uint32_t i = 0; i < shim.nets.now.count; i++) {
-        const struct wire_network *n = &shim.nets.now.networks[i];
-        if (n->family == s->family && memcmp(n->address, address, four ? 4 : 16) == 0)
-            return n->id;
-    }
-    return 0;
-}
-
-static void live(struct sock *s) {
-    int hidden = s->hidden;
-    if (!sock_turn(s, LIFE_RESENT))
-        return;
-    if (!s->net)
-        s->net = carrier(s, hidden);
-    s->hidden = -1;
-    s->attempt++;
-    s->backoff_ms = 0;
-    s->due = 0;
-    s->give_up_at = 0;
-    s->navoid = 0;
-    s->wanted = false;
-    s->resent = 0;
-    s->shared = false;
-    s->lived = true;
-    carry_begin(s, hidden);
-    if (s->deaf)
-        real.shutdown(hidden, SHUT_RD);
-    swap_in(s, hidden);
-    reconnect_consider(s);
-}
-
-static void resend(struct sock *s) {
-    size_t at = 0;
-    for (struct stash_chunk *c = s->replay ? s->sent.first : NULL; c; at += c->len, c = c->next) {
-        while (s->resent < at + c->len) {
-            size_t from = s->resent > at ? s->resent - at : 0;
-            ssize_t n = real.send(s->hidden, c->bytes + from, c->len - from, MSG_DONTWAIT | MSG_NOSIGNAL);
-            if (n < 0 && errno == EAGAIN) {
-                link_await(s);
-                return;
-            }
-            if (n < 0) {
-                attempt_error(s, errno);
-                return;
-            }
-            s->resent += (size_t)n;
-        }
-    }
-    live(s);
-}
-
-static void greeted(struct sock *s) {
-    s->resent = 0;
-    if (sock_turn(s, LIFE_GREETED))
-        resend(s);
-}
-
-/* The handler uses the connection as its program would: with its flags. */
-static void connected(struct sock *s) {
-    long flags = s->nfds ? real.fcntl(s->fds[0], F_GETFL, NULL) : -1;
-    if (!sock_turn(s, LIFE_CONNECTED))
-        return;
-    if (!s->post) {
-        greeted(s);
-        return;
-    }
-    if (flags >= 0)
-        real.fcntl(s->hidden, F_SETFL, (void *)flags);
-    announce(s);
-}
-
-static void answered(struct sock *s) {
-    int error = 0;
-    socklen_t len = sizeof error;
-    if (real.getsockopt(s->hidden, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-        error = errno;
-    if (error)
-        attempt_error(s, error);
-    else
-        connected(s);
-}
-
-/* A peer on this machine answers before connect() is back: who is about to wait for it need not. */
-static bool at_once(int fd) {
-    struct pollfd p = {.fd = fd, .events = POLLOUT};
-    return real.poll(&p, 1, 0) > 0;
-}
-
-static void prepared(struct sock *s) {
-    if (!sock_turn(s, LIFE_PREPARED))
-        return;
-    if (real.connect(s->hidden, (struct sockaddr *)&s->to, s->tolen) == 0)
-        connected(s);
-    else if (errno != EINPROGRESS)
-        attempt_error(s, errno);
-    else if (self.helping == s && at_once(s->hidden))
-        answered(s);
-    else
-        link_await(s);
-}
-
-static void begin(struct sock *s, uint64_t labels, const struct wire_network *n) {
-    if (!sock_turn(s, LIFE_BEGIN))
-        return;
-    s->net = n ? n->id : 0;
-    s->on_labels = labels;
-    s->broken = false;
-    s->attempt++;
-    s->attempt_at = wait_now_ms();
-    s->hidden = swap_fresh(s, n);
-    if (s->hidden < 0) {
-        int error = -s->hidden;
-        s->hidden = -1;
-        attempt_error(s, error);
-    } else if (s->pre) {
-        announce(s);
-    } else {
-        prepared(s);
-    }
+    reconnect_announce(s);
 }
 
 static bool begin_for(struct sock *s, uint64_t labels) {
@@ -258,7 +41,7 @@ static bool begin_for(struct sock *s, uint64_t labels) {
         return false;
     if (n && n->id != s->pass)
         s->pass = 0;
-    begin(s, labels, n);
+    attempt_begin(s, labels, n);
     return true;
 }
 
@@ -291,7 +74,7 @@ static int leave(struct sock *s, uint64_t labels) {
     else if (s->state == LIFE_WAITING)
         reconnect_consider(s);
     else
-        announce(s);
+        reconnect_announce(s);
     return r;
 }
 
@@ -301,7 +84,7 @@ static void lost(struct sock *s) {
     if (s->state == LIFE_WAITING)
         reconnect_consider(s);
     else
-        announce(s);
+        reconnect_announce(s);
 }
 
 /* A stream waits out what its network suffers; for a datagram the kernel's "no way" is the first to tell. */
@@ -313,12 +96,12 @@ bool reconnect_unreachable(struct sock *s, int error) {
         lost(s); /* no peer can have said so: another process has given up the lost connection */
         return s->state != LIFE_LIVE;
     }
-    if (!means_unreachable(error) || !s->on_labels || (up && (sock_stream(s) || error == EHOSTUNREACH)))
+    if (!attempt_unreachable(error) || !s->on_labels || (up && (sock_stream(s) || error == EHOSTUNREACH)))
         return false;
     leave_lost(s);
     if (s->state == LIFE_WAITING) {
         s->net = net;
-        back_off(s);
+        attempt_back_off(s);
         s->net = 0;
     }
     if (s->state == LIFE_LIVE)
@@ -359,7 +142,7 @@ static void review_live(struct sock *s) {
     const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
     const uint64_t labels = atomic_load(&s->labels);
     if (s->carried && carry_on(s)) {
-        announce(s);
+        reconnect_announce(s);
         return;
     }
     if (s->adrift) {
@@ -381,7 +164,7 @@ static void review_live(struct sock *s) {
     if (set && !choose_stays(s, set->labels))
         leave(s, set->labels);
     else
-        announce(s);
+        reconnect_announce(s);
 }
 
 /* What polls must see an end: a socket that was never connected polls as one that failed. */
@@ -394,7 +177,7 @@ void reconnect_give_up(struct sock *s, int error) {
         real.shutdown(s->hidden, SHUT_RDWR);
     else
         s->hidden = -1;
-    failed(s, error);
+    attempt_failed(s, error);
 }
 
 /* A program that knows nothing of labels is told what can never be, so that it tries the other family; what
@@ -412,7 +195,7 @@ static void keep_waiting(struct sock *s) {
         s->due = wait_now_ms() + (settling < SETTLING_MS ? settling : SETTLING_MS);
         link_kick();
     }
-    announce(s);
+    reconnect_announce(s);
 }
 
 /* What the handler waits for on that connection will not come. */
@@ -432,12 +215,12 @@ static void consider(struct sock *s) {
     case LIFE_CONNECTING:
     case LIFE_GREETING:
     case LIFE_RESENDING:
-        if (usable_still(s))
-            announce(s);
+        if (attempt_usable(s))
+            reconnect_announce(s);
         else if (s->in_handler)
             overtake_handler(s);
         else
-            absent(s);
+            attempt_absent(s);
         break;
     case LIFE_MOVING:
         if (s->net) {
@@ -452,10 +235,10 @@ static void consider(struct sock *s) {
     case LIFE_FRESH:
         if (s->kind == SOCK_CAPTURED && !sock_stream(s))
             datagram_review(s);
-        announce(s);
+        reconnect_announce(s);
         break;
     case LIFE_DEAD:
-        announce(s);
+        reconnect_announce(s);
         break;
     case LIFE_CLOSED:
     case LIFE_STATES:
@@ -492,38 +275,6 @@ void reconnect_release(struct sock *s) {
     s->pass = here ? here->id : 0;
     s->due = s->state == LIFE_WAITING ? 0 : s->due;
     reconnect_consider(s);
-}
-
-/* The peer hears the end of what the handler would not have; nothing that has come by it is the program's. */
-static void refused_by_handler(struct sock *s) {
-    lift_close(s->hidden);
-    s->hidden = -1;
-    reconnect_give_up(s, ECONNABORTED);
-}
-
-void reconnect_handler_done(struct sock *s, unsigned attempt, int hidden, int rc) {
-    if (s->attempt != attempt || !life_attempting(s->state)) {
-        lift_close(hidden); /* closed or reset meanwhile: the attempt is nobody's */
-        return;
-    }
-    s->hidden = hidden;
-    if (s->broken || !usable_still(s))
-        absent(s);
-    else if (rc)
-        refused_by_handler(s);
-    else if (s->state == LIFE_PREPARING)
-        prepared(s);
-    else
-        greeted(s);
-}
-
-void reconnect_event(struct sock *s) {
-    if (s->hidden < 0)
-        return;
-    if (s->state == LIFE_RESENDING)
-        resend(s);
-    else if (s->state == LIFE_CONNECTING)
-        answered(s);
 }
 
 /* What the connection that is being left had accepted still goes to the peer, as after any close; an end of
@@ -572,7 +323,7 @@ void reconnect_reset(struct sock *s) {
     stash_finish(&s->unread);
     stash_finish(&s->sent);
     sock_turn(s, LIFE_RESET);
-    announce(s);
+    reconnect_announce(s);
 }
 
 void reconnect_close(struct sock *s) {

@@ -16,12 +16,10 @@ void reconnect_consider(struct sock *s);
  * -errno: it cannot leave now. */
 int reconnect_for(struct sock *s, uint64_t labels);
 
-/* A handler has come back: attempt is what s->attempt was, hidden the connection it was for, rc its word. */
-void reconnect_handler_done(struct sock *s, unsigned attempt, int hidden, int rc);
+/* Everybody who waits for s looks again, and what has become ready is run. */
+void reconnect_announce(struct sock *s);
 
-/* The listening thread's word: the connecting (or resending) descriptor is ready, or the socket's due time
- * has come. */
-void reconnect_event(struct sock *s);
+/* The listening thread's word: the socket's due time has come. */
 void reconnect_tick(struct sock *s, uint64_t now_ms);
 
 /* The connection is over, said a call: error is positive. */

@@ -4,6 +4,7 @@
  * nobody is free, another thread is started. The lock is held but around user code. Deliberately absent: the
  * listening thread, which never runs any. */
 #include "run.h"
+#include "attempt.h"
 #include "link.h"
 #include "reconnect.h"
 
@@ -99,7 +100,7 @@ static void handler_left(struct stretch *t) {
     leave(t);
     s->in_handler = false;
     s->lent = -1;
-    reconnect_handler_done(s, t->attempt, t->frame.hidden, t->rc);
+    attempt_handler_done(s, t->attempt, t->frame.hidden, t->rc);
     wait_wake(&s->waiters);
     sock_put(s);
 }
