@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -119,10 +118,18 @@ static void apply(const struct wire_snapshot *s) {
     wait_wake(&shim.lookups);
 }
 
+/* Many programs lose the same scout at once, and are not to come back all at once. Not by rand(), whose
+ * sequence is the program's. */
+static uint64_t jitter(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return ((uint32_t)(thread_id ^ now.tv_nsec) * 2654435761u >> 16) % JITTER_MS;
+}
+
 static void scout_gone(void) {
     scout_link_close(&wire);
     seek_ms = SEEK_MIN_MS;
-    seek_at = wait_now_ms() + (uint64_t)rand() % JITTER_MS;
+    seek_at = wait_now_ms() + jitter();
 }
 
 /* Somebody has said that what waits here may go by any network, this once. */
@@ -201,7 +208,7 @@ static void seek(void) {
         seek_at = sought_at; /* a scout that came before the bell was open has rung in vain */
     } else if (anything_waits()) {
         seek_ms = seek_ms ? seek_ms : SEEK_MIN_MS;
-        seek_at = sought_at + seek_ms + (uint64_t)rand() % JITTER_MS;
+        seek_at = sought_at + seek_ms + jitter();
         seek_ms = seek_ms * 2 > SEEK_MAX_MS ? SEEK_MAX_MS : seek_ms * 2;
     }
 }
@@ -315,7 +322,7 @@ static void handle(const struct epoll_event *event) {
         if (bell >= 0)
             lift_close(bell);
         bell = -1;
-        seek_at = wait_now_ms() + (uint64_t)rand() % JITTER_MS;
+        seek_at = wait_now_ms() + jitter();
         break;
     default:
         attempt_event(event->data.ptr);

@@ -359,6 +359,23 @@ static int tell(const void *msg, size_t len) {
     return 1;
 }
 
+static void the_sequence_of_rand_is_the_programs(void) {
+    int before[20];
+    srand(7);
+    for (int i = 0; i < 20; i++)
+        before[i] = rand();
+    srand(7);
+    waiting_socket(WIFI);
+    for (int i = 0; i < 20; i++) {
+        if (i % 5 == 0) {
+            stage_scout_kill();
+            stage_scout_start();
+            stage_wait(subscribed(getpid()));
+        }
+        stage_equal(rand(), before[i]);
+    }
+}
+
 static void messages_of_the_wrong_version_size_or_content_are_dropped_and_counted(void) {
     struct wire_ask a = {{WIRE_VERSION, WIRE_ASK, sizeof a}, WIRE_ASK_STATUS, 0}, wrong;
     struct wire_set set = {.header = {WIRE_VERSION, WIRE_SET, sizeof set}, .action = WIRE_SET_UP};
@@ -412,6 +429,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(a_scout_that_comes_back_is_noticed_without_a_restart),
     STAGE_TEST(a_thunk_deferred_while_no_scout_lives_runs_when_one_does),
     STAGE_TEST(the_scout_may_be_killed_again_and_again),
+    STAGE_TEST(the_sequence_of_rand_is_the_programs),
     STAGE_TEST(networks_and_scout_may_come_and_go_in_any_order),
     STAGE_TEST(messages_of_the_wrong_version_size_or_content_are_dropped_and_counted),
 };
