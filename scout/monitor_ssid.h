@@ -7,4 +7,8 @@
 /* Empty if it has none, or nobody knows. Never waits: the kernel answers at once. */
 void monitor_ssid(uint32_t ifindex, char ret[FACT_SSID]);
 
+/* One message of an answer: ret is set if it names the access point. */
+struct nlmsghdr;
+void monitor_ssid_read(const struct nlmsghdr *answer, char ret[FACT_SSID]);
+
 #endif
