@@ -2,9 +2,9 @@
  * Sets without a managed socket go straight to libc. An epoll set is watched only for what a swap must put
  * back: which sockets are in it, and which of their one-shot registrations have fired. */
 #include "hook.h"
+#include "interest.h"
 #include "link.h"
 #include "poll.h"
-#include "socket_calls.h"
 
 #include <stdlib.h>
 
@@ -74,7 +74,7 @@ HOOK(int, pselect,
 HOOK(int, epoll_ctl, (int epfd, int op, int fd, struct epoll_event *event)) {
     if (!hook_own(fd))
         return real.epoll_ctl(epfd, op, fd, event);
-    return (int)hook_told(socket_watch(epfd, op, fd, event));
+    return (int)hook_told(interest_change(epfd, op, fd, event));
 }
 
 /* A forked child that only waits for what it has inherited must hear of networks, too. */
@@ -87,7 +87,7 @@ HOOK(int, epoll_wait, (int epfd, struct epoll_event *events, int max, int timeou
     wait_begins();
     int n = real.epoll_wait(epfd, events, max, timeout);
     if (n > 0)
-        socket_fired(epfd, events, n);
+        interest_fired(epfd, events, n);
     return n;
 }
 
@@ -95,7 +95,7 @@ HOOK(int, epoll_pwait, (int epfd, struct epoll_event *events, int max, int timeo
     wait_begins();
     int n = real.epoll_pwait(epfd, events, max, timeout, mask);
     if (n > 0)
-        socket_fired(epfd, events, n);
+        interest_fired(epfd, events, n);
     return n;
 }
 
@@ -104,6 +104,6 @@ HOOK(int, epoll_pwait2,
     wait_begins();
     int n = real.epoll_pwait2(epfd, events, max, timeout, mask);
     if (n > 0)
-        socket_fired(epfd, events, n);
+        interest_fired(epfd, events, n);
     return n;
 }

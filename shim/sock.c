@@ -168,12 +168,3 @@ int sock_watch(struct sock *s, int epfd, int op, int fd, const struct epoll_even
     *w = (struct watch){.epfd = epfd, .fd = fd, .event = *event};
     return 0;
 }
-
-void sock_unwatch_epoll(int epfd) {
-    for (struct sock *s = all; s; s = s->next)
-        for (unsigned i = 0; i < s->nwatches;)
-            if (s->watches[i].epfd == epfd)
-                s->watches[i] = s->watches[--s->nwatches];
-            else
-                i++;
-}

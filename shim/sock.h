@@ -170,6 +170,5 @@ static inline bool sock_stream(const struct sock *s) {
 /* Epoll sets: as the program asked. */
 struct watch *sock_watched(struct sock *s, int epfd, int fd);
 int sock_watch(struct sock *s, int epfd, int op, int fd, const struct epoll_event *event);
-void sock_unwatch_epoll(int epfd);
 
 #endif

@@ -45,10 +45,4 @@ int socket_set_flags(int fd, long flags);
 int socket_set_nonblocking(int fd, int on);
 int socket_unread(int fd, int *ret_bytes); /* FIONREAD */
 
-/* epoll_ctl on it. */
-int socket_watch(int epfd, int op, int fd, struct epoll_event *event);
-
-/* What an epoll_wait has returned: one-shot registrations among it have fired. */
-void socket_fired(int epfd, const struct epoll_event *events, int count);
-
 #endif

@@ -6,6 +6,7 @@
 #include "carry.h"
 #include "lift.h"
 #include "route.h"
+#include "watch.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -152,12 +153,32 @@ bool swap_purge(struct sock *s) {
     return s->nfds > 0;
 }
 
-/* What is not there to be taken out was in a set that is closed: its number may be another set's by now. */
+struct elsewhere {
+    struct sock *s;
+    int number;
+};
+
+static bool known_there(int epfd, const void *context) {
+    const struct elsewhere *e = context;
+    return sock_watched(e->s, epfd, e->number);
+}
+
+/* The number may be closed, or another set's by now, and the set live on under a copy. */
+static bool find_set(struct sock *s, struct watch *w) {
+    const struct elsewhere e = {s, w->fd};
+    const int epfd = watch_find(w->fd, s->inode, w->event.data.u64, known_there, &e);
+    if (epfd < 0 || real.epoll_ctl(epfd, EPOLL_CTL_DEL, w->fd, NULL) < 0)
+        return false;
+    w->epfd = epfd;
+    return true;
+}
+
+/* What is not there to be taken out was in a set that is gone. */
 static void take_out(struct sock *s, int number) {
     for (unsigned i = s->nwatches; i-- > 0;) {
-        const struct watch *w = &s->watches[i];
+        struct watch *w = &s->watches[i];
         if (w->fd == number && !w->out && !w->parents &&
-            real.epoll_ctl(w->epfd, EPOLL_CTL_DEL, number, NULL) < 0)
+            real.epoll_ctl(w->epfd, EPOLL_CTL_DEL, number, NULL) < 0 && !find_set(s, w))
             s->watches[i] = s->watches[--s->nwatches];
     }
 }

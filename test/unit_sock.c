@@ -243,18 +243,6 @@ START_TEST(each_number_of_a_socket_is_registered_by_itself) {
 }
 END_TEST
 
-START_TEST(an_epoll_set_that_is_closed_is_forgotten_by_all) {
-    struct sock *a = labeled(3), *b = labeled(4);
-    ck_assert_int_eq(sock_watch(a, 50, EPOLL_CTL_ADD, 3, &in), 0);
-    ck_assert_int_eq(sock_watch(b, 50, EPOLL_CTL_ADD, 4, &in), 0);
-    ck_assert_int_eq(sock_watch(b, 51, EPOLL_CTL_ADD, 4, &in), 0);
-    sock_unwatch_epoll(50);
-    ck_assert_uint_eq(a->nwatches, 0);
-    ck_assert_uint_eq(b->nwatches, 1);
-    ck_assert_int_eq(b->watches[0].epfd, 51);
-}
-END_TEST
-
 int main(void) {
     TCase *t = tcase_create("sock");
     Suite *s = suite_create("sock");
@@ -275,7 +263,6 @@ int main(void) {
     tcase_add_test(t, a_changed_registration_is_armed_again);
     tcase_add_test(t, a_removed_registration_is_gone_and_the_others_stay);
     tcase_add_test(t, each_number_of_a_socket_is_registered_by_itself);
-    tcase_add_test(t, an_epoll_set_that_is_closed_is_forgotten_by_all);
     srunner_run_all(r, CK_ENV);
     int failed = srunner_ntests_failed(r);
     srunner_free(r);

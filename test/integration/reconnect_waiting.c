@@ -316,6 +316,39 @@ static void what_fired_in_a_copy_of_the_set_stays_disarmed(void) {
     stage_equal(epoll_wait(copy, seen, 4, 20), 0);
 }
 
+/* The set lives on as long as any of its numbers. */
+static void a_copy_of_the_set_hears_it_when_the_first_number_is_closed(void) {
+    moving_live(0);
+    watch(EPOLLIN);
+    copy = dup(epoll);
+    stage_equal(close(epoll), 0);
+    epoll = copy;
+    moving_begin(in_epoll);
+    moving_move();
+    stage_say(1, "news");
+    stage_equal(moving_outcome(), EPOLLIN);
+    stage_equal(moving_in_recv(), 4);
+    stage_equal(epoll_wait(epoll, seen, 4, 0), 0);
+    stage_equal(epoll_ctl(epoll, EPOLL_CTL_DEL, moving_sock, NULL), 0);
+}
+
+static void what_is_changed_by_either_number_of_the_set_stays_changed(void) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0x1234567890};
+    moving_live(0);
+    watch(EPOLLIN);
+    copy = dup(epoll);
+    event.events = EPOLLOUT;
+    stage_equal(epoll_ctl(copy, EPOLL_CTL_MOD, moving_sock, &event), 0);
+    event.events = EPOLLIN;
+    stage_equal(epoll_ctl(epoll, EPOLL_CTL_MOD, moving_sock, &event), 0);
+    moving_begin(in_epoll);
+    moving_move();
+    stage_say(1, "news");
+    stage_equal(moving_outcome(), EPOLLIN);
+    stage_equal(epoll_ctl(copy, EPOLL_CTL_DEL, moving_sock, NULL), 0);
+    stage_fails(epoll_ctl(epoll, EPOLL_CTL_DEL, moving_sock, NULL), ENOENT);
+}
+
 static void a_set_inside_a_set_hears_it_too(void) {
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = 0x1234567890};
     moving_live(0);
@@ -364,6 +397,8 @@ static const struct stage_test tests[] = {
     MOVING_TEST(what_was_taken_out_meanwhile_stays_out),
     MOVING_TEST(a_new_set_hears_nothing_of_a_closed_ones),
     MOVING_TEST(what_fired_in_a_copy_of_the_set_stays_disarmed),
+    MOVING_TEST(a_copy_of_the_set_hears_it_when_the_first_number_is_closed),
+    MOVING_TEST(what_is_changed_by_either_number_of_the_set_stays_changed),
     MOVING_TEST(a_set_inside_a_set_hears_it_too),
     MOVING_TEST(a_set_that_is_polled_tells_of_what_had_arrived_and_of_the_next),
 };

@@ -1,0 +1,79 @@
+/* interest - the epoll sets a managed socket is registered in.
+ * A set keeps descriptions, not numbers: so what a swap must put back is known here, which of the one-shot
+ * registrations have fired, too. Comes in by the doors of epoll, and takes the lock for its short work.
+ * Deliberately absent: the putting back (swap). */
+#include "interest.h"
+#include "link.h"
+#include "swap.h"
+#include "watch.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+/* By a copy of the set's number it is the same registration. One that was left out only we know of. */
+static struct watch *registration(struct sock *s, int epfd, int op, int fd) {
+    struct watch *w = sock_watched(s, epfd, fd);
+    for (unsigned i = 0; !w && op != EPOLL_CTL_ADD && i < s->nwatches; i++)
+        if (s->watches[i].fd == fd &&
+            (s->watches[i].out || watch_tells(epfd, fd, s->inode, s->watches[i].event.data.u64)))
+            w = &s->watches[i];
+    if (w)
+        w->epfd = epfd;
+    return w;
+}
+
+/* A disarmed registration may have been left out of the set. */
+static int watch_now(struct sock *s, int epfd, int op, int fd, struct epoll_event *event) {
+    const struct watch *w = registration(s, epfd, op, fd);
+    const bool out = w && w->out;
+    if (out && op == EPOLL_CTL_DEL)
+        return 0;
+    if (out && op == EPOLL_CTL_ADD)
+        return -EEXIST;
+    return real.epoll_ctl(epfd, out ? EPOLL_CTL_ADD : op, fd, event) < 0 ? -errno : 0;
+}
+
+int interest_change(int epfd, int op, int fd, struct epoll_event *event) {
+    link_resume();
+    lock_take();
+    struct sock *s = sock_find(fd);
+    if (!s) {
+        lock_drop();
+        return -EBADF;
+    }
+    int r = watch_now(s, epfd, op, fd, event);
+    if (r == 0) {
+        if (s->ready_fd >= 0 && op == EPOLL_CTL_DEL)
+            real.epoll_ctl(epfd, EPOLL_CTL_DEL, s->ready_fd, event);
+        sock_watch(s, epfd, op, fd, event);
+        swap_review(s);
+    }
+    lock_drop();
+    return r;
+}
+
+static bool registers(int epfd) {
+    for (const struct sock *s = sock_first(); s; s = s->next)
+        for (unsigned i = 0; i < s->nwatches; i++)
+            if (s->watches[i].epfd == epfd)
+                return true;
+    return false;
+}
+
+/* The kernel tells the user data, not the descriptor; a socket's registration and its stand-in have the same.
+ * A number nothing was registered by may be a copy of one that was. */
+void interest_fired(int epfd, const struct epoll_event *events, int count) {
+    if (!sock_first() || self.holding || getpid() != shim.owner)
+        return;
+    lock_take();
+    const bool any = !registers(epfd);
+    for (struct sock *s = sock_first(); s; s = s->next)
+        for (unsigned i = 0; i < s->nwatches; i++) {
+            struct watch *w = &s->watches[i];
+            const bool here = (any || w->epfd == epfd) && w->event.events & EPOLLONESHOT;
+            for (int k = 0; here && k < count; k++)
+                if (events[k].data.u64 == w->event.data.u64)
+                    w->disarmed = true;
+        }
+    lock_drop();
+}
