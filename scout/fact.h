@@ -24,6 +24,7 @@ struct fact_address {
     uint8_t prefix;    /* bits */
     bool preferred;    /* neither tentative nor deprecated: new connections may use it */
     uint8_t bytes[16]; /* network byte order */
+    uint8_t peer[4];   /* IPv4's other end, where monitor read it */
 };
 
 /* One interface as the kernel has it. */

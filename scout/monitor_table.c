@@ -158,8 +158,16 @@ static bool read_address(const struct nlmsghdr *msg, struct fact_address *ret, u
     ret->preferred = !(flags & (IFA_F_DEPRECATED | IFA_F_DADFAILED)) &&
                      (!(flags & IFA_F_TENTATIVE) || (flags & IFA_F_OPTIMISTIC));
     memcpy(ret->bytes, mnl_attr_get_payload(a), len);
+    if (len == sizeof ret->peer && in[IFA_ADDRESS] && mnl_attr_get_payload_len(in[IFA_ADDRESS]) >= len)
+        memcpy(ret->peer, mnl_attr_get_payload(in[IFA_ADDRESS]), len);
     *ret_ifindex = info->ifa_index;
     return !is_link_local(ret);
+}
+
+/* The kernel takes such an address as the source of nothing that leaves the machine. */
+static bool is_for_the_host(const struct nlmsghdr *msg, const struct monitor_link *l) {
+    const struct ifaddrmsg *info = mnl_nlmsg_get_payload(msg);
+    return info->ifa_scope >= RT_SCOPE_HOST && l->fact.type != FACT_LOOPBACK;
 }
 
 static void remove_address(struct monitor_link *l, unsigned at) {
@@ -170,10 +178,16 @@ static void remove_address(struct monitor_link *l, unsigned at) {
     memset(&f->addresses[f->address_count], 0, sizeof f->addresses[0]);
 }
 
+/* An IPv4 address may be there several times over, with other prefixes or peers. */
+static bool is_same(const struct fact_address *a, const struct fact_address *b) {
+    if (a->family != b->family || memcmp(a->bytes, b->bytes, sizeof a->bytes) != 0)
+        return false;
+    return a->family != AF_INET || (a->prefix == b->prefix && memcmp(a->peer, b->peer, sizeof a->peer) == 0);
+}
+
 static unsigned find_address(const struct fact_link *l, const struct fact_address *a) {
     unsigned i = 0;
-    while (i < l->address_count && (l->addresses[i].family != a->family ||
-                                    memcmp(l->addresses[i].bytes, a->bytes, sizeof a->bytes) != 0))
+    while (i < l->address_count && !is_same(&l->addresses[i], a))
         i++;
     return i;
 }
@@ -186,6 +200,7 @@ static int take_address(struct monitor_table *t, const struct nlmsghdr *msg, boo
         return MONITOR_ADDRESS;
     struct fact_link before = l->fact;
     unsigned at = find_address(&l->fact, &a);
+    a.preferred &= !is_for_the_host(msg, l);
     if (msg->nlmsg_type == RTM_DELADDR) {
         if (at < l->fact.address_count)
             remove_address(l, at);
@@ -200,23 +215,28 @@ static int take_address(struct monitor_table *t, const struct nlmsghdr *msg, boo
     return MONITOR_ADDRESS | (msg->nlmsg_type == RTM_DELADDR && l->crowded ? MONITOR_CROWDED : 0);
 }
 
+/* Tables beside the main one are for what rules send there: their metrics are not measured against its. */
+static uint64_t rank_of(uint32_t table, uint32_t metric) {
+    return (uint64_t)(table != RT_TABLE_MAIN) << 32 | metric;
+}
+
 static void add_route(struct monitor_table *t, const struct rtmsg *r, uint32_t ifindex, unsigned flags,
-                      uint32_t metric) {
+                      uint64_t rank) {
     struct monitor_link *l = find(t, ifindex);
     if (!l || (flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN)))
         return;
-    uint32_t *best = r->rtm_family == AF_INET ? &l->metric4_new : &l->metric6_new;
+    uint64_t *best = r->rtm_family == AF_INET ? &l->rank4_new : &l->rank6_new;
     *(r->rtm_family == AF_INET ? &l->route4_new : &l->route6_new) = true;
-    if (r->rtm_dst_len == 0 && metric < *best)
-        *best = metric;
+    if (r->rtm_dst_len == 0 && rank < *best)
+        *best = rank;
 }
 
 static void add_nexthops(struct monitor_table *t, const struct rtmsg *r, const struct nlattr *hops,
-                         uint32_t metric) {
+                         uint64_t rank) {
     const struct rtnexthop *hop = mnl_attr_get_payload(hops);
     int len = mnl_attr_get_payload_len(hops);
     while (len >= (int)sizeof *hop && hop->rtnh_len >= sizeof *hop && hop->rtnh_len <= len) {
-        add_route(t, r, (uint32_t)hop->rtnh_ifindex, hop->rtnh_flags, metric);
+        add_route(t, r, (uint32_t)hop->rtnh_ifindex, hop->rtnh_flags, rank);
         len -= RTNH_ALIGN(hop->rtnh_len);
         hop = (const void *)((const char *)hop + RTNH_ALIGN(hop->rtnh_len));
     }
@@ -236,13 +256,16 @@ static bool leads_out(const struct rtmsg *r, const struct nlattr *to, uint32_t t
 static int take_route(struct monitor_table *t, const struct nlmsghdr *msg) {
     const struct rtmsg *r = mnl_nlmsg_get_payload(msg);
     const struct nlattr *in[ATTRIBUTES];
-    if (!sort_message(msg, sizeof *r, in) || !leads_out(r, in[RTA_DST], number(in[RTA_TABLE], r->rtm_table)))
+    if (!sort_message(msg, sizeof *r, in))
         return MONITOR_ROUTE;
-    uint32_t metric = number(in[RTA_PRIORITY], 0);
+    uint32_t table = number(in[RTA_TABLE], r->rtm_table);
+    uint64_t rank = rank_of(table, number(in[RTA_PRIORITY], 0));
+    if (!leads_out(r, in[RTA_DST], table))
+        return MONITOR_ROUTE;
     if (in[RTA_MULTIPATH])
-        add_nexthops(t, r, in[RTA_MULTIPATH], metric);
+        add_nexthops(t, r, in[RTA_MULTIPATH], rank);
     else
-        add_route(t, r, number(in[RTA_OIF], 0), r->rtm_flags, metric);
+        add_route(t, r, number(in[RTA_OIF], 0), r->rtm_flags, rank);
     return MONITOR_ROUTE;
 }
 
@@ -301,7 +324,7 @@ void monitor_table_dump(struct monitor_table *t, int kind) {
         }
         if (kind == MONITOR_ROUTE) {
             l->route4_new = l->route6_new = false;
-            l->metric4_new = l->metric6_new = UINT32_MAX;
+            l->rank4_new = l->rank6_new = UINT64_MAX;
         }
     }
 }
@@ -315,10 +338,9 @@ static void forget_unseen(struct monitor_link *l) {
 static void use_routes(struct monitor_link *l) {
     l->fact.route4 = l->route4_new;
     l->fact.route6 = l->route6_new;
-    l->fact.way_out = l->metric4_new != UINT32_MAX || l->metric6_new != UINT32_MAX;
-    l->fact.metric = l->metric4_new != UINT32_MAX   ? l->metric4_new
-                     : l->metric6_new != UINT32_MAX ? l->metric6_new
-                                                    : 0;
+    uint64_t rank = l->rank4_new != UINT64_MAX ? l->rank4_new : l->rank6_new;
+    l->fact.way_out = rank != UINT64_MAX;
+    l->fact.metric = l->fact.way_out ? (uint32_t)rank : 0;
 }
 
 bool monitor_table_done(struct monitor_table *t, int kind) {

@@ -13,8 +13,8 @@ struct monitor_link {
     bool link_seen;    /* in the dump under way */
     bool crowded;      /* has had more addresses than a fact holds */
     bool address_seen[FACT_ADDRESSES];
-    bool route4_new, route6_new; /* of the dump under way */
-    uint32_t metric4_new, metric6_new;
+    bool route4_new, route6_new;   /* of the dump under way */
+    uint64_t rank4_new, rank6_new; /* of its default routes: the main table's first, then by metric */
 };
 
 struct monitor_table {

@@ -173,6 +173,21 @@ START_TEST(more_addresses_than_fit_are_asked_for_again_when_one_goes) {
 }
 END_TEST
 
+START_TEST(an_address_that_is_there_for_two_peers_goes_with_the_last) {
+    static const uint8_t own[4] = {10, 0, 0, 1}, one[4] = {10, 0, 0, 2}, two[4] = {10, 0, 0, 3};
+    const uint16_t types[] = {RTM_NEWADDR, RTM_NEWADDR, RTM_DELADDR, RTM_DELADDR};
+    const uint8_t *peers[] = {one, two, one, two};
+    take(link_message(RTM_NEWLINK, 7, "eth0", RUNNING), false);
+    for (int i = 0; i < 4; i++) {
+        ck_assert_uint_eq(fact(7)->address_count > 0, i > 0);
+        struct nlmsghdr *msg = address_message(types[i], 7, AF_INET, peers[i], 0);
+        mnl_attr_put(msg, IFA_LOCAL, sizeof own, own);
+        take(msg, false);
+    }
+    ck_assert_uint_eq(fact(7)->address_count, 0);
+}
+END_TEST
+
 START_TEST(what_a_dump_does_not_contain_is_gone) {
     static const uint8_t a[4] = {10, 0, 0, 1}, b[4] = {10, 0, 0, 2};
     take(link_message(RTM_NEWLINK, 7, "eth0", RUNNING), false);
@@ -375,8 +390,8 @@ START_TEST(after_an_overflow_the_table_is_what_the_kernel_has) {
 END_TEST
 
 START_TEST(an_address_of_this_machine_can_be_bound_and_another_not) {
-    struct fact_address own = {AF_INET, 32, true, {127, 0, 0, 1}},
-                        other = {AF_INET, 32, true, {192, 0, 2, 1}};
+    struct fact_address own = {.family = AF_INET, .prefix = 32, .bytes = {127, 0, 0, 1}},
+                        other = {.family = AF_INET, .prefix = 32, .bytes = {192, 0, 2, 1}};
     uint32_t ifindex;
     ck_assert(monitor_can_bind(NULL, &own, &ifindex));
     ck_assert(!monitor_can_bind(NULL, &other, &ifindex));
@@ -395,6 +410,7 @@ int main(void) {
     tcase_add_test(c, tentative_and_deprecated_addresses_are_not_preferred);
     tcase_add_test(c, link_local_addresses_do_not_count);
     tcase_add_test(c, more_addresses_than_fit_are_asked_for_again_when_one_goes);
+    tcase_add_test(c, an_address_that_is_there_for_two_peers_goes_with_the_last);
     tcase_add_test(c, what_a_dump_does_not_contain_is_gone);
     tcase_add_test(c, routes_and_the_metric_of_the_default_route_come_from_dumps);
     tcase_add_test(c, routes_that_lead_nowhere_do_not_count);

@@ -41,7 +41,9 @@ static void leave(void) {
 }
 
 static struct multipath_path path(uint8_t last) {
-    return (struct multipath_path){.address = {AF_INET, 24, true, {192, 0, 2, last}}, .ifindex = 1};
+    return (struct multipath_path){
+        .address = {.family = AF_INET, .prefix = 24, .preferred = true, .bytes = {192, 0, 2, last}},
+        .ifindex = 1};
 }
 
 /* What the kernel has, asked anew. */
@@ -73,7 +75,8 @@ START_TEST(with_the_privilege_the_scout_makes_them) {
 END_TEST
 
 START_TEST(each_address_that_is_offered_is_an_endpoint) {
-    const struct fact_address a6 = {AF_INET6, 64, true, {0x20, 1, 0xd, 0xb8, [15] = 7}};
+    const struct fact_address a6 = {
+        .family = AF_INET6, .prefix = 64, .preferred = true, .bytes = {0x20, 1, 0xd, 0xb8, [15] = 7}};
     struct multipath_path p[3] = {path(1), path(2), {.address = a6, .ifindex = 1}};
     uint32_t count;
     p[1].backup = true;
@@ -120,9 +123,12 @@ END_TEST
 
 START_TEST(loopback_and_link_local_addresses_are_none) {
     const struct multipath_path p[] = {
-        {.address = {AF_INET, 8, true, {127, 0, 1, 1}}, .ifindex = 1},
-        {.address = {AF_INET, 16, true, {169, 254, 1, 1}}, .ifindex = 1},
-        {.address = {AF_INET6, 64, true, {0xfe, 0x80, [15] = 1}}, .ifindex = 1},
+        {.address = {.family = AF_INET, .prefix = 8, .preferred = true, .bytes = {127, 0, 1, 1}},
+         .ifindex = 1},
+        {.address = {.family = AF_INET, .prefix = 16, .preferred = true, .bytes = {169, 254, 1, 1}},
+         .ifindex = 1},
+        {.address = {.family = AF_INET6, .prefix = 64, .preferred = true, .bytes = {0xfe, 0x80, [15] = 1}},
+         .ifindex = 1},
     };
     multipath_settle(&ours, true, p, 3);
     ck_assert_uint_eq(endpoints(), 0);

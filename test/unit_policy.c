@@ -13,14 +13,15 @@ static struct fact_network n;
 
 static void start(void) {
     memset(&s, 0, sizeof s);
-    l = (struct fact_link){.ifindex = 2,
-                           .type = FACT_WIRED,
-                           .name = "eth0",
-                           .running = true,
-                           .route4 = true,
-                           .metric = 100,
-                           .address_count = 1,
-                           .addresses = {{AF_INET, 24, true, {192, 0, 2, 5}}}};
+    l = (struct fact_link){
+        .ifindex = 2,
+        .type = FACT_WIRED,
+        .name = "eth0",
+        .running = true,
+        .route4 = true,
+        .metric = 100,
+        .address_count = 1,
+        .addresses = {{.family = AF_INET, .prefix = 24, .preferred = true, .bytes = {192, 0, 2, 5}}}};
 }
 
 static struct settings_network *section(const char *name, const char *match) {
@@ -137,7 +138,8 @@ START_TEST(type_ssid_and_address_narrow_a_match) {
     ck_assert_str_eq(name_of_link(), "");
     a->type = FACT_WIRED;
     ck_assert_str_eq(name_of_link(), "a");
-    a->address = (struct fact_address){AF_INET, 25, true, {192, 0, 2, 0}};
+    a->address =
+        (struct fact_address){.family = AF_INET, .prefix = 25, .preferred = true, .bytes = {192, 0, 2, 0}};
     ck_assert_str_eq(name_of_link(), "a");
     a->address.bytes[3] = 128;
     ck_assert_str_eq(name_of_link(), "");
@@ -179,7 +181,8 @@ START_TEST(a_network_works_with_carrier_address_and_route) {
     l.route6 = true; /* but no address for it */
     name_of_link();
     ck_assert(!n.works);
-    l.addresses[l.address_count++] = (struct fact_address){AF_INET6, 64, false, {0x20, 1}};
+    l.addresses[l.address_count++] =
+        (struct fact_address){.family = AF_INET6, .prefix = 64, .preferred = false, .bytes = {0x20, 1}};
     name_of_link();
     ck_assert(!n.works); /* tentative or deprecated */
     l.addresses[1].preferred = true;
@@ -192,7 +195,8 @@ END_TEST
 START_TEST(a_host_address_is_a_network_of_one_family) {
     struct settings_network *a = section("lab", "");
     a->address_only = true;
-    a->address = (struct fact_address){AF_INET, 32, true, {127, 0, 1, 1}};
+    a->address =
+        (struct fact_address){.family = AF_INET, .prefix = 32, .preferred = true, .bytes = {127, 0, 1, 1}};
     ck_assert(policy_address(&s, 0, true, 1, &n));
     ck_assert_str_eq(n.name, "lab");
     ck_assert_uint_eq(n.flags, WIRE_ADDRESS | WIRE_EVER4 | WIRE_HAS4);

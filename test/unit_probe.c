@@ -10,7 +10,8 @@
 
 static struct probe_table t;
 static struct fact_network lab;
-static const struct fact_address home = {AF_INET, 32, true, {127, 0, 0, 1}};
+static const struct fact_address home = {
+    .family = AF_INET, .prefix = 32, .preferred = true, .bytes = {127, 0, 0, 1}};
 static int server;
 static uint16_t port;
 static int64_t now;

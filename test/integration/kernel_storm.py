@@ -51,11 +51,13 @@ class World:
     def command(self, i):
         """Random words for `ip`, for one link."""
         c, name = self.chance, self.names[i]
-        kind = c.choice(("up", "up", "down", "add", "add", "add6", "del", "flush", "route", "route6", "noroute", "rename"))
+        kind = c.choice(("up", "up", "down", "add", "add", "add6", "del", "flush", "route", "route6", "table", "noroute", "rename",
+                         "altname"))
         if kind in ("up", "down"):
             return f"link set {name} {kind}"
         if kind in ("add", "del"):
-            return f"addr {kind} 10.{i}.{c.randrange(3)}.1/24 dev {name}"
+            where = c.choice(("/24", "/24", "/16", f" peer 10.{i}.3.1", "/24 scope host"))
+            return f"addr {kind} 10.{i}.{c.randrange(3)}.1{where} dev {name}"
         if kind == "add6":
             return f"addr add 2001:db8:{i}:{c.randrange(3)}::1/64 dev {name} nodad preferred_lft {c.choice(('forever', '0'))}"
         if kind == "flush":
@@ -64,6 +66,10 @@ class World:
             return f"route add default dev {name} metric {c.randrange(1, 900)}"
         if kind == "route6":
             return f"-6 route add 2001:db8:ffff::/48 dev {name} metric {c.randrange(1, 900)}"
+        if kind == "table":
+            return f"route add default dev {name} metric {c.randrange(1, 900)} table {c.choice(('100', '200'))}"
+        if kind == "altname":
+            return f"link property {c.choice(('add', 'del'))} dev {name} altname a-much-longer-name-of-{i}"
         if kind == "noroute":
             return f"route flush dev {name}"
         self.serial += 1
@@ -114,18 +120,20 @@ class World:
 
 
 def routes_out(family):
-    """The links that some unicast route beyond the link-local leaves by, and the metrics of default routes."""
+    """The links that some unicast route beyond the link-local leaves by, and the metrics of default routes: the main
+    table's, where it has one."""
     out, metrics = set(), {}
-    for route in ip_json(family, "route", "show", "table", "main"):
-        dest = route["dst"]
+    for route in ip_json(family, "route", "show", "table", "all"):
+        dest, table = route["dst"], route.get("table", "main")
         if route.get("type", "unicast") != "unicast" or dest.startswith(("fe80:", "ff00:")) or "dead" in route.get("flags", []):
             continue
-        if "linkdown" in route.get("flags", []):
+        if "linkdown" in route.get("flags", []) or table == "local":
             continue
         out.add(route["dev"])
         if dest == "default":
-            metrics[route["dev"]] = min(route.get("metric", 0), metrics.get(route["dev"], 1 << 32))
-    return out, metrics
+            rank = (table != "main", route.get("metric", 0))
+            metrics[route["dev"]] = min(rank, metrics.get(route["dev"], rank))
+    return out, {name: metric for name, (_, metric) in metrics.items()}
 
 
 def expected():

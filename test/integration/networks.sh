@@ -73,6 +73,14 @@ becomes 'a route makes it a network' red 'it is up, for IPv4, without a default 
 ip route add default via 10.1.0.1 dev wifi0 metric 77
 becomes 'with a default route it is whole' red 'it is up, for IPv4'
 is 'the metric is the route'\''s' 77 "$(number wifi metric)"
+ip route add default via 10.1.0.1 dev wifi0 table 100
+ip route add default via 10.1.0.1 dev wifi0 metric 78
+ip route del default metric 77
+has_metric() {
+    [ "$(number wifi metric)" = "$1" ]
+}
+ok 'the main table'\''s' within 10 has_metric 78
+ip route flush table 100
 ip route del default
 becomes 'a change of routes alone is noticed' red 'it is up, for IPv4, without a default route'
 ip route flush dev wifi0
@@ -80,6 +88,18 @@ becomes 'without any route it is no network' red 'down, it has an address, but n
 ip addr flush dev wifi0
 ip addr add 10.1.0.2 peer 10.1.0.9 dev wifi0
 becomes 'a point-to-point link has its own address, and a route to its peer' red 'it is up, for IPv4, without a default route'
+
+ip addr add 10.1.0.2 peer 10.1.0.8 dev wifi0
+ip addr del 10.1.0.2 peer 10.1.0.8 dev wifi0
+ip route add default via 10.1.0.9 dev wifi0
+becomes 'an address that was there for two peers is there for the other still' red 'it is up, for IPv4'
+ip route del default
+ip addr add 10.1.7.2/24 dev wifi0 scope host
+ip addr del 10.1.0.2 peer 10.1.0.9 dev wifi0
+becomes 'an address for the machine itself is not usable' red 'down, it has no usable address'
+ip addr flush dev wifi0
+ip addr add 10.1.0.2 peer 10.1.0.9 dev wifi0
+becomes 'the other is usable again' red 'it is up, for IPv4, without a default route'
 
 # ---- identity ----
 
