@@ -9,6 +9,7 @@
 #include "words.h"
 #include <errno.h>
 #include <glob.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -42,15 +43,21 @@ void config_keep(struct config *c, enum section section, unsigned index, unsigne
     c->later[c->later_count++] = (struct later){section, index, line, file, copy};
 }
 
+static bool is_of_a_host(const struct fact_address *a) {
+    static const uint8_t wildcard[16] = {0};
+    size_t len = a->family == AF_INET ? 4 : 16;
+    bool group = a->family == AF_INET ? a->bytes[0] >= 224 : a->bytes[0] == 0xff;
+    return !group && memcmp(a->bytes, wildcard, len) != 0;
+}
+
 static void leave_network(struct config *c) {
     struct settings_network *n = config_network(c);
     bool wide = n->address.family && n->address.prefix < (n->address.family == AF_INET ? 32 : 128);
     n->address_only = n->address.family && !n->match[0] && !wide && !n->ssid[0];
     if (!n->match[0] && !n->address.family && !n->ssid[0] && !n->type && !n->any_type)
         config_mistake(c, "[network %s] needs 'match =' or 'address ='", c->name);
-    if (n->match[0] && strcmp(n->match, "lo") != 0 && !n->type && !n->ssid[0] &&
-        strlen(n->match) >= FACT_IFACE && !strpbrk(n->match, "*?["))
-        config_mistake(c, "match: '%s' is too long for an interface name", n->match);
+    if (n->address_only && !is_of_a_host(&n->address))
+        config_mistake(c, "[network %s] has an address that no host can have", c->name);
 }
 
 static void leave_label(struct config *c) {
@@ -75,23 +82,35 @@ static void leave_section(struct config *c) {
     c->line = line;
 }
 
+/* A section that was in a file before changes only what it contains. */
+static bool is_there(uint64_t *here, unsigned index) {
+    bool before = *here >> index & 1;
+    *here |= UINT64_C(1) << index;
+    return before;
+}
+
 static enum section enter_network(struct config *c, const char *name) {
     struct settings *s = c->settings;
     if (!words_name_ok(name)) {
         config_mistake(c, "'%s' cannot be the name of a network", name);
         return SECTION_BAD;
     }
-    for (unsigned i = 0; i < s->network_count; i++)
-        if (strcmp(s->networks[i].name, name) == 0) {
-            config_mistake(c, "[network %s] is there already", name);
-            return SECTION_BAD;
-        }
-    if (s->network_count == SETTINGS_NETWORKS) {
+    unsigned i = 0;
+    while (i < s->network_count && strcmp(s->networks[i].name, name) != 0)
+        i++;
+    if (i == SETTINGS_NETWORKS) {
         config_mistake(c, "more than %d networks", SETTINGS_NETWORKS);
         return SECTION_BAD;
     }
-    c->index = s->network_count++;
-    strcpy(s->networks[c->index].name, name);
+    if (is_there(&c->networks_here, i)) {
+        config_mistake(c, "[network %s] is there already", name);
+        return SECTION_BAD;
+    }
+    if (i == s->network_count) {
+        s->network_count++;
+        strcpy(s->networks[i].name, name);
+    }
+    c->index = i;
     return SECTION_NETWORK;
 }
 
@@ -101,7 +120,7 @@ static enum section enter_label(struct config *c, const char *name) {
         config_mistake(c, "'%s' cannot be the name of a label", name);
         return SECTION_BAD;
     }
-    if (bit >= LABEL_USER_FIRST && c->settings->names.name[bit - LABEL_USER_FIRST][0]) {
+    if (bit >= 0 && is_there(&c->labels_here, (unsigned)bit)) {
         config_mistake(c, "[label %s] is there already", name);
         return SECTION_BAD;
     }
@@ -170,13 +189,16 @@ void config_read(struct config *c, FILE *f, const char *file) {
     int r;
     c->file = file;
     c->section = SECTION_NONE;
+    c->networks_here = c->labels_here = 0;
     for (c->line = 1; c->mistakes < WORDS_MISTAKES && (r = words_line(f, line)) != 0; c->line++) {
-        if (r == -EMSGSIZE)
+        if (r == -EMSGSIZE || r == -EFBIG)
             config_mistake(c, "the line is longer than %d bytes", WORDS_LINE - 1);
         else if (r < 0)
             config_mistake(c, "the line holds a NUL byte");
         else
-            take_line(c, c->line == 1 && strncmp(line, "\xef\xbb\xbf", 3) == 0 ? line + 3 : line);
+            take_line(c, line);
+        if (r == -EFBIG)
+            break;
     }
     if (ferror(f)) {
         c->line = 0;
@@ -198,16 +220,15 @@ static bool may_name_a_network(const char *name) {
 
 static void resolve_prefer(struct config *c, const struct later *l) {
     struct settings *s = c->settings;
-    if (s->pref_count == SETTINGS_PREFS) {
+    unsigned i = 0;
+    while (i < s->pref_count && s->prefs[i].bit != (int)l->index)
+        i++;
+    if (i == SETTINGS_PREFS) {
         config_mistake(c, "more than %d labels with 'prefer ='", SETTINGS_PREFS);
         return;
     }
-    for (unsigned i = 0; i < s->pref_count; i++)
-        if (s->prefs[i].bit == (int)l->index) {
-            config_mistake(c, "prefer: that label has one already");
-            return;
-        }
-    struct settings_pref *p = &s->prefs[s->pref_count++];
+    s->pref_count += i == s->pref_count;
+    struct settings_pref *p = &s->prefs[i];
     *p = (struct settings_pref){.bit = (int)l->index};
     for (char *at = l->text, *name; (name = strsep(&at, ","));) {
         name = words_trim(name);
@@ -265,15 +286,26 @@ static void read_path(struct config *c, const char *path, bool must_exist) {
     }
 }
 
+/* What stands for more in a pattern stands for itself in a path. */
+static void drop_ins(const char *file, char pattern[2 * PATH_MAX + 16]) {
+    char *to = pattern;
+    for (const char *from = file; *from && to < pattern + 2 * PATH_MAX; from++) {
+        if (strchr("*?[\\", *from))
+            *to++ = '\\';
+        *to++ = *from;
+    }
+    strcpy(to, ".d/*.conf");
+}
+
 int config_load(const char *file, bool must_exist, struct settings *ret, config_sink sink, void *arg) {
-    char pattern[4200];
+    char pattern[2 * PATH_MAX + 16];
     glob_t found = {0};
     struct config *c = config_new(ret, sink, arg);
     if (!c)
         return -ENOMEM;
     config_defaults(ret);
     read_path(c, file, must_exist);
-    snprintf(pattern, sizeof pattern, "%s.d/*.conf", file);
+    drop_ins(file, pattern);
     if (glob(pattern, 0, NULL, &found) == 0)
         for (size_t i = 0; i < found.gl_pathc; i++)
             read_path(c, found.gl_pathv[i], true);

@@ -42,7 +42,7 @@ static void take_bit(struct config *c, char *value) {
         return;
     }
     if (c->bit >= 0 && (uint64_t)c->bit != bit) {
-        config_mistake(c, "bit: '%s' is always the name of bit %d", c->name, c->bit);
+        config_mistake(c, "bit: '%s' is the name of bit %d already", c->name, c->bit);
         return;
     }
     if (c->bit >= 0)
@@ -53,6 +53,7 @@ static void take_bit(struct config *c, char *value) {
         return;
     }
     c->bit = (int)bit;
+    c->labels_here |= UINT64_C(1) << bit;
     strcpy(slot, c->name);
 }
 
@@ -65,6 +66,8 @@ static void take_prefer(struct config *c, char *value) {
 static void take_match(struct config *c, char *value) {
     if (!*value || strlen(value) >= SETTINGS_GLOB || strpbrk(value, " \t/"))
         config_mistake(c, "match: '%s' is not an interface name or pattern", value);
+    else if (strlen(value) >= FACT_IFACE && !strpbrk(value, "*?["))
+        config_mistake(c, "match: '%s' is too long for an interface name", value);
     else
         strcpy(config_network(c)->match, value);
 }
@@ -148,8 +151,9 @@ void config_take_key(struct config *c, const char *name, char *value) {
             continue;
         if (c->seen_keys & (1u << i))
             config_mistake(c, "'%s' is there already in this section", name);
+        else
+            keys[i].take(c, value);
         c->seen_keys |= 1u << i;
-        keys[i].take(c, value);
         return;
     }
     config_mistake(c, "unknown key '%s' in %s", name, where[c->section]);

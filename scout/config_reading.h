@@ -29,6 +29,7 @@ struct config {
     unsigned section_line, section_mistakes, prefer_line;
     struct later *later;
     size_t later_count;
+    uint64_t networks_here, labels_here; /* which have a section in this file: bits */
 };
 
 /* Says what is wrong at the current line. */

@@ -201,12 +201,14 @@ int script_read(FILE *f, const char *file, const struct script_reader *reader, s
     if (!r.s)
         return -ENOMEM;
     for (r.line = 1; r.mistakes < WORDS_MISTAKES && (got = words_line(f, line)) != 0; r.line++) {
-        if (got == -EMSGSIZE)
+        if (got == -EMSGSIZE || got == -EFBIG)
             mistake(&r, "the line is longer than %d bytes", WORDS_LINE - 1);
         else if (got < 0)
             mistake(&r, "the line holds a NUL byte");
         else
             take_line(&r, words_strip(line));
+        if (got == -EFBIG)
+            break;
     }
     if (ferror(f)) {
         r.line = 0;

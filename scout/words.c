@@ -32,6 +32,8 @@ int words_line(FILE *f, char ret_line[WORDS_LINE]) {
             ret_line[len++] = (char)c;
     }
     ret_line[len] = 0;
+    if (left == SIZE_MAX)
+        return -EFBIG;
     return bad ? bad : c != EOF || len > 0;
 }
 
@@ -46,6 +48,8 @@ char *words_trim(char *text) {
 
 char *words_strip(char *line) {
     bool quoted = false;
+    if (strncmp(line, "\xef\xbb\xbf", 3) == 0) /* an editor's mark, at the start of a file */
+        line += 3;
     for (char *p = line; *p; p++) {
         if (*p == '"')
             quoted = !quoted;

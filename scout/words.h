@@ -10,7 +10,7 @@
 enum { WORDS_LINE = 1024, WORDS_MISTAKES = 100 };
 
 /* The next line without its end. 1, 0: no more, -EMSGSIZE: longer than WORDS_LINE - 1 (skipped), -EILSEQ:
- * holds a NUL. */
+ * holds a NUL, -EFBIG: no end of it in sight, what follows makes no sense. */
 int words_line(FILE *f, char ret_line[WORDS_LINE]);
 
 /* Cuts a comment ('#' or ';' at the start or after a blank, outside double quotes) and blanks at both ends.

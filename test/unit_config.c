@@ -113,7 +113,11 @@ static const struct {
     {"[network a@b]\nmatch = x\n", "f:1: 'a@b' cannot be the name of a network"},
     {"[network a]\nmatch = x y\n", "f:2: match: 'x y' is not an interface name or pattern"},
     {"[network a]\nmatch = abcdefghijklmnop\n",
-     "f:1: match: 'abcdefghijklmnop' is too long for an interface name"},
+     "f:2: match: 'abcdefghijklmnop' is too long for an interface name"},
+    {"[network a]\nmatch = x\nmatch = x y\n", "f:3: 'match' is there already in this section"},
+    {"[label b]\nbit = 32\nbit = 33\n", "f:3: 'bit' is there already in this section"},
+    {"[network a]\naddress = 0.0.0.0\n", "f:1: [network a] has an address that no host can have"},
+    {"[network a]\naddress = ff02::1\n", "f:1: [network a] has an address that no host can have"},
     {"[network a]\nmatch = x\ntype = lte\n", "f:3: type: 'lte' is not wifi, wired, cellular or any"},
     {"[network a]\nmatch = x\nssid =\n", "f:3: ssid: 1 to 32 bytes are allowed"},
     {"[network a]\naddress = 10.0.0\n",
@@ -127,8 +131,8 @@ static const struct {
     {"[label b]\nbit = 32\n[label c]\nbit = 32\n", "f:4: bit: 32 is already the label 'b'"},
     {"[label b]\nbit = 32\n[label b]\nbit = 33\n", "f:3: [label b] is there already"},
     {"[label red]\nbit = 32\n", "f:2: bit: 'red' is built in, its bit cannot be set"},
-    {"[label bit40]\nbit = 41\n", "f:2: bit: 'bit40' is always the name of bit 40"},
-    {"[label red]\nprefer = a\n[label red]\nprefer = b\n", "f:4: prefer: that label has one already"},
+    {"[label bit40]\nbit = 41\n", "f:2: bit: 'bit40' is the name of bit 40 already"},
+    {"[label red]\nprefer = a\n[label red]\nprefer = b\n", "f:3: [label red] is there already"},
     {"[label all]\nbit = 32\n", "f:1: 'all' cannot be the name of a label"},
     {"[label b]\nbit = 32\nprefer = x, \n[network x]\nmatch = x\n",
      "f:3: prefer: '' cannot be the name of a network"},
@@ -144,9 +148,66 @@ START_TEST(every_mistake_is_told_with_file_and_line) {
 }
 END_TEST
 
+START_TEST(a_line_without_an_end_is_one_mistake) {
+    static struct settings s;
+    said[0] = 0;
+    config_defaults(&s);
+    struct config *c = config_new(&s, hear, NULL);
+    FILE *f = fopen("/dev/zero", "r");
+    config_read(c, f, "f");
+    fclose(f);
+    ck_assert_uint_eq(config_finish(c), 1);
+    ck_assert_str_eq(said, "f:1: the line is longer than 1023 bytes");
+}
+END_TEST
+
+/* Reads one text after the other, as a file and its drop-ins. */
+static void read_texts(const char *const *texts, struct settings *s) {
+    said[0] = 0;
+    config_defaults(s);
+    struct config *c = config_new(s, hear, NULL);
+    for (; *texts; texts++) {
+        FILE *f = fmemopen((void *)(uintptr_t)*texts, strlen(*texts), "r");
+        config_read(c, f, "f");
+        fclose(f);
+    }
+    config_finish(c);
+}
+
+START_TEST(a_section_of_a_later_file_changes_what_it_contains) {
+    static struct settings s;
+    const char *const texts[] = {
+        "[label backup]\nbit = 40\nprefer = b, a\n"
+        "[network a]\nmatch = a0\nmetric = 7\nlabels = red\n[network b]\nmatch = b0\n",
+        "[network a]\nlabels = blue, backup\n",
+        "[network a]\nmetered = yes\n[label backup]\nprefer = a\n[network b]\nmatch = b1\n", NULL};
+    read_texts(texts, &s);
+    ck_assert_str_eq(said, "");
+    ck_assert_uint_eq(s.network_count, 2);
+    ck_assert_str_eq(s.networks[0].match, "a0");
+    ck_assert_uint_eq(s.networks[0].metric, 7);
+    ck_assert_uint_eq(s.networks[0].labels, 2 | UINT64_C(1) << 40);
+    ck_assert_int_eq(s.networks[0].metered, SETTINGS_METERED_YES);
+    ck_assert_str_eq(s.networks[1].match, "b1");
+    ck_assert_uint_eq(s.pref_count, 1);
+    ck_assert_uint_eq(s.prefs[0].count, 1);
+    ck_assert_str_eq(s.prefs[0].order[0], "a");
+}
+END_TEST
+
+START_TEST(a_later_file_contains_a_section_once_too) {
+    static struct settings s;
+    const char *const texts[] = {"[network a]\nmatch = a0\n[label b]\nbit = 32\n",
+                                 "[network a]\nmetric = 1\n[network a]\nmetric = 2\n[label b]\nbit = 33\n",
+                                 NULL};
+    read_texts(texts, &s);
+    ck_assert_str_eq(said, "f:3: [network a] is there already|f:6: bit: 'b' is the name of bit 32 already");
+}
+END_TEST
+
 START_TEST(drop_ins_are_read_after_the_file_in_the_order_of_their_names) {
     static struct settings s;
-    char dir[] = "/tmp/cmm-config-XXXXXX", path[64], in[80];
+    char dir[] = "/tmp/cmm-[config]-XXXXXX", path[64], in[80];
     static const char *const files[] = {"", ".d/20.conf", ".d/10.conf", ".d/not.txt"};
     static const char *const texts[] = {"[network a]\nmatch=a\nlabels = late\n", "[network c]\nmatch=c\n",
                                         "[network b]\nmatch=b\n[label late]\nbit = 40\n", "rubbish\n"};
@@ -192,6 +253,9 @@ int main(void) {
     tcase_add_test(t, nothing_at_all_is_a_configuration);
     tcase_add_test(t, a_built_in_label_may_have_an_order_without_a_bit);
     tcase_add_loop_test(t, every_mistake_is_told_with_file_and_line, 0, sizeof wrong / sizeof *wrong);
+    tcase_add_test(t, a_line_without_an_end_is_one_mistake);
+    tcase_add_test(t, a_section_of_a_later_file_changes_what_it_contains);
+    tcase_add_test(t, a_later_file_contains_a_section_once_too);
     tcase_add_test(t, drop_ins_are_read_after_the_file_in_the_order_of_their_names);
     tcase_add_test(t, a_missing_file_matters_only_if_it_was_named);
     suite_add_tcase(s, t);
