@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
@@ -129,8 +130,18 @@ struct real {
 
 extern struct real real __attribute__((visibility("hidden")));
 
-/* Looks everything up. Called by the constructor and by whoever comes first; again does no harm. */
+/* Looks everything up. Called by whoever comes first, and by the constructor where others may come behind us;
+ * again does no harm. */
 void real_init(void);
+
+/* The shim in the loader's list of objects; NULL: a loader that keeps none for debuggers. Not while another
+ * thread may be unloading something. */
+struct link_map;
+const struct link_map *real_us(void);
+
+/* Programs get libc's names from the shim: nothing before it defines them. Loaded by dlopen it comes after
+ * libc. */
+bool real_first(void);
 
 /* The library that takes connect() between us and libc, by its path, or NULL. A sanitizer only looks on. */
 const char *real_behind(void);

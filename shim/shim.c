@@ -15,7 +15,6 @@
 #include "scout_link.h"
 #include "swap.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
 #include <link.h>
@@ -67,17 +66,14 @@ static bool named_in(const char *list, const char *path) {
  * list says whether it was preloaded as well, by the very name it was loaded by: a variable alone proves
  * nothing. */
 static bool was_preloaded(void) {
-    Dl_info info;
-    struct link_map *us = NULL;
+    const struct link_map *us = real_us();
     const char *list = getenv("LD_PRELOAD");
-    if (dlsym(RTLD_DEFAULT, "connect") != (void *)connect)
+    if (!us || !real_first())
         return false; /* loaded by dlopen: libc's names are libc's */
-    if (!dladdr1((void *)&shim, &info, (void **)&us, RTLD_DL_LINKMAP) || !us)
-        return false;
-    for (struct link_map *map = us; map; map = map->l_prev)
+    for (const struct link_map *map = us; map; map = map->l_prev)
         if (needs_us(map))
             return list && named_in(list, us->l_name);
-    for (struct link_map *map = us->l_next; map; map = map->l_next)
+    for (const struct link_map *map = us->l_next; map; map = map->l_next)
         if (needs_us(map))
             return list && named_in(list, us->l_name);
     return true;
@@ -236,14 +232,13 @@ static void in_child(void) {
 /* Nothing of ours is left behind: the scout hears the end at once, and whoever counts memory finds none lost.
  * The program's end does not depend on it. */
 __attribute__((destructor)) static void end(void) {
-    if (self.holding || getpid() != shim.owner)
+    if (!shim.owner || self.holding || getpid() != shim.owner)
         return;
     link_rest(END_MS);
     run_finish(END_MS);
 }
 
 __attribute__((constructor)) static void begin(void) {
-    real_init();
     shim.patient = true;
     shim.preloaded = was_preloaded();
     if (!getauxval(AT_SECURE))
@@ -256,6 +251,7 @@ __attribute__((constructor)) static void begin(void) {
         keep_remember(&shim.keep, environ);
     pthread_atfork(before_fork, in_parent, in_child);
     if (!shim.preloaded) {
+        real_init();
         self_prepare();
         link_start();
     }
