@@ -1,5 +1,6 @@
 /* options - the socket options a program has set.
- * A list in the order of first setting, since some depend on others. The caller holds the shim's lock.
+ * A list in the order of setting, since some depend on others, and some change others: an option set again
+ * is there twice, where it was first, and last. The caller holds the shim's lock.
  * Multicast memberships add up instead of replacing one another; so they are appended. */
 #include "options.h"
 #include "real.h"
@@ -29,31 +30,44 @@ static struct option *option_new(int level, int name, const void *value, socklen
     return o;
 }
 
+static bool is(const struct option *o, int level, int name) {
+    return o->level == level && o->name == name;
+}
+
+/* The latest of its kind, unless that is the first and others came after it. */
+static void drop_stale(struct options *o, int level, int name) {
+    struct option **at = &o->first, **latest = NULL;
+    unsigned count = 0;
+    for (; *at; at = &(*at)->next)
+        if (is(*at, level, name)) {
+            latest = at;
+            count++;
+        }
+    if (!latest || (count == 1 && (*latest)->next))
+        return;
+    struct option *stale = *latest;
+    *latest = stale->next;
+    free(stale);
+}
+
 int options_put(struct options *o, int level, int name, const void *value, socklen_t len) {
-    struct option *fresh = option_new(level, name, value, len);
+    struct option *fresh = option_new(level, name, value, len), **at = &o->first;
     if (!fresh)
         return -ENOMEM;
-    struct option **at = &o->first;
-    o->last = NULL;
-    while (*at && ((*at)->level != level || (*at)->name != name || adds_up(level, name))) {
-        o->last = *at;
+    if (!adds_up(level, name))
+        drop_stale(o, level, name);
+    while (*at)
         at = &(*at)->next;
-    }
-    if (*at) {
-        fresh->next = (*at)->next;
-        free(*at);
-    }
-    *at = fresh;
-    for (o->last = fresh; o->last->next;)
-        o->last = o->last->next;
+    *at = o->last = fresh;
     return 0;
 }
 
 const struct option *options_find(const struct options *o, int level, int name) {
-    const struct option *at = o->first;
-    while (at && (at->level != level || at->name != name))
-        at = at->next;
-    return at;
+    const struct option *found = NULL;
+    for (const struct option *at = o->first; at; at = at->next)
+        if (is(at, level, name))
+            found = at;
+    return found;
 }
 
 int options_replay(const struct options *o, int fd) {

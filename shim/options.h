@@ -16,11 +16,11 @@ struct options {
     struct option *first, *last;
 };
 
-/* Remembers the last value; order is that of the first time each was set. 0 or -ENOMEM. Options that act once
- * (memberships, errors, filters to be removed) are kept as set. */
+/* Remembers the last value, in the order of setting, and where an option was first. 0 or -ENOMEM. Those that
+ * add up (memberships) are all kept. */
 int options_put(struct options *o, int level, int name, const void *value, socklen_t len);
 
-/* NULL: never set. */
+/* The last value. NULL: never set. */
 const struct option *options_find(const struct options *o, int level, int name);
 
 /* Sets all on fd. What the new network's socket refuses is left out: the first such -errno, else 0. */

@@ -45,15 +45,51 @@ START_TEST(what_was_set_is_set_again_on_the_next_connection) {
 }
 END_TEST
 
-START_TEST(the_last_value_counts_and_stays_where_the_first_was) {
-    put(IPPROTO_TCP, TCP_KEEPIDLE, 1);
+static unsigned count(void) {
+    unsigned n = 0;
+    for (const struct option *at = o.first; at; at = at->next)
+        n++;
+    return n;
+}
+
+START_TEST(the_last_value_counts) {
+    for (int value = 1; value <= 5; value++)
+        put(IPPROTO_TCP, TCP_KEEPIDLE, value);
+    ck_assert_uint_eq(count(), 1);
     put(IPPROTO_TCP, TCP_NODELAY, 1);
-    put(IPPROTO_TCP, TCP_KEEPIDLE, 5);
-    ck_assert_int_eq(o.first->name, TCP_KEEPIDLE);
-    ck_assert_int_eq(*(const int *)(const void *)o.first->value, 5);
-    ck_assert_int_eq(o.last->name, TCP_NODELAY);
-    ck_assert_ptr_eq(o.first->next, o.last);
+    for (int value = 6; value <= 9; value++)
+        put(IPPROTO_TCP, TCP_KEEPIDLE, value);
+    ck_assert_uint_eq(count(), 3);
+    ck_assert_int_eq(*(const int *)(const void *)options_find(&o, IPPROTO_TCP, TCP_KEEPIDLE)->value, 9);
+    put(IPPROTO_TCP, TCP_NODELAY, 0);
+    put(IPPROTO_TCP, TCP_KEEPIDLE, 10);
+    ck_assert_uint_eq(count(), 4);
+    ck_assert_int_eq(o.last->name, TCP_KEEPIDLE);
     ck_assert_ptr_null(o.last->next);
+    int fd = replayed();
+    ck_assert_int_eq(got(fd, IPPROTO_TCP, TCP_KEEPIDLE), 10);
+    ck_assert_int_eq(got(fd, IPPROTO_TCP, TCP_NODELAY), 0);
+    close(fd);
+}
+END_TEST
+
+START_TEST(what_another_option_has_changed_is_as_it_was_set_last) {
+    put(SOL_SOCKET, SO_PRIORITY, 1);
+    put(IPPROTO_IP, IP_TOS, 0x10); /* which is a priority, too */
+    put(SOL_SOCKET, SO_PRIORITY, 3);
+    int fd = replayed();
+    ck_assert_int_eq(got(fd, SOL_SOCKET, SO_PRIORITY), 3);
+    ck_assert_int_eq(got(fd, IPPROTO_IP, IP_TOS), 0x10);
+    close(fd);
+}
+END_TEST
+
+START_TEST(what_another_option_depends_on_is_there_before_it) {
+    put(SOL_SOCKET, 1, 10);
+    put(IPPROTO_TCP, 1, 20);
+    put(SOL_SOCKET, 1, 30);
+    ck_assert_int_eq(o.first->level, SOL_SOCKET);
+    ck_assert_int_eq(o.last->level, SOL_SOCKET);
 }
 END_TEST
 
@@ -113,7 +149,9 @@ int main(void) {
     suite_add_tcase(s, t);
     tcase_add_checked_fixture(t, NULL, end);
     tcase_add_test(t, what_was_set_is_set_again_on_the_next_connection);
-    tcase_add_test(t, the_last_value_counts_and_stays_where_the_first_was);
+    tcase_add_test(t, the_last_value_counts);
+    tcase_add_test(t, what_another_option_has_changed_is_as_it_was_set_last);
+    tcase_add_test(t, what_another_option_depends_on_is_there_before_it);
     tcase_add_test(t, one_name_on_two_levels_is_two_options);
     tcase_add_test(t, a_value_may_change_its_size);
     tcase_add_test(t, group_memberships_add_up);
