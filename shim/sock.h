@@ -32,7 +32,7 @@ struct watch {
     struct epoll_event event;
     bool disarmed; /* EPOLLONESHOT has fired */
     bool out;      /* ... and a swap has left it out of the set */
-    bool parents;  /* made before a fork, for the description the parent still has: it stays there */
+    bool parents;  /* made before a fork: it stays there for the description that the parent still has */
 };
 
 struct sock {

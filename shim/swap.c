@@ -177,7 +177,7 @@ static bool find_set(struct sock *s, struct watch *w) {
 static void take_out(struct sock *s, int number) {
     for (unsigned i = s->nwatches; i-- > 0;) {
         struct watch *w = &s->watches[i];
-        if (w->fd == number && !w->out && !w->parents &&
+        if (w->fd == number && !w->out && !(w->parents && s->shared) &&
             real.epoll_ctl(w->epfd, EPOLL_CTL_DEL, number, NULL) < 0 && !find_set(s, w))
             s->watches[i] = s->watches[--s->nwatches];
     }
@@ -198,13 +198,13 @@ static void put_in(struct sock *s, int number) {
     }
 }
 
-/* A signal that tells of data goes to whom the program has named. */
+/* A signal that tells of data, or of what is urgent, goes to whom the program has named. */
 static void carry_flags(int from, int to) {
     struct f_owner_ex owner;
     const long flags = real.fcntl(from, F_GETFL, NULL);
     if (flags < 0)
         return;
-    if (flags & O_ASYNC && real.fcntl(from, F_GETOWN_EX, &owner) == 0) {
+    if (real.fcntl(from, F_GETOWN_EX, &owner) == 0 && owner.pid) {
         real.fcntl(to, F_SETOWN_EX, &owner);
         real.fcntl(to, F_SETSIG, (void *)(long)real.fcntl(from, F_GETSIG, NULL));
     }

@@ -304,6 +304,36 @@ static void data_of_the_next_connection_is_told_by_signal_too(void) {
     stage_wait(signals > 0);
 }
 
+static void who_is_to_be_told_by_signal_is_kept_before_signals_are_asked_for(void) {
+    signal(SIGUSR1, on_data);
+    moving_live(0);
+    stage_equal(fcntl(moving_sock, F_SETOWN, getpid()), 0);
+    stage_equal(fcntl(moving_sock, F_SETSIG, SIGUSR1), 0);
+    moving_part();
+    stage_equal(fcntl(moving_sock, F_GETOWN), getpid());
+    moving_find();
+    stage_wait(moving_polled(POLLOUT) == POLLOUT);
+    stage_equal(fcntl(moving_sock, F_GETSIG), SIGUSR1);
+    stage_equal(fcntl(moving_sock, F_SETFL, O_ASYNC), 0);
+    stage_say(1, "news");
+    stage_wait(signals > 0);
+}
+
+static void of_options_that_change_others_the_last_word_counts(void) {
+    const int tos = 0x10; /* a priority, too */
+    int priority = 3;
+    socklen_t len = sizeof priority;
+    moving_live(0);
+    stage_equal(setsockopt(moving_sock, SOL_SOCKET, SO_PRIORITY, &priority, sizeof priority), 0);
+    stage_equal(setsockopt(moving_sock, IPPROTO_IP, IP_TOS, &tos, sizeof tos), 0);
+    stage_equal(setsockopt(moving_sock, SOL_SOCKET, SO_PRIORITY, &priority, sizeof priority), 0);
+    moving_part();
+    moving_find();
+    stage_wait(moving_polled(POLLOUT) == POLLOUT);
+    stage_equal(getsockopt(moving_sock, SOL_SOCKET, SO_PRIORITY, &priority, &len), 0);
+    stage_equal(priority, 3);
+}
+
 static const struct stage_test tests[] = {
     MOVING_TEST(duplicates_move_together),
     MOVING_TEST(a_half_closed_connection_is_not_replaced),
@@ -320,6 +350,8 @@ static const struct stage_test tests[] = {
     MOVING_TEST(options_of_every_kind_are_as_before),
     MOVING_TEST(its_own_name_is_that_of_the_network_it_is_on),
     MOVING_TEST(data_of_the_next_connection_is_told_by_signal_too),
+    MOVING_TEST(who_is_to_be_told_by_signal_is_kept_before_signals_are_asked_for),
+    MOVING_TEST(of_options_that_change_others_the_last_word_counts),
 };
 
 STAGE_MAIN(moving_world, tests)

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -48,6 +49,38 @@ static void once_its_child_is_gone_it_goes_on(void) {
     moving_move();
     stage_say(1, "news");
     stage_equal(moving_outcome(), 4);
+}
+
+static int epoll;
+
+static long in_epoll(void) {
+    struct epoll_event event;
+    return epoll_wait(epoll, &event, 1, -1) == 1 ? (long)event.events : -1;
+}
+
+/* As daemon() does it. */
+static void a_child_that_goes_on_alone_with_a_set_hears_the_next_connection(void) {
+    struct epoll_event event = {.events = EPOLLIN};
+    int ends[2], status;
+    moving_live(0);
+    stage_equal(pipe2(ends, O_CLOEXEC), 0);
+    epoll = epoll_create1(0);
+    stage_equal(epoll_ctl(epoll, EPOLL_CTL_ADD, moving_sock, &event), 0);
+    const pid_t child = fork();
+    if (!child) {
+        close(ends[1]);
+        (void)!read(ends[0], moving_heard, 1);
+        moving_begin(in_epoll);
+        moving_move();
+        stage_say(1, "news");
+        stage_equal(moving_outcome(), EPOLLIN);
+        stage_equal(moving_in_recv(), 4);
+        _exit(0);
+    }
+    stage_equal(close(epoll) | close(moving_sock), 0);
+    close(ends[1]);
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_equal(status, 0);
 }
 
 static void a_child_that_has_closed_its_copy_does_not_count(void) {
@@ -236,6 +269,7 @@ static void an_untouched_one_that_a_spawned_program_holds_is_not_moved(void) {
 static const struct stage_test tests[] = {
     MOVING_TEST(shared_with_a_living_child_it_fails),
     MOVING_TEST(once_its_child_is_gone_it_goes_on),
+    MOVING_TEST(a_child_that_goes_on_alone_with_a_set_hears_the_next_connection),
     MOVING_TEST(a_child_that_has_closed_its_copy_does_not_count),
     MOVING_TEST(shared_with_a_program_that_was_spawned_it_fails),
     MOVING_TEST(used_through_stdio_it_fails),
