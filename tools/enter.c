@@ -38,7 +38,7 @@ typedef Elf32_Shdr elf_section;
 static int executable(const char *path) {
     struct stat st;
     if (stat(path, &st) < 0)
-        return errno == EACCES ? -EACCES : -ENOENT;
+        return errno == EACCES ? -EPERM : -ENOENT;
     return S_ISREG(st.st_mode) && access(path, X_OK) == 0 ? 0 : -EACCES;
 }
 

@@ -12,8 +12,8 @@ enum enter {
     ENTER_HARM,    /* it would not even start with the shim preloaded */
 };
 
-/* Where execvp() would find the program. 0, -ENOENT, or -EACCES (something of that name, but not executable).
- */
+/* Where execvp() would find the program. 0, -ENOENT, -EACCES (something of that name, but not
+ * executable), or -EPERM (given with a directory that may not be looked into). */
 int enter_find(const char *program, char ret_path[ENTER_PATH]);
 
 /* Looks into the file, through "#!" lines, and says why not in one phrase ("it is statically linked"). */

@@ -76,6 +76,16 @@ is 'no program is 125' '125 cmm-run: no program to run; see cmm-run --help' "$(o
 is 'control characters do not reach the terminal' "125 cmm-run: unknown label '?[31m', and no scout to ask for the names of its configuration" \
     "$(outcome "$run" -l "$(printf '\033[31m')" true)"
 
+what='not there is also what is in a directory of PATH that may not be looked into'
+if [ "$(id -u)" != 0 ]; then
+    mkdir -m 0 "$stage/closed"
+    is "$what" '127 cmm-run: nosuch-program: not found' "$(PATH=$stage/closed:$PATH outcome "$run" nosuch-program)"
+elif command -v setpriv >/dev/null && setpriv --reuid 65534 --clear-groups test -x "$run"; then
+    is "$what" '127 cmm-run: nosuch-program: not found' \
+        "$(chmod 700 "$stage" && PATH=$stage/closed:$PATH outcome setpriv --reuid 65534 --clear-groups "$run" nosuch-program)"
+else
+    skip "$what" 'no other user here'
+fi
 is 'a program that is not there is 127' '127 cmm-run: nosuch-program: not found' "$(outcome "$run" nosuch-program)"
 echo 'exit 0' >"$stage/plain"
 is 'a program that is not executable is 126' "126 cmm-run: $stage/plain: Permission denied" \
@@ -176,6 +186,4 @@ rm -f "$alias"
 is 'without a PATH it still finds itself' 7 "$(PATH='' outcome "$run" "$dynamic" 7)"
 ln -s "$run" "$stage/link"
 is 'it finds the shim through a symbolic link' 7 "$(outcome "$stage/link" "$dynamic" 7)"
-is '--help is for standard output' 0 "$(outcome "$run" --help)"
-like '--version says which' 'cmm-run [0-9]*' "$("$run" --version)"
 tap_end
