@@ -16,7 +16,7 @@ static const char help[] = "Usage: cmm-scout [-c FILE] [--script FILE] [--name N
                            "      --name NAME    where it listens: a name (scout) or a socket path\n"
                            "      --check        say what is wrong with them, and exit 0 or 1\n"
                            "  -v, --verbose      say more\n"
-                           "      --help, --version\n"
+                           "  -h, --help, --version\n"
                            "\n"
                            "Runs in the foreground and logs to stderr. SIGHUP: reads the configuration\n"
                            "again; SIGTERM, SIGINT: ends. Exit: 0 ended as asked, 1 failed, 2 usage.\n"
@@ -28,13 +28,21 @@ static const struct option options[] = {
     {"verbose", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},      {0}};
 
+/* A full disk is an answer that nobody got. */
+static int say(const char *text) {
+    if (fputs(text, stdout) >= 0 && fflush(stdout) == 0)
+        return 0;
+    perror("cmm-scout: cannot write");
+    return 1;
+}
+
 int main(int argc, char **argv) {
     struct scout_options o = {.name = "scout"};
     bool check = false;
     int c;
     argv[0] = (char[]){"cmm-scout"}; /* as getopt's messages begin */
     log_init(LOG_INFORM);
-    while ((c = getopt_long(argc, argv, "c:v", options, NULL)) != -1)
+    while ((c = getopt_long(argc, argv, "c:hv", options, NULL)) != -1)
         switch (c) {
         case 'c':
             o.config = optarg;
@@ -52,9 +60,9 @@ int main(int argc, char **argv) {
             log_init(LOG_DETAIL);
             break;
         case 'h':
-            return fputs(help, stdout) < 0;
+            return say(help);
         case 'V':
-            return puts("cmm-scout " CMM_VERSION) < 0;
+            return say("cmm-scout " CMM_VERSION "\n");
         default:
             return 2;
         }

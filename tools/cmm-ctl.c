@@ -248,7 +248,7 @@ static int help(void) {
          "  --scout NAME     which scout: a name or a socket path (CMM_SCOUT)\n"
          "  --json           one JSON object (watch: a line an event)\n"
          "  -t, --timeout S  of wait: seconds, 5m or 2h\n"
-         "  --help, --version\n\n"
+         "  -h, --help, --version\n\n"
          "Exit: 0 done, 1 no (time over, not found, refused), 2 usage, 3 no scout answers.");
     return DONE;
 }
@@ -306,7 +306,7 @@ int main(int argc, char **argv) {
     struct ctl c = {.scout = getenv("CMM_SCOUT"), .limit_ms = -1, .client = {.sock = -1}};
     bool timed = false;
     argv[0] = (char[]){"cmm-ctl"}; /* as getopt's messages begin */
-    for (int o; (o = getopt_long(argc, argv, "t:", options, NULL)) != -1;)
+    for (int o; (o = getopt_long(argc, argv, "ht:", options, NULL)) != -1;)
         switch (o) {
         case 'S':
             c.scout = optarg;

@@ -1,5 +1,6 @@
 #!/bin/sh
 # help.sh TOOL... - what --help says fits a screen of 24 lines and 80 columns, and each tool knows its version.
+# shellcheck disable=SC2016 # what sh -c expands
 set -u
 # shellcheck source=test/tools/tap.sh
 . "$(dirname "$0")/tap.sh"
@@ -11,7 +12,14 @@ for tool in "$@"; do
     ok 'it fits 24 lines' test "$(wc -l <"$stage/help")" -le 24
     ok 'it fits 80 columns' test "$(wc -L <"$stage/help")" -le 80
     case $name in
-    cmm-*) like "$name --version is its name and a number" "$name [0-9]*.[0-9]*" "$("$tool" --version)" ;;
+    cmm-*)
+        like "$name --version is its name and a number" "$name [0-9]*.[0-9]*" "$("$tool" --version)"
+        is "$name -h is the same as --help" "$(cat "$stage/help")" "$("$tool" -h 2>&1)"
+        for option in --help --version; do
+            like "a full disk is no answer to $name $option, and said in one line" "1* $name: cannot write*" \
+                "$(outcome sh -c '"$1" "$2" >/dev/full' - "$tool" "$option" | sed '2s/.*/more/')"
+        done
+        ;;
     esac
 done
 tap_end
