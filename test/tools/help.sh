@@ -12,6 +12,11 @@ for tool in "$@"; do
     ok 'it fits 24 lines' test "$(wc -l <"$stage/help")" -le 24
     ok 'it fits 80 columns' test "$(wc -L <"$stage/help")" -le 80
     case $name in
+    test)
+        like "$name says that it cannot build below a blank, and what to do" '1 test: the loader *BUILD=DIRECTORY*' \
+            "$(BUILD="$stage/a b" outcome "$tool")"
+        like 'nor where it may not write' '1 test: * cannot be written;*' "$(BUILD=/nowhere/to/build outcome "$tool")"
+        ;;
     cmm-*)
         like "$name --version is its name and a number" "$name [0-9]*.[0-9]*" "$("$tool" --version)"
         is "$name -h is the same as --help" "$(cat "$stage/help")" "$("$tool" -h 2>&1)"
