@@ -99,27 +99,27 @@ static int fresh_with_port(struct sock *s, const struct wire_network *n) {
     return fd;
 }
 
-/* Who is inside a receive on the old description looks again. */
-static void wake_receivers(const struct sock *s, int old) {
-    if (old < 0)
-        return;
-    if (!s->shared)
+/* What had arrived comes before what the new one hears; who is inside a receive on the old one looks again.
+ * One that others hold is theirs, too. */
+static void retire(struct sock *s, int old) {
+    if (!s->shared) {
+        swap_take(s, old);
         real.shutdown(old, SHUT_RD);
+    }
     lift_close(old);
+    swap_review(s);
 }
 
 static int steer_fresh(struct sock *s, const struct wire_network *n) {
-    const int old = s->aside ? -1 : lift(real.fcntl(s->fds[0], F_DUPFD_CLOEXEC, 0));
-    int fd = fresh_with_port(s, n);
-    if (fd < 0 && old >= 0)
-        lift_close(old);
+    const int fd = fresh_with_port(s, n);
     if (fd < 0)
         return fd;
-    if (s->tolen && real.connect(fd, (struct sockaddr *)&s->to, s->tolen) < 0) {
-        int r = -errno;
-        lift_close(fd);
+    const int old = lift(real.fcntl(datagram_number(s, s->fds[0]), F_DUPFD_CLOEXEC, 0));
+    if (old < 0 || (s->tolen && real.connect(fd, (struct sockaddr *)&s->to, s->tolen) < 0)) {
+        const int r = -errno;
         if (old >= 0)
             lift_close(old);
+        lift_close(fd);
         return r;
     }
     if (s->own >= 0)
@@ -127,7 +127,7 @@ static int steer_fresh(struct sock *s, const struct wire_network *n) {
     s->aside = false;
     s->fresh = n != NULL;
     swap_in(s, fd);
-    wake_receivers(s, old);
+    retire(s, old);
     wait_wake(&s->waiters);
     return 0;
 }

@@ -8,7 +8,7 @@
 #include <errno.h>
 
 /* Outcomes that are neither a count nor -errno. */
-enum { FLOW_DEFERRED = -5000, FLOW_EXECUTED = -5001 };
+enum { FLOW_DEFERRED = -5000, FLOW_EXECUTED = -5001, FLOW_NOTHING = -5002 };
 
 /* What the direct way has tried in vain. */
 struct flow_tried {
@@ -38,6 +38,9 @@ bool flow_defer_behind(int fd, uint64_t labels, void (*handler)(void *), void *a
 
 /* As recvmsg(2): a count or -errno. */
 ssize_t flow_recv(int fd, struct msghdr *msg, int flags, struct flow_tried tried);
+
+/* Only what had arrived on a description that is gone: a count, or FLOW_NOTHING. */
+ssize_t flow_recv_kept(int fd, struct msghdr *msg, int flags);
 
 /* 0, FLOW_DEFERRED or -errno. */
 int flow_connect(int fd, const struct sockaddr *to, socklen_t tolen, uint64_t labels, sock_handler pre,

@@ -11,19 +11,22 @@
 #include <errno.h>
 #include <string.h>
 
+/* Of a labeled socket's datagrams all come from its peer. */
+static socklen_t take_sender(const struct sock *s, void *name, socklen_t room) {
+    const struct stash_chunk *c = s->unread.first;
+    const void *from = c->from_len ? (const void *)(c->bytes + c->len) : &s->to;
+    const socklen_t len = c->from_len ? (socklen_t)c->from_len : s->tolen;
+    memcpy(name, from, room < len ? room : len);
+    return len;
+}
+
 static ssize_t take_kept(struct sock *s, struct msghdr *msg, int flags) {
     size_t full;
+    msg->msg_namelen = msg->msg_name && !sock_stream(s) ? take_sender(s, msg->msg_name, msg->msg_namelen) : 0;
     size_t n =
         stash_take(&s->unread, msg->msg_iov, (int)msg->msg_iovlen, sock_stream(s), flags & MSG_PEEK, &full);
     msg->msg_flags = full > n && !sock_stream(s) ? MSG_TRUNC : 0;
     msg->msg_controllen = 0;
-    if (msg->msg_name && !sock_stream(s)) {
-        socklen_t room = msg->msg_namelen;
-        memcpy(msg->msg_name, &s->to, room < s->tolen ? room : s->tolen);
-        msg->msg_namelen = s->tolen;
-    } else {
-        msg->msg_namelen = 0;
-    }
     swap_review(s);
     return (ssize_t)(flags & MSG_TRUNC ? full : n);
 }
@@ -42,6 +45,16 @@ static ssize_t recv_dead(struct sock *s, int fd, struct msghdr *msg, int flags) 
         return r;
     s->untold = 0;
     return s->error == EPIPE ? -ECONNRESET : -s->error;
+}
+
+ssize_t flow_recv_kept(int fd, struct msghdr *msg, int flags) {
+    ssize_t r = FLOW_NOTHING;
+    lock_take();
+    struct sock *s = sock_find(fd);
+    if (s && s->unread.first && !(flags & (MSG_OOB | MSG_ERRQUEUE)))
+        r = take_kept(s, msg, flags);
+    lock_drop();
+    return r;
 }
 
 static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags) {

@@ -192,7 +192,10 @@ static ssize_t recv_datagram(const struct sock *s, int fd, struct msghdr *msg, i
     const struct msghdr asked = *msg;
     for (;;) {
         const uint32_t swaps = atomic_load(&s->swaps);
-        const ssize_t n = real.recvmsg(datagram_number(s, fd), msg, flags);
+        ssize_t n = s->unread.first ? flow_recv_kept(fd, msg, flags) : FLOW_NOTHING;
+        if (n != FLOW_NOTHING)
+            return n;
+        n = real.recvmsg(datagram_number(s, fd), msg, flags);
         if (n != 0 || atomic_load(&s->swaps) == swaps)
             return n;
         *msg = asked;
@@ -340,15 +343,71 @@ HOOK(ssize_t, readv, (int fd, const struct iovec *iov, int count)) {
     return HOOK_PLAIN(sock_look(fd)) ? real.readv(fd, iov, count) : managed_readv(fd, iov, count);
 }
 
+/* What a receive changes of a message. */
+struct room {
+    socklen_t name;
+    size_t control;
+};
+enum { MESSAGES = 1024 }; /* the kernel takes no more at once */
+
+/* All at once, by the kernel. How many of them are true: the end that wakes us for another description has
+ * neither bytes nor a sender. -1: they are, or it failed, as *ret says. */
+static int recv_plainly(const struct sock *s, int fd, struct mmsghdr *msgs, unsigned count, int flags,
+                        struct timespec *timeout, int *ret) {
+    const uint32_t swaps = atomic_load(&s->swaps);
+    struct room room[MESSAGES];
+    for (unsigned i = 0; i < count; i++)
+        room[i] = (struct room){msgs[i].msg_hdr.msg_namelen, msgs[i].msg_hdr.msg_controllen};
+    int n = *ret = real.recvmmsg(datagram_number(s, fd), msgs, count, flags, timeout);
+    if (n <= 0 || atomic_load(&s->swaps) == swaps)
+        return -1;
+    for (; n > 0 && !msgs[n - 1].msg_len && !msgs[n - 1].msg_hdr.msg_namelen; n--) {
+        msgs[n - 1].msg_hdr.msg_namelen = room[n - 1].name;
+        msgs[n - 1].msg_hdr.msg_controllen = room[n - 1].control;
+    }
+    return n;
+}
+
+/* As the kernel: the time is looked at between messages only, and what remains of it is left there. */
+static bool time_is_up(struct timespec *left, const struct timespec *end) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    *left = (struct timespec){end->tv_sec - now.tv_sec, end->tv_nsec - now.tv_nsec};
+    if (left->tv_nsec < 0)
+        *left = (struct timespec){left->tv_sec - 1, left->tv_nsec + 1000000000L};
+    if (left->tv_sec < 0)
+        *left = (struct timespec){0, 0};
+    return !left->tv_sec && !left->tv_nsec;
+}
+
+static int recv_messages(struct sock *s, int fd, struct mmsghdr *msgs, unsigned count, int flags,
+                         struct timespec *timeout) {
+    struct timespec end = {0, 0};
+    int done = 0, n;
+    if (timeout) {
+        clock_gettime(CLOCK_MONOTONIC, &end);
+        end = (struct timespec){end.tv_sec + timeout->tv_sec, end.tv_nsec + timeout->tv_nsec};
+    }
+    count = count < MESSAGES ? count : MESSAGES;
+    if (s->kind == SOCK_CAPTURED && !sock_stream(s) && !s->unread.first &&
+        (done = recv_plainly(s, fd, msgs, count, flags, timeout, &n)) < 0)
+        return n;
+    while (done < (int)count) {
+        const int later = done && flags & MSG_WAITFORONE ? MSG_DONTWAIT : 0;
+        const ssize_t len = recv_whole(s, fd, &msgs[done].msg_hdr, (flags & ~MSG_WAITFORONE) | later);
+        if (len < 0)
+            break;
+        msgs[done++].msg_len = (unsigned)len;
+        if (timeout && time_is_up(timeout, &end))
+            break;
+    }
+    return done ? done : -1;
+}
+
 HOOK(int, recvmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)) {
     struct sock *s = hook_find(fd);
-    if (!s || !count || (s->kind == SOCK_CAPTURED && !sock_stream(s)))
-        return real.recvmmsg(s ? datagram_number(s, fd) : fd, msgs, count, flags, timeout);
-    ssize_t n = recv_message(s, fd, &msgs[0].msg_hdr, flags & ~MSG_WAITFORONE, (struct flow_tried){0});
-    if (n < 0)
-        return -1;
-    msgs[0].msg_len = (unsigned)n;
-    return 1;
+    return s && msgs && count ? recv_messages(s, fd, msgs, count, flags, timeout)
+                              : real.recvmmsg(fd, msgs, count, flags, timeout);
 }
 
 /* ---- libc's own checks (FORTIFY) and internal names ---- */

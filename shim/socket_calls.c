@@ -225,7 +225,7 @@ int socket_unread(int fd, int *ret_bytes) {
         real.ioctl(number, FIONREAD, &there);
     if (there == 1 && carry_wanted(s))
         there = (int)stream_unread(number); /* Multipath TCP counts an end as a byte */
-    if (number == fd && s->unread.first)
+    if ((number == fd || s->aside) && s->unread.first)
         there = sock_stream(s) ? there + (int)s->unread.bytes : (int)s->unread.first->len;
     *ret_bytes = there;
     lock_drop();

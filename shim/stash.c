@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct stash_chunk *append(struct stash *s, size_t len) {
-    struct stash_chunk *c = malloc(sizeof *c + len);
+static struct stash_chunk *append(struct stash *s, size_t len, size_t from_len) {
+    struct stash_chunk *c = malloc(sizeof *c + len + from_len);
     if (!c)
         return NULL;
-    *c = (struct stash_chunk){.len = len};
+    *c = (struct stash_chunk){.len = len, .from_len = from_len};
     if (s->last)
         s->last->next = c;
     else
@@ -21,19 +21,25 @@ static struct stash_chunk *append(struct stash *s, size_t len) {
     return c;
 }
 
-int stash_push(struct stash *s, const void *bytes, size_t len) {
-    struct stash_chunk *c = append(s, len);
+int stash_push_from(struct stash *s, const void *bytes, size_t len, const void *from, size_t from_len) {
+    struct stash_chunk *c = append(s, len, from_len);
     if (!c)
         return -ENOMEM;
     memcpy(c->bytes, bytes, len);
+    if (from_len)
+        memcpy(c->bytes + len, from, from_len);
     return 0;
+}
+
+int stash_push(struct stash *s, const void *bytes, size_t len) {
+    return stash_push_from(s, bytes, len, NULL, 0);
 }
 
 ssize_t stash_push_iov(struct stash *s, const struct iovec *iov, int count) {
     size_t len = 0, at = 0;
     for (int i = 0; i < count; i++)
         len += iov[i].iov_len;
-    struct stash_chunk *c = append(s, len);
+    struct stash_chunk *c = append(s, len, 0);
     if (!c)
         return -ENOMEM;
     for (int i = 0; i < count; at += iov[i++].iov_len)

@@ -11,6 +11,7 @@
 struct stash_chunk {
     struct stash_chunk *next;
     size_t len, done; /* done: already taken from the front */
+    size_t from_len;  /* of its sender's address, which lies behind the bytes; 0: not known */
     unsigned char bytes[];
 };
 
@@ -21,6 +22,9 @@ struct stash {
 
 /* Appends a copy. 0 or -ENOMEM. */
 int stash_push(struct stash *s, const void *bytes, size_t len);
+
+/* The same for a datagram of that sender. */
+int stash_push_from(struct stash *s, const void *bytes, size_t len, const void *from, size_t from_len);
 
 /* Appends one message gathered from iov. Its length, or -ENOMEM. */
 ssize_t stash_push_iov(struct stash *s, const struct iovec *iov, int count);

@@ -264,15 +264,15 @@ void swap_bury(struct sock *s) {
 
 /* A datagram each, or a stream's bytes as they come. */
 static void read_all(struct sock *s, int fd) {
+    struct sockaddr_storage from;
     size_t size = 65536;
     char *buf = malloc(size);
     while (buf && s->unread.bytes < RECEIVE_LIMIT) {
-        ssize_t n = real.recv(fd, buf, size, MSG_DONTWAIT);
-        if (n < 0 || (n == 0 && sock_stream(s)))
-            break;
-        if (n == 0 && real.ioctl(fd, FIONREAD, &(int){0}) < 0)
-            break;
-        if (stash_push(&s->unread, buf, (size_t)n) < 0 || (n == 0 && s->unread.bytes == 0))
+        socklen_t len = sizeof from;
+        ssize_t n = real.recvfrom(fd, buf, size, MSG_DONTWAIT, (struct sockaddr *)&from, &len);
+        if (n < 0 || (n == 0 && (sock_stream(s) || !len)))
+            break; /* nothing more: what is shut down for receiving tells of no sender */
+        if (stash_push_from(&s->unread, buf, (size_t)n, &from, len) < 0)
             break;
     }
     free(buf);

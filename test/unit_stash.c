@@ -157,6 +157,21 @@ START_TEST(finishing_frees_all_and_leaves_an_empty_stash) {
 }
 END_TEST
 
+START_TEST(a_datagram_keeps_its_sender_behind_its_bytes) {
+    ck_assert_int_eq(stash_push_from(&s, "bytes", 5, "who", 3), 0);
+    ck_assert_int_eq(stash_push_from(&s, "", 0, "else", 4), 0);
+    ck_assert_uint_eq(s.bytes, 5);
+    ck_assert_uint_eq(s.first->from_len, 3);
+    ck_assert_int_eq(memcmp(s.first->bytes + s.first->len, "who", 3), 0);
+    ck_assert_str_eq(take(60, false, false), "bytes");
+    ck_assert_int_eq(memcmp(s.first->bytes, "else", 4), 0);
+    ck_assert_str_eq(take(60, false, false), "");
+    ck_assert_ptr_null(s.first);
+    push("stream");
+    ck_assert_uint_eq(s.first->from_len, 0);
+}
+END_TEST
+
 int main(void) {
     TCase *t = tcase_create("stash");
     Suite *suite = suite_create("stash");
@@ -174,6 +189,7 @@ int main(void) {
     tcase_add_test(t, cutting_takes_bytes_off_the_last_chunk);
     tcase_add_test(t, a_chunk_cut_to_nothing_is_gone);
     tcase_add_test(t, what_is_unacknowledged_is_kept_in_whole_calls);
+    tcase_add_test(t, a_datagram_keeps_its_sender_behind_its_bytes);
     tcase_add_test(t, finishing_frees_all_and_leaves_an_empty_stash);
     srunner_run_all(r, CK_ENV);
     int failed = srunner_ntests_failed(r);

@@ -2,11 +2,14 @@
  * port, options, duplicates, epoll sets and who waits in a receive stay. */
 #include "stage.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -117,12 +120,135 @@ static void duplicates_options_and_epoll_sets_stay(void) {
     stage_equal(size, 100000);
 }
 
+/* ---- what had arrived ---- */
+
+static int available(void) {
+    int bytes = -1;
+    stage_equal(ioctl(sock, FIONREAD, &bytes), 0);
+    return bytes;
+}
+
+static bool readable(void) {
+    struct pollfd p = {.fd = sock, .events = POLLIN};
+    return poll(&p, 1, 0) == 1;
+}
+
+static bool on_cell(void) {
+    struct sockaddr_in name;
+    socklen_t len = sizeof name;
+    stage_equal(getsockname(sock, (struct sockaddr *)&name, &len), 0);
+    return name.sin_addr.s_addr == inet_addr("127.0.2.1");
+}
+
+/* To where the socket is, by somebody else. */
+static void hear(const char *text) {
+    struct sockaddr_in to, from = stage_udp();
+    socklen_t len = sizeof to;
+    stage_equal(getsockname(sock, (struct sockaddr *)&to, &len), 0);
+    from.sin_port = 0;
+    const int other = socket(AF_INET, SOCK_DGRAM, 0);
+    stage_equal(bind(other, (struct sockaddr *)&from, sizeof from), 0);
+    stage_equal(sendto(other, text, strlen(text), 0, (struct sockaddr *)&to, sizeof to), strlen(text));
+    stage_equal(close(other), 0);
+}
+
+static void expect_to_read(const char *text) {
+    char bytes[8];
+    stage_wait(readable());
+    stage_equal(recv(sock, bytes, sizeof bytes, MSG_DONTWAIT), strlen(text));
+    stage_expect(memcmp(bytes, text, strlen(text)) == 0);
+}
+
+static void what_had_arrived_is_read_before_what_the_new_one_hears(void) {
+    struct epoll_event e = {.events = EPOLLIN, .data.u64 = 7};
+    char bytes[8];
+    stage_echo(true);
+    dial();
+    const int set = epoll_create1(EPOLL_CLOEXEC);
+    stage_equal(epoll_ctl(set, EPOLL_CTL_ADD, sock, &e), 0);
+    stage_equal(send(sock, "one", 3, 0), 3);
+    stage_wait(available() == 3);
+    stage_equal(send(sock, "", 0, 0), 0);
+    stage_equal(send(sock, "three", 5, 0), 5);
+    stage_wait(stage_datagrams() == 3);
+    stage_down("wifi");
+    stage_wait(on_cell());
+    stage_equal(send(sock, "four", 4, 0), 4);
+    stage_equal(available(), 3);
+    stage_equal(epoll_wait(set, &e, 1, 0), 1);
+    stage_equal(recv(sock, bytes, sizeof bytes, MSG_PEEK), 3);
+    expect_to_read("one");
+    expect_to_read("");
+    expect_to_read("three");
+    expect_to_read("four");
+    stage_expect(!readable());
+    stage_equal(epoll_wait(set, &e, 1, 0), 0);
+    stage_equal(e.data.u64, 7);
+}
+
+static void what_had_arrived_unconnected_has_its_sender_yet(void) {
+    struct sockaddr_in from, far = stage_udp();
+    socklen_t len = sizeof from;
+    char bytes[8];
+    stage_echo(true);
+    make();
+    put_to("one");
+    stage_wait(available() == 3);
+    stage_down("wifi");
+    put_to("two");
+    stage_equal(recvfrom(sock, bytes, sizeof bytes, 0, (struct sockaddr *)&from, &len), 3);
+    stage_expect(memcmp(bytes, "one", 3) == 0);
+    stage_equal(len, sizeof from);
+    stage_equal(from.sin_port, far.sin_port);
+    stage_equal(from.sin_addr.s_addr, far.sin_addr.s_addr);
+    expect_to_read("two");
+}
+
+static void *in_recvmmsg(void *unused) {
+    char bytes[2][8];
+    struct sockaddr_in from[2];
+    struct iovec iov[2] = {{bytes[0], sizeof bytes[0]}, {bytes[1], sizeof bytes[1]}};
+    struct mmsghdr msgs[2] = {{.msg_hdr = {.msg_iov = &iov[0], .msg_iovlen = 1}},
+                              {.msg_hdr = {.msg_iov = &iov[1], .msg_iovlen = 1}}};
+    for (int i = 0; i < 2; i++) {
+        msgs[i].msg_hdr.msg_name = &from[i];
+        msgs[i].msg_hdr.msg_namelen = sizeof from[i];
+    }
+    const int n = recvmmsg(sock, msgs, 2, 0, NULL);
+    const bool named =
+        msgs[0].msg_hdr.msg_namelen == sizeof *from && msgs[1].msg_hdr.msg_namelen == sizeof *from;
+    heard = n < 0 ? -errno : n * 100 + (long)(msgs[0].msg_len * 10 + msgs[1].msg_len) + (named ? 0 : 1000);
+    return unused;
+}
+
+static void a_thread_blocked_in_recvmmsg_hears_by_the_new_one(void) {
+    pthread_t thread;
+    int calm = 0;
+    make();
+    put_to("1");
+    stage_equal(pthread_create(&thread, NULL, in_recvmmsg, NULL), 0);
+    hear("one");
+    stage_wait(!readable());
+    stage_wait(++calm > 50);
+    stage_down("wifi");
+    put_to("2");
+    stage_wait(++calm > 100);
+    stage_equal(heard, 0);
+    hear("four");
+    stage_wait(heard);
+    stage_equal(heard, 234);
+    pthread_join(thread, NULL);
+}
+
 static const struct stage_test tests[] = {
 #define TEST(name) STAGE_TEST_WITH(name, STAGE_PRELOAD, NULL, "CMM_RULES=127.0.0.0/8=small")
     TEST(a_connected_socket_keeps_its_port),
     TEST(an_unconnected_socket_keeps_its_port),
     TEST(a_thread_blocked_in_recv_hears_by_the_new_one),
     TEST(duplicates_options_and_epoll_sets_stay),
+    TEST(what_had_arrived_is_read_before_what_the_new_one_hears),
+    TEST(what_had_arrived_unconnected_has_its_sender_yet),
+    TEST(a_thread_blocked_in_recvmmsg_hears_by_the_new_one),
 };
 
 STAGE_MAIN(config, tests)

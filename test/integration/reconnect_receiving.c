@@ -307,6 +307,28 @@ static void a_thread_blocked_in_splice_moves_bytes_of_the_next_connection(void) 
     stage_expect(memcmp(moving_heard, "piped", 5) == 0);
 }
 
+static struct mmsghdr messages[2];
+
+static long in_recvmmsg(void) {
+    static struct iovec iov[2] = {{moving_heard, 4}, {moving_heard + 4, 4}};
+    for (int i = 0; i < 2; i++)
+        messages[i].msg_hdr = (struct msghdr){.msg_iov = &iov[i], .msg_iovlen = 1};
+    return recvmmsg(moving_sock, messages, 2, 0, NULL);
+}
+
+static void a_thread_blocked_in_recvmmsg_gets_all_it_waits_for(void) {
+    moving_live(0);
+    moving_begin(in_recvmmsg);
+    stage_say(0, "half");
+    stage_wait(moving_available() == 0);
+    moving_move();
+    stage_say(1, "rest");
+    stage_equal(moving_outcome(), 2);
+    stage_equal(messages[0].msg_len, 4);
+    stage_equal(messages[1].msg_len, 4);
+    stage_expect(memcmp(moving_heard, "halfrest", 8) == 0);
+}
+
 static const struct stage_test tests[] = {
     MOVING_TEST(a_thread_blocked_in_recv_receives_from_the_next_connection),
     MOVING_TEST(a_thread_blocked_in_read_receives_from_the_next_connection),
@@ -330,6 +352,7 @@ static const struct stage_test tests[] = {
     MOVING_TEST(with_SA_RESTART_a_signal_does_not),
     MOVING_TEST(what_is_shut_down_for_receiving_stays_so),
     MOVING_TEST(a_socket_of_IPv6_goes_on_too),
+    MOVING_TEST(a_thread_blocked_in_recvmmsg_gets_all_it_waits_for),
     MOVING_TEST(a_thread_blocked_in_splice_moves_bytes_of_the_next_connection),
 };
 
