@@ -9,6 +9,7 @@
 #include "network.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <sys/socket.h>
 
 enum { UNLISTED_MS = 3000 }; /* what is not listed any more is withdrawn this long: sockets drain for 2 s */
@@ -187,22 +188,33 @@ static void update(struct network_table *t, struct network *n, int64_t now) {
     n->state = state;
 }
 
+static bool is_it(const struct fact_network *have, const struct fact_network *f) {
+    bool same_link = f->iface[0] ? have->ifindex == f->ifindex && have->iface[0] : !have->iface[0];
+    return same_link && strncmp(have->name, f->name, sizeof f->name) == 0;
+}
+
+/* They mostly come in the order of the table. */
 static struct network *find(struct network_table *t, const struct fact_network *f) {
     for (unsigned i = 0; i < t->count; i++) {
-        const struct fact_network *have = &t->networks[i].fact;
-        bool same_link = f->iface[0] ? have->iface[0] && have->ifindex == f->ifindex : !have->iface[0];
-        if (same_link && strncmp(have->name, f->name, sizeof f->name) == 0)
-            return &t->networks[i];
+        unsigned at = (t->next + i) % t->count;
+        if (is_it(&t->networks[at].fact, f)) {
+            t->next = at + 1;
+            return &t->networks[at];
+        }
     }
     return NULL;
 }
 
-/* Keeps the order of sections, then of age. */
+/* The order of sections, then of interfaces: the same for every scout of this machine. */
+static bool comes_after(const struct fact_network *a, const struct fact_network *b) {
+    return a->order != b->order ? a->order > b->order : a->ifindex > b->ifindex;
+}
+
 static struct network *add(struct network_table *t, const struct fact_network *f) {
     unsigned at = t->count;
     if (t->count == NETWORK_MAX)
         return NULL;
-    while (at > 0 && t->networks[at - 1].fact.order > f->order)
+    while (at > 0 && comes_after(&t->networks[at - 1].fact, f))
         at--;
     memmove(&t->networks[at + 1], &t->networks[at], (t->count - at) * sizeof t->networks[0]);
     t->count++;
@@ -211,19 +223,32 @@ static struct network *add(struct network_table *t, const struct fact_network *f
     return &t->networks[at];
 }
 
+/* Another configuration has other sections. */
+static void sort(struct network_table *t) {
+    for (unsigned i = 1; i < t->count; i++) {
+        struct network n = t->networks[i];
+        unsigned at = i;
+        for (; at > 0 && comes_after(&t->networks[at - 1].fact, &n.fact); at--)
+            t->networks[at] = t->networks[at - 1];
+        if (at < i)
+            t->networks[at] = n;
+    }
+}
+
 static void drop(struct network_table *t, unsigned at) {
     t->count--;
     memmove(&t->networks[at], &t->networks[at + 1], (t->count - at) * sizeof t->networks[0]);
 }
 
 void network_init(struct network_table *t, bool scripted, uint64_t seed, uint64_t random) {
-    memset(t, 0, sizeof *t);
+    memset(t, 0, offsetof(struct network_table, networks)); /* the rest is not touched before it is used */
     t->scripted = scripted;
     t->seed = seed;
     t->random = random;
 }
 
 void network_begin(struct network_table *t) {
+    t->next = 0;
     for (unsigned i = 0; i < t->count; i++)
         t->networks[i].seen = false;
 }
@@ -274,6 +299,7 @@ void network_end(struct network_table *t, bool (*present)(void *arg, uint32_t if
         if (!t->networks[i].seen)
             miss(t, &t->networks[i], present(arg, t->networks[i].fact.ifindex), now);
     network_tick(t, now);
+    sort(t);
 }
 
 static bool is_over(const struct network *n, int64_t now) {
@@ -319,64 +345,4 @@ bool network_known(const struct network_table *t, const char *name) {
             return true;
     }
     return false;
-}
-
-/* Where several stand in the way, the one that is to be asked first. */
-static enum wire_lack lack_of(const struct network_table *t, const struct network *n) {
-    if (n->state != WIRE_NET_UP) {
-        if (network_rule_wish_of(&t->rules, NETWORK_CTL, &n->fact) == NETWORK_DOWN)
-            return WIRE_LACK_CTL;
-        if (n->unlisted)
-            return WIRE_LACK_LISTING;
-        if (t->scripted)
-            return WIRE_LACK_SCRIPT;
-        if (n->presence == NETWORK_HELD)
-            return WIRE_LACK_TIME;
-        if (n->presence == NETWORK_THERE)
-            return WIRE_LACK_CHECK;
-    }
-    return n->fact.lack;
-}
-
-static void put(const struct network_table *t, const struct network *n, struct wire_network *ret) {
-    const struct fact_network *f = &n->fact;
-    memcpy(ret->name, f->name, sizeof ret->name);
-    ret->id = n->id;
-    ret->labels = network_rule_labels_of(&t->rules, f);
-    ret->since_ms = n->since_ms;
-    ret->ifindex = f->ifindex;
-    ret->metric = f->metric;
-    ret->state = (uint8_t)n->state;
-    ret->lack = (uint8_t)lack_of(t, n);
-    ret->flags = network_rule_flags_of(&t->rules, f);
-    ret->family = f->address.family;
-    memcpy(ret->address, f->address.bytes, sizeof ret->address);
-}
-
-void network_fill(const struct network_table *t, struct wire_snapshot *snapshot, char (*ifaces)[FACT_IFACE]) {
-    unsigned room = WIRE_NETWORKS, needed = 0;
-    memset(snapshot->networks, 0, sizeof snapshot->networks);
-    snapshot->count = 0;
-    for (unsigned i = 0; i < t->count; i++)
-        needed += t->networks[i].state != WIRE_NET_DOWN;
-    unsigned down = needed < room ? room - needed : 0; /* places left for those that are down */
-    for (unsigned i = 0; i < t->count && snapshot->count < room; i++) {
-        const struct network *n = &t->networks[i];
-        if (n->state == WIRE_NET_DOWN && down-- == 0) {
-            down = 0;
-            continue;
-        }
-        memcpy(ifaces[snapshot->count], n->fact.iface, FACT_IFACE);
-        put(t, n, &snapshot->networks[snapshot->count++]);
-    }
-}
-
-void network_amend(const struct network_table *t, struct wire_snapshot *snapshot, uint32_t from) {
-    for (uint32_t i = from; i < snapshot->count; i++) {
-        struct wire_network *n = &snapshot->networks[i];
-        struct fact_network fact = {.labels = n->labels, .flags = n->flags};
-        memcpy(fact.name, n->name, sizeof fact.name);
-        n->labels = network_rule_labels_of(&t->rules, &fact);
-        n->flags = network_rule_flags_of(&t->rules, &fact);
-    }
 }

@@ -5,7 +5,7 @@
 
 #include "network_rule.h"
 
-enum { NETWORK_MAX = 128, NETWORK_SPENT = 1024 };
+enum { NETWORK_MAX = 1024, NETWORK_SPENT = 1024 };
 
 enum network_presence {
     NETWORK_GONE = 0, /* and given up */
@@ -32,10 +32,10 @@ struct network_table {
     bool scripted;         /* what the script has not called up is down */
     uint64_t seed, random; /* seed: the same for every scout of this machine and boot */
     uint64_t losses;
-    unsigned count, spent_count;
-    struct network networks[NETWORK_MAX];
     struct network_rules rules;
-    uint64_t spent[NETWORK_SPENT]; /* plain ids that were lost: never to be used again */
+    unsigned count, spent_count, next;    /* next: where the one after that just seen is expected */
+    struct network networks[NETWORK_MAX]; /* in the order of sections, then of interfaces */
+    uint64_t spent[NETWORK_SPENT];        /* plain ids that were lost: never to be used again */
 };
 
 void network_init(struct network_table *t, bool scripted, uint64_t seed, uint64_t random);
@@ -61,8 +61,12 @@ bool network_known(const struct network_table *t, const char *name);
 /* What cmm-ctl and script say also holds for those that joined the snapshot from that place on. */
 void network_amend(const struct network_table *t, struct wire_snapshot *snapshot, uint32_t from);
 
-/* Fills networks and count of snapshot, in the order of sections; where there are too many, those that are
- * down are left out first. ifaces[i] is the interface of networks[i]. Everything unused is zeroed. */
+/* Fills networks and count of snapshot, in the table's order; where there are too many, those that are down
+ * are left out first, then those without a default route. ifaces[i] is the interface of networks[i].
+ * Everything unused is zeroed. */
 void network_fill(const struct network_table *t, struct wire_snapshot *snapshot, char (*ifaces)[FACT_IFACE]);
+
+/* How many were left out; from that place among them on as many as fit are put into snapshot. */
+unsigned network_untold(const struct network_table *t, unsigned from, struct wire_snapshot *snapshot);
 
 #endif

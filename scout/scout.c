@@ -128,7 +128,7 @@ static int init_signals(struct scout *s) {
 }
 
 static int open_doors(struct scout *s) {
-    struct subscribers_hooks hooks = {s, scout_on_set, scout_on_policy, scout_on_status};
+    struct subscribers_hooks hooks = {s, scout_on_set, scout_on_policy, scout_on_untold, scout_on_status};
     int sock = listener_open(&s->listener);
     if (sock < 0) {
         log_say(LOG_ERROR, "%s", s->listener.why);

@@ -29,7 +29,8 @@ struct scout {
     struct subscribers *subscribers; /* NULL: not listening yet */
     struct herald_view told;
     int epoll, signals;
-    bool ending;
+    bool ending,
+        crowded; /* crowded: it has been said that there are more networks than programs are told of */
     int64_t script_start;
     uint64_t started_ms;
 };
@@ -47,6 +48,7 @@ int scout_load_script(struct scout *s);
 bool scout_reload(struct scout *s);
 int scout_on_set(void *arg, const struct wire_set *m, char *ret_text, size_t len);
 int scout_on_policy(void *arg, const struct wire_policy *m, char *ret_text, size_t len);
+void scout_on_untold(void *arg, unsigned from, struct wire_snapshot *ret);
 void scout_on_status(void *arg, struct wire_status *ret);
 
 #endif

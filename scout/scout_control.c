@@ -182,6 +182,10 @@ int scout_on_set(void *arg, const struct wire_set *m, char *ret_text, size_t len
     }
 }
 
+void scout_on_untold(void *arg, unsigned from, struct wire_snapshot *ret) {
+    network_untold(&((struct scout *)arg)->networks, from, ret);
+}
+
 void scout_on_status(void *arg, struct wire_status *ret) {
     struct scout *s = arg;
     ret->started_ms = s->started_ms;

@@ -81,12 +81,23 @@ static void mark_joins(const struct scout *s, struct wire_snapshot *now) {
     }
 }
 
+static void mention_crowd(struct scout *s) {
+    struct wire_snapshot rest = {0};
+    if (s->crowded || network_untold(&s->networks, UINT32_MAX, &rest) == 0)
+        return;
+    s->crowded = true;
+    log_say(LOG_WARNING,
+            "more than %d networks: programs are told of those that are up, with a default route first",
+            WIRE_NETWORKS);
+}
+
 static void fill(struct scout *s, struct herald_view *now) {
     now->snapshot.generation = s->told.snapshot.generation + 1;
     network_fill(&s->networks, &now->snapshot, now->ifaces);
     uint32_t there = now->snapshot.count;
     policy_listed(&s->settings, &now->snapshot);
     network_amend(&s->networks, &now->snapshot, there);
+    mention_crowd(s);
     mark_joins(s, &now->snapshot);
     policy_prefs(&s->settings, (const char(*)[FACT_IFACE])now->ifaces, &now->snapshot);
     now->snapshot.header =

@@ -251,6 +251,11 @@ static const struct wire_snapshot *give_snapshot(void *arg) {
     return &((struct subscribers *)arg)->snapshot;
 }
 
+static void give_untold(void *arg, unsigned from, struct wire_snapshot *ret) {
+    struct subscribers *s = arg;
+    s->hooks.untold(s->hooks.arg, from, ret);
+}
+
 static const struct label_names *give_names(void *arg) {
     return &((struct subscribers *)arg)->names;
 }
@@ -285,7 +290,8 @@ int subscribers_new(int listening, const struct subscribers_hooks *hooks, struct
     s->listening = listening;
     s->hooks = *hooks;
     s->snapshot.header = (struct wire_header){WIRE_VERSION, WIRE_SNAPSHOT, (uint32_t)wire_snapshot_size(0)};
-    s->source = (struct client_source){s, give_snapshot, give_names, give_status, give_subscriber};
+    s->source =
+        (struct client_source){s, give_snapshot, give_untold, give_names, give_status, give_subscriber};
     s->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
     s->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (s->epoll < 0 || epoll_ctl(s->epoll, EPOLL_CTL_ADD, listening, &e) < 0) {

@@ -15,6 +15,8 @@ struct subscribers_hooks {
     /* Permitted requests. 0, or a positive errno with one clear line. */
     int (*set)(void *arg, const struct wire_set *set, char *ret_text, size_t len);
     int (*policy)(void *arg, const struct wire_policy *policy, char *ret_text, size_t len);
+    /* From that place on, the networks that found no room in the snapshot: those that fit into ret. */
+    void (*untold)(void *arg, unsigned from, struct wire_snapshot *ret);
     /* Everything but subscribers, queues and dropped. */
     void (*status)(void *arg, struct wire_status *ret);
 };

@@ -59,6 +59,19 @@ static int say_snapshot(struct client *c, const struct client_source *from, int 
     return r;
 }
 
+/* A snapshot, then more of them while there are networks that found no room. 2: no more. */
+static int say_networks(struct client *c, const struct client_source *from) {
+    struct wire_snapshot more = {.generation = from->snapshot(from->arg)->generation};
+    if (c->cursor > 0)
+        from->untold(from->arg, (c->cursor - 1) * WIRE_NETWORKS, &more);
+    if (c->cursor > 0 && more.count == 0)
+        return 2;
+    int r = c->cursor == 0 ? say_snapshot(c, from, -1)
+                           : say(c, &more.header, WIRE_SNAPSHOT, wire_snapshot_size(more.count));
+    c->cursor += r > 0;
+    return r;
+}
+
 static int say_first(struct client *c, const struct client_source *from) {
     int r = say_snapshot(c, from, c->handed);
     if (r > 0 && c->handed >= 0) {
@@ -117,8 +130,11 @@ static int step(struct client *c, const struct client_source *from, enum client_
         return say_status(c, from);
     case OWED_LABELS:
         return say_labels(c, from);
-    case OWED_NETWORKS:
-        return say_snapshot(c, from, -1);
+    case OWED_NETWORKS: {
+        int r = say_networks(c, from);
+        *ret_next = r == 2 ? OWED_DONE : OWED_NETWORKS;
+        return r;
+    }
     case OWED_SUBSCRIBERS: {
         int r = say_subscriber(c, from);
         *ret_next = r == 2 ? OWED_DONE : OWED_SUBSCRIBERS;

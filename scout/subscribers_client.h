@@ -32,7 +32,7 @@ struct client {
     bool release; /* owed a WIRE_RELEASE */
     unsigned events_lost;
     enum client_owed owed; /* nothing more is read while something is owed */
-    unsigned cursor;       /* in the list of subscribers */
+    unsigned cursor;       /* in a list of subscribers or networks */
     int32_t done_error;
     char done_text[WIRE_TEXT];
     char program[WIRE_PROGRAM];
@@ -43,6 +43,7 @@ struct client {
 struct client_source {
     void *arg;
     const struct wire_snapshot *(*snapshot)(void *arg);
+    void (*untold)(void *arg, unsigned from, struct wire_snapshot *ret);
     const struct label_names *(*names)(void *arg);
     void (*status)(void *arg, struct wire_status *ret);
     /* The next subscriber at or after *cursor, which is moved past it; NULL: no more. */

@@ -426,46 +426,6 @@ START_TEST(a_host_address_is_found_again_wherever_it_moves) {
 }
 END_TEST
 
-START_TEST(too_many_networks_leave_out_those_that_are_down_first) {
-    network_begin(&t);
-    for (uint32_t i = 0; i < 40; i++) {
-        wifi.ifindex = 100 + i;
-        snprintf(wifi.iface, sizeof wifi.iface, "w%u", i);
-        wifi.works = i >= 20;
-        ck_assert_int_eq(network_see(&t, &wifi, true, now), 0);
-    }
-    network_end(&t, present, NULL, now);
-    network_fill(&t, &s, ifaces);
-    ck_assert_uint_eq(s.count, WIRE_NETWORKS);
-    unsigned up = 0;
-    for (uint32_t i = 0; i < s.count; i++)
-        up += s.networks[i].state == WIRE_NET_UP;
-    ck_assert_uint_eq(up, 20);
-    for (uint32_t i = 40; i < NETWORK_MAX; i++) {
-        wifi.ifindex = 100 + i;
-        ck_assert_int_eq(network_see(&t, &wifi, true, now), 0);
-    }
-    wifi.ifindex = 1;
-    ck_assert_int_eq(network_see(&t, &wifi, true, now), -ENOSPC);
-}
-END_TEST
-
-START_TEST(networks_come_in_the_order_of_their_sections) {
-    struct fact_network lab = wifi;
-    strcpy(lab.name, "lab");
-    lab.ifindex = 9;
-    lab.order = 0;
-    wifi.order = 1;
-    look(true);
-    network_begin(&t);
-    network_see(&t, &wifi, true, now);
-    network_see(&t, &lab, true, now);
-    network_end(&t, present, NULL, now);
-    ck_assert_str_eq(first()->name, "lab");
-    ck_assert_str_eq(s.networks[1].name, "home");
-}
-END_TEST
-
 int main(void) {
     Suite *suite = suite_create("network");
     TCase *c = tcase_create("network");
@@ -498,8 +458,6 @@ int main(void) {
     tcase_add_test(c, another_access_point_is_another_network_even_with_the_same_address);
     tcase_add_test(c, a_failed_check_withdraws_and_a_pending_one_does_not_offer);
     tcase_add_test(c, a_host_address_is_found_again_wherever_it_moves);
-    tcase_add_test(c, too_many_networks_leave_out_those_that_are_down_first);
-    tcase_add_test(c, networks_come_in_the_order_of_their_sections);
     suite_add_tcase(suite, c);
     SRunner *r = srunner_create(suite);
     srunner_run_all(r, CK_ENV);

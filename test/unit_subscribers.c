@@ -31,6 +31,7 @@ static struct subscribers *s;
 static struct sockaddr_un at;
 static union message m;
 static int set_calls, set_answer;
+static unsigned untold;
 
 static int on_set(void *arg, const struct wire_set *set, char *ret_text, size_t len) {
     set_calls++;
@@ -42,6 +43,11 @@ static int on_policy(void *arg, const struct wire_policy *policy, char *ret_text
     return policy->labels == 8 && policy->fields == WIRE_SET_LABELS ? 0 : EINVAL;
 }
 
+static void on_untold(void *arg, unsigned from, struct wire_snapshot *ret) {
+    for (ret->count = 0; from < untold && ret->count < WIRE_NETWORKS; from++)
+        ret->networks[ret->count++] = (struct wire_network){.id = from + 1};
+}
+
 static void on_status(void *arg, struct wire_status *ret) {
     ret->generation = 77;
 }
@@ -51,7 +57,7 @@ static void start(void) {
     sigemptyset(&hup);
     sigaddset(&hup, SIGHUP);
     sigprocmask(SIG_BLOCK, &hup, NULL);
-    struct subscribers_hooks hooks = {NULL, on_set, on_policy, on_status};
+    struct subscribers_hooks hooks = {NULL, on_set, on_policy, on_untold, on_status};
     at = (struct sockaddr_un){.sun_family = AF_UNIX};
     snprintf(at.sun_path, sizeof at.sun_path, "/tmp/cmm-subscribers-%d.sock", getpid());
     int listening = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -59,6 +65,7 @@ static void start(void) {
     ck_assert_int_eq(listen(listening, 100), 0);
     ck_assert_int_eq(subscribers_new(listening, &hooks, &s), 0);
     set_calls = set_answer = 0;
+    untold = 0;
 }
 
 static void finish(void) {
@@ -267,6 +274,42 @@ START_TEST(an_unknown_topic_is_answered_and_counted) {
     ck_assert_int_eq(m.done.error, EINVAL);
     ck_assert_uint_eq(dropped(c), 1);
     close(c);
+}
+END_TEST
+
+START_TEST(who_asks_hears_of_the_networks_that_found_no_room_too) {
+    int c = dial();
+    publish(3);
+    untold = WIRE_NETWORKS + 5;
+    ask(c, WIRE_ASK_NETWORKS);
+    ck_assert_int_eq(hear(c), WIRE_SNAPSHOT);
+    for (unsigned from = 0; from < untold; from += m.snapshot.count) {
+        ck_assert_int_eq(hear(c), WIRE_SNAPSHOT);
+        ck_assert_uint_eq(m.snapshot.generation, 3);
+        ck_assert_uint_eq(m.snapshot.networks[0].id, from + 1);
+    }
+    ck_assert_int_eq(hear(c), WIRE_DONE);
+    close(c);
+}
+END_TEST
+
+START_TEST(what_is_only_kept_is_heard_by_who_asks_or_comes) {
+    int c = dial(), late = dial();
+    publish(3);
+    subscribe(c, 0);
+    ck_assert_int_eq(hear(c), WIRE_SNAPSHOT);
+    struct wire_snapshot kept = m.snapshot;
+    kept.pref_count = 1;
+    subscribers_keep(s, &kept);
+    ck_assert_int_eq(hear(c), 0);
+    ask(c, WIRE_ASK_NETWORKS);
+    ck_assert_int_eq(hear(c), WIRE_SNAPSHOT);
+    ck_assert_uint_eq(m.snapshot.pref_count, 1);
+    subscribe(late, 0);
+    ck_assert_int_eq(hear(late), WIRE_SNAPSHOT);
+    ck_assert_uint_eq(m.snapshot.pref_count, 1);
+    close(c);
+    close(late);
 }
 END_TEST
 
@@ -491,6 +534,8 @@ int main(void) {
     tcase_add_test(c, without_a_queue_the_newest_state_comes_over_the_socket);
     tcase_add_test(c, wrong_version_size_or_content_is_dropped_and_counted);
     tcase_add_test(c, an_unknown_topic_is_answered_and_counted);
+    tcase_add_test(c, who_asks_hears_of_the_networks_that_found_no_room_too);
+    tcase_add_test(c, what_is_only_kept_is_heard_by_who_asks_or_comes);
     tcase_add_test(c, every_question_is_answered_and_the_answer_has_an_end);
     tcase_add_test(c, what_is_set_is_answered_with_the_outcome);
     tcase_add_test(c, a_policy_is_answered_with_the_outcome);

@@ -155,14 +155,23 @@ static int add_subscriber(struct ctl_view *v, const struct wire_subscriber *s) {
     return 0;
 }
 
+int ctl_networks_add(struct ctl_networks *n, const struct wire_snapshot *more) {
+    struct wire_network *all = reallocarray(n->networks, n->count + more->count + 1, sizeof *all);
+    if (!all)
+        return -ENOMEM;
+    memcpy(all + n->count, more->networks, more->count * sizeof *all);
+    n->networks = all;
+    n->count += more->count;
+    return 0;
+}
+
 static int learn(struct ctl_view *v, const union ctl_message *m) {
     switch (m->header.type) {
     case WIRE_STATUS:
         v->status = m->status;
         return 0;
     case WIRE_SNAPSHOT:
-        memcpy(&v->networks, &m->snapshot, m->header.size);
-        return 0;
+        return ctl_networks_add(&v->networks, &m->snapshot);
     case WIRE_LABELS:
         for (int i = 0; i < LABEL_USER; i++)
             snprintf(v->names.name[i], LABEL_NAME, "%s", m->labels.names[i]);
@@ -202,7 +211,9 @@ int ctl_client_view(struct ctl_client *c, unsigned parts, struct ctl_view *ret) 
 }
 
 void ctl_view_finish(struct ctl_view *v) {
+    free(v->networks.networks);
     free(v->subscribers);
+    v->networks = (struct ctl_networks){0};
     v->subscribers = NULL;
     v->subscriber_count = 0;
 }

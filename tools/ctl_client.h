@@ -32,10 +32,16 @@ enum {
     CTL_SUBSCRIBERS = 1 << WIRE_ASK_SUBSCRIBERS
 };
 
+/* All that are listed, programs are told of the first WIRE_NETWORKS of them. */
+struct ctl_networks {
+    uint32_t count;
+    struct wire_network *networks;
+};
+
 /* What the scout said when asked. */
 struct ctl_view {
     struct wire_status status;
-    struct wire_snapshot networks;
+    struct ctl_networks networks;
     struct label_names names;
     struct wire_subscriber *subscribers;
     size_t subscriber_count;
@@ -64,6 +70,9 @@ void ctl_view_finish(struct ctl_view *v);
 
 /* Fills in why from what the scout said no with. -errno. */
 int ctl_client_refused(struct ctl_client *c, const struct wire_done *d);
+
+/* Adds those of a snapshot. 0, or -ENOMEM. */
+int ctl_networks_add(struct ctl_networks *n, const struct wire_snapshot *more);
 
 int ctl_client_ask(struct ctl_client *c, enum wire_topic topic);
 

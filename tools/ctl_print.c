@@ -128,12 +128,12 @@ void ctl_print_labels(const struct ctl_view *v) {
     }
 }
 
-void ctl_name(const struct wire_snapshot *s, uint32_t at, char *buf, size_t len) {
-    const struct wire_network *n = &s->networks[at];
+void ctl_name(const struct ctl_networks *all, uint32_t at, char *buf, size_t len) {
+    const struct wire_network *n = &all->networks[at];
     char full[2 * WIRE_NAME], interface[IF_NAMESIZE];
     uint32_t count = 0;
-    for (uint32_t i = 0; i < s->count; i++)
-        count += !strcmp(s->networks[i].name, n->name);
+    for (uint32_t i = 0; i < all->count; i++)
+        count += !strcmp(all->networks[i].name, n->name);
     bool one = count < 2 || !n->ifindex || !if_indextoname(n->ifindex, interface);
     snprintf(full, sizeof full, "%s%s%s", n->name, one ? "" : "@", one ? "" : interface);
     ctl_escape(full, buf, len);
@@ -159,6 +159,8 @@ void ctl_print_networks(const struct ctl_view *v) {
             (const char *const[]){name, state, ifindex, metric, n->flags & WIRE_METERED ? "yes" : "no",
                                   labels});
     }
+    if (v->networks.count > WIRE_NETWORKS)
+        printf("Programs are told of the first %d.\n", WIRE_NETWORKS);
     for (uint32_t i = 0; i < v->networks.count; i++)
         if (v->networks.networks[i].flags & WIRE_OVERRIDE) {
             puts("! set by cmm-ctl, until cmm-ctl auto");

@@ -22,7 +22,7 @@ uint64_t ctl_wants(const struct wire_subscriber *s, uint64_t *ret_since_ms);
 void ctl_print_left(const struct wire_subscriber *s, int indent);
 
 /* The network at that place as it is to be called: of several of one name, NAME@IFACE. Escaped. */
-void ctl_name(const struct wire_snapshot *s, uint32_t at, char *buf, size_t len);
+void ctl_name(const struct ctl_networks *all, uint32_t at, char *buf, size_t len);
 
 const char *ctl_state(const struct wire_network *n);
 

@@ -16,7 +16,7 @@ struct waiting {
     struct ctl_client *client;
     uint64_t wanted, since; /* since: for others to see */
     int64_t end;            /* -1: never */
-    struct wire_snapshot *networks;
+    struct ctl_networks *networks;
 };
 
 static int64_t now_ms(void) {
@@ -50,6 +50,11 @@ static int next_message(const struct waiting *w, bool answered, union ctl_messag
     return ctl_client_receive(w->client, left > INT32_MAX ? INT32_MAX : (int)left, ret);
 }
 
+static int out_of_memory(struct ctl_client *c) {
+    snprintf(c->why, sizeof c->why, "out of memory");
+    return -ENOMEM;
+}
+
 /* What one scout says. */
 static int listen_to(const struct waiting *w) {
     struct wire_subscribe subscribe = {.program = "cmm-ctl"};
@@ -64,9 +69,8 @@ static int listen_to(const struct waiting *w) {
             return ctl_client_refused(w->client, &m.done), CTL_WAIT_REFUSED;
         if (r != WIRE_SNAPSHOT)
             continue;
-        memcpy(w->networks, &m.snapshot, m.header.size);
-        if (keep_matching(w->networks, w->wanted))
-            return CTL_WAIT_CAME;
+        if (keep_matching(&m.snapshot, w->wanted))
+            return ctl_networks_add(w->networks, &m.snapshot) < 0 ? out_of_memory(w->client) : CTL_WAIT_CAME;
         r = answered ? 0 : report(w);
         answered = true;
     }
@@ -89,13 +93,11 @@ static bool is_back(const struct waiting *w, const char *scout) {
 }
 
 int ctl_wait(struct ctl_client *c, const char *scout, uint64_t wanted, int64_t limit_ms,
-             struct wire_snapshot *ret) {
+             struct ctl_networks *ret) {
     struct waiting w = {c, wanted, ctl_now(), limit_ms < 0 ? -1 : now_ms() + limit_ms, ret};
     int r;
     do {
         r = listen_to(&w);
     } while ((r == -EPIPE || r == -ECONNRESET) && is_back(&w, scout));
-    if (r != CTL_WAIT_CAME)
-        ret->count = 0;
     return r;
 }

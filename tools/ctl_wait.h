@@ -10,6 +10,6 @@ enum { CTL_WAIT_LATE = 0, CTL_WAIT_CAME, CTL_WAIT_REFUSED };
  * away. ret holds the networks that match, none if it is LATE. One of CTL_WAIT_..., or -errno and why: no
  * scout answers. */
 int ctl_wait(struct ctl_client *c, const char *scout, uint64_t wanted, int64_t limit_ms,
-             struct wire_snapshot *ret);
+             struct ctl_networks *ret);
 
 #endif

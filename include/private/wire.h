@@ -90,7 +90,7 @@ enum wire_topic {
 
 struct wire_ask {
     struct wire_header header;
-    uint32_t topic; /* enum wire_topic; NETWORKS is answered by a WIRE_SNAPSHOT */
+    uint32_t topic; /* enum wire_topic; NETWORKS is answered by WIRE_SNAPSHOTs: the last one, then the rest */
     uint32_t pad;
 };
 

@@ -229,4 +229,16 @@ wait "$scout_pid"
 start_scout
 is 'without a section every ordinary interface is a network, tunnels, bridges and their ports are not' \
     "far0 $intents unmetered wired wifi0 $intents unmetered wifi wwan0 red blue ondemand small cellular" "$(names)"
+kill "$scout_pid"
+wait "$scout_pid"
+i=1
+while [ $i -le 60 ]; do
+    printf '[network n%d]\naddress = 127.1.0.%d\n' $i $i
+    i=$((i + 1))
+done >"$stage/scout.conf"
+: >"$stage/scout.log"
+start_scout
+is 'there may be more networks than programs are told of' 60 "$(names | grep -o 'n[0-9][0-9]* red' | wc -l)"
+is 'which the log says once' 1 "$(grep -c 'more than 32 networks: programs are told of' "$stage/scout.log")"
+like 'and so does status' '*Programs are told of the first 32.*' "$("$ctl" status)"
 tap_end
