@@ -170,9 +170,51 @@ ssize_t hook_sendmsg(int fd, const struct msghdr *msg, int flags) __asm__("sendm
 ssize_t hook_recvmsg(int fd, struct msghdr *msg, int flags) __asm__("recvmsg");
 int hook_sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags) __asm__("sendmmsg");
 int hook_shutdown(int fd, int how) __asm__("shutdown");
+int hook_close_range(unsigned first, unsigned last, int flags) __asm__("close_range");
+int hook_dup(int fd) __asm__("dup");
+int hook_dup2(int fd, int to) __asm__("dup2");
+int hook_dup3(int fd, int to, int flags) __asm__("dup3");
+int hook_fcntl(int fd, int command, ...) __asm__("fcntl");
+int hook_unshare(int flags) __asm__("unshare");
+int hook_setns(int fd, int kind) __asm__("setns");
+
+/* What changes whose a number is. */
+static bool renumbers(long number, const long *a, long *ret) {
+    switch (number) {
+    case SYS_close:
+        *ret = hook_close((int)a[0]);
+        break;
+    case SYS_close_range:
+        *ret = hook_close_range((unsigned)a[0], (unsigned)a[1], (int)a[2]);
+        break;
+    case SYS_dup:
+        *ret = hook_dup((int)a[0]);
+        break;
+#ifdef SYS_dup2
+    case SYS_dup2:
+        *ret = hook_dup2((int)a[0], (int)a[1]);
+        break;
+#endif
+    case SYS_dup3:
+        *ret = hook_dup3((int)a[0], (int)a[1], (int)a[2]);
+        break;
+    case SYS_fcntl:
+        *ret = hook_fcntl((int)a[0], (int)a[1], (void *)a[2]);
+        break;
+    case SYS_unshare:
+        *ret = hook_unshare((int)a[0]);
+        break;
+    case SYS_setns:
+        *ret = hook_setns((int)a[0], (int)a[1]);
+        break;
+    default:
+        return false;
+    }
+    return true;
+}
 
 HOOK(long, syscall, (long number, ...)) {
-    long a[6];
+    long a[6], result;
     va_list args;
     va_start(args, number);
     for (int i = 0; i < 6; i++)
@@ -183,8 +225,6 @@ HOOK(long, syscall, (long number, ...)) {
         return hook_socket((int)a[0], (int)a[1], (int)a[2]);
     case SYS_connect:
         return hook_connect((int)a[0], (const struct sockaddr *)a[1], (socklen_t)a[2]);
-    case SYS_close:
-        return hook_close((int)a[0]);
     case SYS_sendto:
         return hook_sendto((int)a[0], (const void *)a[1], (size_t)a[2], (int)a[3],
                            (const struct sockaddr *)a[4], (socklen_t)a[5]);
@@ -205,6 +245,7 @@ HOOK(long, syscall, (long number, ...)) {
                     "this program uses io_uring: what it does by that is not seen, and goes by no label");
         return real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     default:
-        return real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+        return renumbers(number, a, &result) ? result
+                                             : real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     }
 }

@@ -1,16 +1,34 @@
-/* hooks_process - the doors of namespaces.
- * The kernel lets only a process with a single thread into another user namespace, and a program that has one
- * thread knows nothing of ours: it rests meanwhile. */
+/* hooks_process - the doors of namespaces and of descriptor tables of one's own.
+ * Some of them the kernel opens only to a process, a working directory or a table that one thread has to
+ * itself, and a program that has one thread knows nothing of ours: they rest meanwhile. */
 #include "hook.h"
 #include "link.h"
+#include "run.h"
 
 #include <sched.h>
+#include <sys/stat.h>
 #include <time.h>
 
-enum { TRIES = 100 };
+#ifndef CLONE_NEWTIME
+#define CLONE_NEWTIME 0x80
+#endif
+
+enum {
+    TRIES = 100,
+    ALONE = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWTIME | CLONE_VM | CLONE_SIGHAND | CLONE_THREAD
+};
+
+static bool ours_to_rest(void) {
+    return !self.holding && getpid() == shim.owner;
+}
 
 static bool refused(int r, int kinds) {
-    return r < 0 && errno == EINVAL && kinds & CLONE_NEWUSER && !self.holding && getpid() == shim.owner;
+    return r < 0 && (errno == EINVAL || errno == EUSERS) && kinds & ALONE && ours_to_rest();
+}
+
+static bool rest(void) {
+    run_rest();
+    return link_rest(0);
 }
 
 /* The last thread counts until the kernel has taken it off its list. */
@@ -24,21 +42,45 @@ static void go_on(void) {
     errno = saved;
 }
 
-HOOK(int, unshare, (int flags)) {
-    int r = real.unshare(flags);
-    if (!refused(r, flags) || !link_rest(0))
-        return r;
-    for (int i = 0; i < TRIES && refused(r = real.unshare(flags), flags); i++)
+/* Once another process namespace is chosen for its children, a process gets no thread any more: so ours come
+ * back before. */
+static int unshare_alone(int flags) {
+    const int last = flags & CLONE_NEWPID;
+    int r = -1;
+    for (int i = 0; i < TRIES && refused(r = real.unshare(flags & ~last), flags); i++)
         pause_shortly();
     go_on();
+    return r == 0 && last ? real.unshare(last) : r;
+}
+
+/* A table of descriptors is its own for the thread that asks: our threads must be its next ones. Where the
+ * program has others, they keep the old one and us, and to this thread the doors lead to libc from now on. */
+static int unshare_table(int flags) {
+    struct stat tasks;
+    if (!ours_to_rest() || !rest())
+        return real.unshare(flags);
+    const bool others = stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 3;
+    if (others)
+        go_on();
+    const int r = real.unshare(flags);
+    if (others)
+        self.holding = r == 0;
+    else
+        go_on();
     return r;
 }
 
+HOOK(int, unshare, (int flags)) {
+    int r = flags & CLONE_FILES ? unshare_table(flags) : real.unshare(flags);
+    return refused(r, flags) && rest() ? unshare_alone(flags) : r;
+}
+
 HOOK(int, setns, (int fd, int kind)) {
+    const int kinds = kind ? kind : ALONE;
     int r = real.setns(fd, kind);
-    if (!refused(r, kind ? kind : CLONE_NEWUSER) || !link_rest(0))
+    if (!refused(r, kinds) || !rest())
         return r;
-    for (int i = 0; i < TRIES && refused(r = real.setns(fd, kind), CLONE_NEWUSER); i++)
+    for (int i = 0; i < TRIES && refused(r = real.setns(fd, kind), kinds); i++)
         pause_shortly();
     go_on();
     return r;

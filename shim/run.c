@@ -403,6 +403,13 @@ void run_finish(int limit_ms) {
         ;
 }
 
+void run_rest(void) {
+    run_finish(0);
+    lock_take();
+    finishing = false;
+    lock_drop();
+}
+
 /* The eventfd is shared with the parent: another one takes its number. */
 void run_forked(void) {
     int fresh = dispatch_fd < 0 ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

@@ -1,0 +1,165 @@
+/* cancelling - threads that are cancelled in the middle of a call, or end the process there; and signal
+ * handlers that fork there. Preloaded; every test ends with the library alive. */
+#include "alive.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static _Atomic pid_t tid;
+
+static bool asleep(void) {
+    char path[64], state = '?';
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return false;
+    if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+        state = '?';
+    fclose(f);
+    return state == 'S';
+}
+
+static void *recv_forever(void *unused) {
+    char byte;
+    tid = gettid();
+    while (recv(alive_sock, &byte, 1, 0) != 0 || errno == EINTR)
+        ;
+    return unused;
+}
+
+static void *send_forever(void *unused) {
+    static char bytes[1 << 20];
+    tid = gettid();
+    while (send(alive_sock, bytes, sizeof bytes, 0) >= 0)
+        ;
+    return unused;
+}
+
+static void *poll_forever(void *unused) {
+    struct pollfd p = {.fd = alive_sock, .events = POLLIN};
+    tid = gettid();
+    while (poll(&p, 1, -1) >= 0)
+        ;
+    return unused;
+}
+
+static void *select_forever(void *unused) {
+    fd_set in;
+    tid = gettid();
+    do {
+        FD_ZERO(&in);
+        FD_SET(alive_sock, &in);
+    } while (select(alive_sock + 1, &in, NULL, NULL, NULL) >= 0);
+    return unused;
+}
+
+static void *connect_forever(void *unused) {
+    struct sockaddr_in to = stage_tcp();
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    tid = gettid();
+    connect(fd, (struct sockaddr *)&to, sizeof to);
+    return unused;
+}
+
+static void cancel_in(void *(*call)(void *)) {
+    pthread_t thread;
+    void *result;
+    int calm = 0;
+    tid = 0;
+    stage_equal(pthread_create(&thread, NULL, call, NULL), 0);
+    stage_wait(tid && (calm = asleep() ? calm + 1 : 0) > 20);
+    stage_equal(pthread_cancel(thread), 0);
+    stage_equal(pthread_join(thread, &result), 0);
+    stage_expect(result == PTHREAD_CANCELED);
+}
+
+static void a_thread_can_be_cancelled_in_recv(void) {
+    alive_begin();
+    cancel_in(recv_forever);
+    alive_says(alive_sock, 0, "on");
+    alive_expect();
+}
+
+static void a_thread_can_be_cancelled_in_send(void) {
+    alive_begin();
+    stage_hold(true);
+    cancel_in(send_forever);
+    stage_hold(false);
+    alive_expect();
+}
+
+static void a_thread_can_be_cancelled_in_poll_and_select(void) {
+    alive_begin();
+    cancel_in(poll_forever);
+    cancel_in(select_forever);
+    alive_says(alive_sock, 0, "on");
+    alive_expect();
+}
+
+static void a_thread_can_be_cancelled_in_a_connect_that_waits(void) {
+    alive_begin();
+    stage_down("wifi");
+    cancel_in(connect_forever);
+    alive_expect();
+}
+
+/* With the policy reconnect the connection waits for its next network. */
+static void a_thread_can_be_cancelled_while_its_connection_waits(void) {
+    alive_begin();
+    stage_down("wifi");
+    struct pollfd p = {.fd = alive_sock, .events = POLLOUT};
+    stage_wait(poll(&p, 1, 0) == 0);
+    cancel_in(recv_forever);
+    cancel_in(send_forever);
+    cancel_in(poll_forever);
+    stage_up("wifi");
+    stage_expect_connection(1, "127.0.1.1");
+    alive_says(alive_sock, 1, "on");
+    alive_expect();
+}
+
+static void *exit_from_here(void *unused) {
+    (void)unused;
+    stage_wait(tid && asleep());
+    exit(7);
+}
+
+static void any_thread_can_end_the_process(void) {
+    alive_begin();
+    for (int i = 0; i < 5; i++) {
+        const pid_t child = alive_fork();
+        if (!child) {
+            pthread_t threads[2];
+            alive_sock = alive_dial(0);
+            pthread_create(&threads[0], NULL, recv_forever, NULL);
+            pthread_create(&threads[1], NULL, exit_from_here, NULL);
+            pthread_exit(NULL);
+        }
+        alive_ended(child, 7);
+    }
+    alive_expect();
+}
+
+static const struct stage_test tests[] = {
+#define TEST   ALIVE_TEST
+#define MOVING ALIVE_MOVING
+    TEST(a_thread_can_be_cancelled_in_recv),
+    TEST(a_thread_can_be_cancelled_in_send),
+    TEST(a_thread_can_be_cancelled_in_poll_and_select),
+    TEST(a_thread_can_be_cancelled_in_a_connect_that_waits),
+    MOVING(a_thread_can_be_cancelled_while_its_connection_waits),
+    TEST(any_thread_can_end_the_process),
+};
+
+STAGE_MAIN(alive_config, tests)
