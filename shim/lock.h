@@ -14,8 +14,7 @@
 void lock_take(void);
 void lock_drop(void);
 
-/* The same for a moment without any cancellation point; nothing may be cancelled asynchronously in a call of
- * ours. */
+/* The same for a moment without any cancellation point. */
 void lock_take_shortly(void);
 void lock_drop_shortly(void);
 

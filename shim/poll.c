@@ -129,17 +129,18 @@ static int poll_with(struct pollfd *mine, struct pollfd *fds, nfds_t count, cons
     }
 }
 
+/* Asynchronously cancelled is only the kernel's call: not what is allocated or made for it. */
 int poll_wait(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask) {
     struct pollfd few[64];
+    int type, r;
+    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
     struct pollfd *const many = count < 64 ? NULL : malloc((count + 1) * sizeof *many);
-    int r;
-    if (count >= 64 && !many)
-        return -ENOMEM;
+    pthread_cleanup_push(free, many);
     link_resume();
     self_wake_fd();
-    pthread_cleanup_push(free, many);
-    r = poll_with(many ? many : few, fds, count, timeout, mask);
+    r = count >= 64 && !many ? -ENOMEM : poll_with(many ? many : few, fds, count, timeout, mask);
     pthread_cleanup_pop(1);
+    pthread_setcanceltype(type, NULL);
     return r;
 }
 
@@ -218,14 +219,13 @@ int poll_select(int nfds, fd_set *rd, fd_set *wr, fd_set *ex, const struct times
                 const sigset_t *mask, struct timespec *left) {
     const struct timespec began = clock_now();
     const int length = table_length(nfds);
+    int type, r;
+    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
     struct pollfd *fds = malloc(((size_t)length + 1) * sizeof *fds);
-    int r;
-    if (!fds)
-        return -ENOMEM;
     pthread_cleanup_push(free, fds);
-    nfds_t count = selected(fds, length, rd, wr, ex);
-    r = select_with(fds, count, rd, wr, ex, timeout, mask);
+    r = fds ? select_with(fds, selected(fds, length, rd, wr, ex), rd, wr, ex, timeout, mask) : -ENOMEM;
     pthread_cleanup_pop(1);
+    pthread_setcanceltype(type, NULL);
     if (left && timeout)
         *left = difference(sum(began, *timeout), clock_now());
     return r;

@@ -24,9 +24,29 @@ static pthread_key_t leave_key;
 static pthread_once_t leave_once = PTHREAD_ONCE_INIT;
 static bool barrier_ready;
 
+/* A signal handler's call, or the end of a thread that is cancelled asynchronously, must not meet it. */
+struct hold {
+    bool before;
+    int type;
+};
+
+static struct hold list_take(void) {
+    struct hold h = {.before = self.holding};
+    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &h.type);
+    self.holding = true;
+    pthread_mutex_lock(&list_lock);
+    return h;
+}
+
+static void list_drop(struct hold h) {
+    pthread_mutex_unlock(&list_lock);
+    self.holding = h.before;
+    pthread_setcanceltype(h.type, NULL);
+}
+
 static void leave(void *unused) {
     (void)unused;
-    pthread_mutex_lock(&list_lock);
+    const struct hold h = list_take();
     if (self.prev)
         self.prev->next = self.next;
     else
@@ -35,7 +55,7 @@ static void leave(void *unused) {
         self.next->prev = self.prev;
     self.registered = false;
     self.in_call = NULL;
-    pthread_mutex_unlock(&list_lock);
+    list_drop(h);
     if (self.wake_fd >= 0)
         lift_close(self.wake_fd);
     self.wake_fd = -1;
@@ -60,7 +80,7 @@ void self_register(void) {
     self_prepare();
     self.wake_fd = -1;
     pthread_setspecific(leave_key, &self);
-    pthread_mutex_lock(&list_lock);
+    const struct hold h = list_take();
     self.prev = NULL;
     self.next = list;
     if (list)
@@ -68,7 +88,7 @@ void self_register(void) {
     list = &self;
     self.registered = true;
     self.in_call = SELF_IDLE;
-    pthread_mutex_unlock(&list_lock);
+    list_drop(h);
     errno = saved;
 }
 
@@ -81,10 +101,10 @@ struct frame *self_frame(const void *sock) {
 
 static bool anyone_in(const void *sock) {
     bool found = false;
-    pthread_mutex_lock(&list_lock);
+    const struct hold h = list_take();
     for (struct self *t = list; t && !found; t = t->next)
         found = t != &self && t->in_call == sock;
-    pthread_mutex_unlock(&list_lock);
+    list_drop(h);
     return found;
 }
 
@@ -117,19 +137,19 @@ void self_wake_drain(void) {
 
 void self_wake_all(void) {
     const uint64_t one = 1;
-    pthread_mutex_lock(&list_lock);
+    const struct hold h = list_take();
     for (struct self *t = list; t; t = t->next)
         if (t->wake_fd >= 0)
             (void)!real.write(t->wake_fd, &one, sizeof one);
-    pthread_mutex_unlock(&list_lock);
+    list_drop(h);
 }
 
 void self_moved(int from, int to) {
-    pthread_mutex_lock(&list_lock);
+    const struct hold h = list_take();
     for (struct self *t = list; t; t = t->next)
         if (t->wake_fd == from)
             t->wake_fd = to;
-    pthread_mutex_unlock(&list_lock);
+    list_drop(h);
 }
 
 bool self_await_end(pid_t thread, int limit_ms) {

@@ -21,10 +21,10 @@ struct frame {
 
 struct self {
     bool registered;
-    bool holding; /* the lock: a signal handler's call must not take it again */
-    bool ours;    /* a thread of the library */
-    int cancel_state;
-    _Atomic int wake_fd; /* -1 until it polls; registered threads only */
+    bool holding;                  /* the lock: a signal handler's call must not take it again */
+    bool ours;                     /* a thread of the library */
+    int cancel_state, cancel_type; /* the program's, while the lock is held */
+    _Atomic int wake_fd;           /* -1 until it polls; registered threads only */
     struct frame *frames;
     const void *helping; /* a socket this thread is about to wait for: its handlers are left to it */
     _Atomic(const void *) in_call; /* the socket whose descriptor a real call is using now; SELF_IDLE: none;

@@ -346,6 +346,13 @@ bool socket_holds(int fd) {
     return holds;
 }
 
+/* The number is gone whether or not the thread is cancelled in the kernel's close. */
+static void let_go(void *record) {
+    lock_take();
+    sock_put(record);
+    lock_drop();
+}
+
 int socket_close(int fd) {
     struct sock *s = enter(fd);
     if (!s)
@@ -357,10 +364,10 @@ int socket_close(int fd) {
     if (last && !s->shared && sock_stream(s) && s->kind == SOCK_LABELED)
         real.shutdown(fd, SHUT_RD);
     lock_drop();
-    int r = real.close(fd) < 0 ? -errno : 0;
-    lock_take();
-    sock_put(s);
-    lock_drop();
+    int r;
+    pthread_cleanup_push(let_go, s);
+    r = real.close(fd) < 0 ? -errno : 0;
+    pthread_cleanup_pop(1);
     return r;
 }
 

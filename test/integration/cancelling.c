@@ -151,6 +151,71 @@ static void any_thread_can_end_the_process(void) {
     alive_expect();
 }
 
+/* ---- at any instruction ---- */
+
+static void *call_without_end(void *unused) {
+    char byte;
+    int error;
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+    for (;;) {
+        struct pollfd p = {.fd = alive_sock, .events = POLLIN};
+        fd_set in;
+        struct timeval now = {0};
+        socklen_t len = sizeof error;
+        FD_ZERO(&in);
+        FD_SET(alive_sock, &in);
+        recv(alive_sock, &byte, 1, MSG_DONTWAIT);
+        poll(&p, 1, 0);
+        select(alive_sock + 1, &in, NULL, NULL, &now);
+        getsockopt(alive_sock, SOL_SOCKET, SO_ERROR, &error, &len);
+    }
+    return unused;
+}
+
+static void a_thread_that_is_cancelled_at_any_instruction_leaves_no_lock(void) {
+    enum { ROUNDS = 400 };
+    alive_begin();
+    for (int i = 0; i < ROUNDS; i++) {
+        pthread_t thread;
+        void *result;
+        stage_equal(pthread_create(&thread, NULL, call_without_end, NULL), 0);
+        usleep((useconds_t)(rand() % 300));
+        stage_equal(pthread_cancel(thread), 0);
+        stage_equal(pthread_join(thread, &result), 0);
+        stage_expect(result == PTHREAD_CANCELED);
+    }
+    alive_says(alive_sock, 0, "on");
+    alive_expect();
+}
+
+/* ---- in close ---- */
+
+static void *cancelled_in_close(void *socket) {
+    pthread_cancel(pthread_self());
+    close(*(int *)socket);
+    return NULL;
+}
+
+/* The number itself stays open, as libc has it. */
+static void a_cancelled_close_leaves_nothing_of_the_librarys(void) {
+    enum { ROUNDS = 400, RECORD = 200 };
+    size_t before = 0;
+    alive_begin();
+    for (int i = 0; i < ROUNDS; i++) {
+        pthread_t thread;
+        void *result;
+        int fd = socket(AF_INET, SOCK_STREAM, 0);
+        stage_equal(pthread_create(&thread, NULL, cancelled_in_close, &fd), 0);
+        stage_equal(pthread_join(thread, &result), 0);
+        stage_expect(result == PTHREAD_CANCELED);
+        close(fd);
+        if (i == ROUNDS / 10)
+            before = mallinfo2().uordblks;
+    }
+    stage_expect(mallinfo2().uordblks < before + (size_t)ROUNDS * RECORD);
+    alive_expect();
+}
+
 static const struct stage_test tests[] = {
 #define TEST   ALIVE_TEST
 #define MOVING ALIVE_MOVING
@@ -160,6 +225,8 @@ static const struct stage_test tests[] = {
     TEST(a_thread_can_be_cancelled_in_a_connect_that_waits),
     MOVING(a_thread_can_be_cancelled_while_its_connection_waits),
     TEST(any_thread_can_end_the_process),
+    TEST(a_thread_that_is_cancelled_at_any_instruction_leaves_no_lock),
+    TEST(a_cancelled_close_leaves_nothing_of_the_librarys),
 };
 
 STAGE_MAIN(alive_config, tests)
