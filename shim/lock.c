@@ -46,6 +46,8 @@ int lock_wait(pthread_cond_t *cond, const struct timespec *until) {
     return r;
 }
 
-void lock_forked(void) {
+void lock_forked(bool held) {
     pthread_mutex_init(&the_lock, NULL);
+    if (held)
+        pthread_mutex_lock(&the_lock);
 }

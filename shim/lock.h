@@ -22,7 +22,7 @@ void lock_drop_shortly(void);
  */
 int lock_wait(pthread_cond_t *cond, const struct timespec *until);
 
-/* Around fork: taken before, fresh in the child. */
-void lock_forked(void);
+/* In a forked child: a fresh one, whoever had the parent's; held by this thread or by nobody. */
+void lock_forked(bool held);
 
 #endif

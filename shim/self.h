@@ -22,6 +22,7 @@ struct frame {
 struct self {
     bool registered;
     bool holding;                  /* the lock: a signal handler's call must not take it again */
+    bool forks_within;             /* ... but that handler forks */
     bool ours;                     /* a thread of the library */
     int cancel_state, cancel_type; /* the program's, while the lock is held */
     _Atomic int wake_fd;           /* -1 until it polls; registered threads only */

@@ -176,7 +176,9 @@ static void make_way(void) {
 /* ---- fork ---- */
 
 static void before_fork(void) {
-    lock_take();
+    self.forks_within = self.holding;
+    if (!self.forks_within)
+        lock_take();
 }
 
 static void in_parent(void) {
@@ -186,7 +188,8 @@ static void in_parent(void) {
         atomic_store(&s->clear, false);
         atomic_store(&s->direct, false);
     }
-    lock_drop();
+    if (!self.forks_within)
+        lock_drop();
 }
 
 /* The child's copy remains a socket of ours, without thunks; what was under way goes on in the parent. */
@@ -212,10 +215,22 @@ static void inherit(struct sock *s) {
         sock_turn(s, LIFE_DRAINED);
 }
 
+/* Forked by a signal handler that has interrupted whoever holds the lock or waits for it: nobody knows in
+ * what state things are. All doors of the child and of its children lead to libc. */
+static void in_child_within(void) {
+    shim.owner = -1;
+    lock_forked(false);
+    self_forked();
+    link_forked();
+}
+
 static void in_child(void) {
-    int before = self.cancel_state;
-    shim.owner = shim.owner ? getpid() : 0;
-    lock_forked();
+    if (self.forks_within) {
+        in_child_within();
+        return;
+    }
+    shim.owner = shim.owner > 0 ? getpid() : shim.owner;
+    lock_forked(true);
     self_forked();
     wait_forked();
     holder_forked();
@@ -225,8 +240,7 @@ static void in_child(void) {
     memset(shim.left, 0, sizeof shim.left);
     for (struct sock *s = sock_first(); s; s = s->next)
         inherit(s);
-    self.holding = false;
-    pthread_setcancelstate(before, NULL);
+    lock_drop();
 }
 
 /* Nothing of ours is left behind: the scout hears the end at once, and whoever counts memory finds none lost.

@@ -146,7 +146,9 @@ START_TEST(a_child_forked_by_a_holder_has_a_free_one) {
     lock_take();
     pid_t child = fork();
     if (child == 0) {
-        lock_forked();
+        lock_forked(true);
+        lock_drop();
+        lock_forked(false);
         lock_take();
         _exit(0);
     }

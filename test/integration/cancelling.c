@@ -216,6 +216,40 @@ static void a_cancelled_close_leaves_nothing_of_the_librarys(void) {
     alive_expect();
 }
 
+/* ---- forks in between ---- */
+
+static _Atomic int forks, strange;
+
+static void fork_here(int signal) {
+    int status = -1;
+    (void)signal;
+    const pid_t child = fork();
+    if (!child)
+        _exit(write(alive_sock, ".", 1) == 1 ? 0 : 1);
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    strange += status != 0;
+    forks++;
+}
+
+static void a_signal_handler_may_fork_wherever_it_has_interrupted_the_library(void) {
+    enum { FORKS = 300 };
+    alive_begin();
+    signal(SIGALRM, fork_here);
+    while (forks < FORKS) {
+        const int until = forks + 1;
+        ualarm((useconds_t)(50 + rand() % 300), 0);
+        while (forks < until) {
+            int error;
+            socklen_t len = sizeof error;
+            stage_equal(getsockopt(alive_sock, SOL_SOCKET, SO_ERROR, &error, &len), 0);
+        }
+    }
+    stage_equal(strange, 0);
+    stage_wait(stage_received(0) == FORKS);
+    alive_expect();
+}
+
 static const struct stage_test tests[] = {
 #define TEST   ALIVE_TEST
 #define MOVING ALIVE_MOVING
@@ -227,6 +261,7 @@ static const struct stage_test tests[] = {
     TEST(any_thread_can_end_the_process),
     TEST(a_thread_that_is_cancelled_at_any_instruction_leaves_no_lock),
     TEST(a_cancelled_close_leaves_nothing_of_the_librarys),
+    TEST(a_signal_handler_may_fork_wherever_it_has_interrupted_the_library),
 };
 
 STAGE_MAIN(alive_config, tests)
