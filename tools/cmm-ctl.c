@@ -105,7 +105,22 @@ static void print_event(const struct wire_event *e) {
     printf("%s.%03u %s\n", at, (unsigned)(e->at_ms % 1000), text);
 }
 
-static int watch(struct ctl *c) {
+static void show_event(const struct ctl *c, const struct wire_event *e) {
+    if (c->json)
+        ctl_json_event(e);
+    else
+        print_event(e);
+}
+
+/* What no scout can tell. */
+static void show_own(const struct ctl *c, const char *text) {
+    struct wire_event e = {.at_ms = ctl_now()};
+    snprintf(e.text, sizeof e.text, "%s", text);
+    show_event(c, &e);
+}
+
+/* What one scout says. An exit code, or -errno. */
+static int watch_one(struct ctl *c) {
     union ctl_message m;
     int r = ctl_client_ask(&c->client, WIRE_ASK_WATCH);
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -113,14 +128,30 @@ static int watch(struct ctl *c) {
         r = ctl_client_receive(&c->client, -1, &m);
         if (r == WIRE_DONE && m.done.error)
             return fail(NO, "%s", (ctl_client_refused(&c->client, &m.done), c->client.why));
-        if (r != WIRE_EVENT)
-            continue;
-        if (c->json)
-            ctl_json_event(&m.event);
-        else
-            print_event(&m.event);
+        if (r == WIRE_EVENT)
+            show_event(c, &m.event);
     }
-    return r < 0 ? fail(SILENT, "%s", c->client.why) : DONE;
+    return r < 0 ? r : DONE;
+}
+
+/* One that is ending may still accept, but does not answer. */
+static bool came_back(struct ctl *c) {
+    int r;
+    show_own(c, "scout gone");
+    do {
+        r = ctl_client_again(&c->client, c->scout, -1);
+        r = r < 0 ? r : ctl_client_view(&c->client, CTL_LABELS, &c->view);
+    } while (ctl_client_ended(r));
+    if (r == 0)
+        show_own(c, "scout came");
+    return r == 0;
+}
+
+static int watch(struct ctl *c) {
+    int r = watch_one(c);
+    while (ctl_client_ended(r) && came_back(c))
+        r = watch_one(c);
+    return r < 0 ? fail(SILENT, "%s", c->client.why) : r;
 }
 
 static int deliver(struct ctl *c, struct wire_header *m, enum wire_type type, size_t size) {

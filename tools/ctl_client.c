@@ -15,9 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ANSWER_MS = 3000 };
+enum { ANSWER_MS = 3000, ABSENCE_MS = 5000, AGAIN_MS = 50 };
 
-static int64_t now_ms(void) {
+int64_t ctl_client_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
@@ -83,6 +83,22 @@ int ctl_client_open(struct ctl_client *c, const char *name) {
     return more < 0 ? more : error;
 }
 
+bool ctl_client_ended(int error) {
+    return error == -EPIPE || error == -ECONNRESET;
+}
+
+int ctl_client_again(struct ctl_client *c, const char *name, int64_t end) {
+    const struct timespec pause = {.tv_nsec = AGAIN_MS * 1000000L};
+    const int64_t limit = ctl_client_now() + ABSENCE_MS;
+    int r;
+    do {
+        ctl_client_close(c);
+        r = ctl_client_open(c, name);
+    } while (r < 0 && nanosleep(&pause, NULL) == 0 &&
+             ctl_client_now() < (end >= 0 && end < limit ? end : limit));
+    return r;
+}
+
 static int gone(struct ctl_client *c, int error) {
     if (error == -EPROTO)
         snprintf(c->why, sizeof c->why, "the scout speaks another version of the protocol");
@@ -104,7 +120,7 @@ int ctl_client_send(struct ctl_client *c, struct wire_header *msg, enum wire_typ
 /* 1: something to read, 0: time over. */
 static int await(struct ctl_client *c, int64_t deadline) {
     for (;;) {
-        int64_t left = deadline < 0 ? -1 : deadline - now_ms();
+        int64_t left = deadline < 0 ? -1 : deadline - ctl_client_now();
         if (deadline >= 0 && left < 0)
             left = 0;
         struct pollfd p = {.fd = c->sock, .events = POLLIN};
@@ -115,7 +131,7 @@ static int await(struct ctl_client *c, int64_t deadline) {
 }
 
 int ctl_client_receive(struct ctl_client *c, int timeout_ms, union ctl_message *ret) {
-    int64_t deadline = timeout_ms < 0 ? -1 : now_ms() + timeout_ms;
+    int64_t deadline = timeout_ms < 0 ? -1 : ctl_client_now() + timeout_ms;
     for (;;) {
         int ready = await(c, deadline);
         if (ready == 0)

@@ -4,6 +4,7 @@
 
 #include "label.h"
 #include "private/wire.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -49,6 +50,16 @@ struct ctl_view {
 
 /* The first trusted scout of that name (NULL: the default one) that accepts. 0, or -errno and why. */
 int ctl_client_open(struct ctl_client *c, const char *name);
+
+/* Whether it is one of the errors of a scout that ended. */
+bool ctl_client_ended(int error);
+
+/* Opens again what went away: for as long as a service manager's restart takes, or until the end (by
+ * ctl_client_now(), -1: none). 0, or -errno and why. */
+int ctl_client_again(struct ctl_client *c, const char *name, int64_t end);
+
+/* CLOCK_MONOTONIC in ms. */
+int64_t ctl_client_now(void);
 
 /* Fills in the header and sends. 0, or -errno and why. */
 int ctl_client_send(struct ctl_client *c, struct wire_header *msg, enum wire_type type, size_t size);

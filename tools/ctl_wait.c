@@ -8,31 +8,25 @@
 #include "ctl_print.h"
 #include <errno.h>
 #include <string.h>
-#include <time.h>
-
-enum { ABSENCE_MS = 5000, AGAIN_MS = 50 };
 
 struct waiting {
     struct ctl_client *client;
-    uint64_t wanted, since; /* since: for others to see */
-    int64_t end;            /* -1: never */
-    struct ctl_networks *networks;
+    uint64_t wanted, since;    /* since: for others to see */
+    int64_t end;               /* -1: never */
+    struct wire_snapshot told; /* its networks */
+    struct ctl_networks *found;
 };
 
-static int64_t now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-/* The offered networks that match, alone in the snapshot. */
-static bool keep_matching(struct wire_snapshot *s, uint64_t wanted) {
-    uint32_t kept = 0;
+/* The offered networks that match, first in the snapshot; how many. */
+static uint32_t matching_first(struct wire_snapshot *s, uint64_t wanted) {
+    uint32_t count = 0;
     for (uint32_t i = 0; i < s->count; i++)
-        if (s->networks[i].state == WIRE_NET_UP && (s->networks[i].labels & wanted) == wanted)
-            s->networks[kept++] = s->networks[i];
-    s->count = kept;
-    return kept > 0;
+        if (s->networks[i].state == WIRE_NET_UP && (s->networks[i].labels & wanted) == wanted) {
+            struct wire_network one = s->networks[i];
+            s->networks[i] = s->networks[count];
+            s->networks[count++] = one;
+        }
+    return count;
 }
 
 static int report(const struct waiting *w) {
@@ -46,58 +40,57 @@ static int report(const struct waiting *w) {
 static int next_message(const struct waiting *w, bool answered, union ctl_message *ret) {
     if (!answered)
         return ctl_client_answer(w->client, ret);
-    int64_t left = w->end < 0 ? -1 : w->end > now_ms() ? w->end - now_ms() : 0;
+    int64_t left = w->end < 0 ? -1 : w->end > ctl_client_now() ? w->end - ctl_client_now() : 0;
     return ctl_client_receive(w->client, left > INT32_MAX ? INT32_MAX : (int)left, ret);
 }
 
-static int out_of_memory(struct ctl_client *c) {
-    snprintf(c->why, sizeof c->why, "out of memory");
+/* Keeps those that match. CTL_WAIT_CAME, CTL_WAIT_LATE if there are none, or -errno and why. */
+static int take_matching(struct waiting *w, uint64_t wanted) {
+    uint32_t count = matching_first(&w->told, wanted);
+    if (!count)
+        return CTL_WAIT_LATE;
+    w->told.count = count;
+    if (ctl_networks_add(w->found, &w->told) == 0)
+        return CTL_WAIT_CAME;
+    snprintf(w->client->why, sizeof w->client->why, "out of memory");
     return -ENOMEM;
 }
 
 /* What one scout says. */
-static int listen_to(const struct waiting *w) {
+static int listen_to(struct waiting *w) {
     struct wire_subscribe subscribe = {.program = "cmm-ctl"};
     union ctl_message m;
     bool answered = false;
     int r = ctl_client_send(w->client, &subscribe.header, WIRE_SUBSCRIBE, sizeof subscribe);
     while (r >= 0) {
         r = next_message(w, answered, &m);
-        if (r == 0 && w->end >= 0 && now_ms() >= w->end)
+        if (r == 0 && w->end >= 0 && ctl_client_now() >= w->end)
             return CTL_WAIT_LATE;
         if (r == WIRE_DONE && m.done.error)
             return ctl_client_refused(w->client, &m.done), CTL_WAIT_REFUSED;
-        if (r != WIRE_SNAPSHOT)
+        if (r == WIRE_SNAPSHOT)
+            memcpy(&w->told, &m.snapshot, m.header.size);
+        else if (r != WIRE_RELEASE)
             continue;
-        if (keep_matching(&m.snapshot, w->wanted))
-            return ctl_networks_add(w->networks, &m.snapshot) < 0 ? out_of_memory(w->client) : CTL_WAIT_CAME;
+        r = take_matching(w, r == WIRE_RELEASE ? 0 : w->wanted); /* who is released takes any */
+        if (r != CTL_WAIT_LATE)
+            return r;
         r = answered ? 0 : report(w);
         answered = true;
     }
     return r;
 }
 
-/* False: it stays away, and why says where it was looked for. */
-static bool is_back(const struct waiting *w, const char *scout) {
-    const struct timespec pause = {.tv_nsec = AGAIN_MS * 1000000L};
-    int64_t end = now_ms() + ABSENCE_MS;
-    if (w->end >= 0 && w->end < end)
-        end = w->end;
-    do {
-        ctl_client_close(w->client);
-        if (ctl_client_open(w->client, scout) >= 0)
-            return true;
-        nanosleep(&pause, NULL);
-    } while (now_ms() < end);
-    return false;
-}
-
 int ctl_wait(struct ctl_client *c, const char *scout, uint64_t wanted, int64_t limit_ms,
              struct ctl_networks *ret) {
-    struct waiting w = {c, wanted, ctl_now(), limit_ms < 0 ? -1 : now_ms() + limit_ms, ret};
+    struct waiting w = {.client = c,
+                        .wanted = wanted,
+                        .since = ctl_now(),
+                        .end = limit_ms < 0 ? -1 : ctl_client_now() + limit_ms,
+                        .found = ret};
     int r;
     do {
         r = listen_to(&w);
-    } while ((r == -EPIPE || r == -ECONNRESET) && is_back(&w, scout));
+    } while (ctl_client_ended(r) && ctl_client_again(c, scout, w.end) == 0);
     return r;
 }

@@ -106,6 +106,14 @@ waiter=''
 is 'wait with --json names the network' lab "$(json '*[n["name"] for n in o["networks"]]' wait backup)"
 is 'wait for what is there returns at once' 0 "$(outcome "$ctl" wait -t 0 ondemand,small)"
 is 'wait for labels that no single network has is 1' 1 "$(outcome "$ctl" wait -t 0 backup,cellular | cut -d ' ' -f 1)"
+"$ctl" --json wait cellular >"$stage/waited" &
+waiter=$!
+until_true sh -c '"$1" why "$2" | grep -q cellular' - "$ctl" $waiter
+is 'a wait is released, too' 0 "$(outcome "$ctl" release $waiter)"
+wait $waiter
+is 'it is over then, and names what is up' '0 lab' \
+    "$? $(sed -n 's/.*"networks":\[{"name":"\([^"]*\)"[^}]*}\]}/\1/p' "$stage/waited")"
+waiter=''
 is 'release of who is not there is 1' '1 cmm-ctl: process 1 is not known to the scout' "$(outcome "$ctl" release 1)"
 is 'down withdraws it' 0 "$(outcome "$ctl" down lab)"
 is 'withdrawn is not up' False "$(json '*[n["up"] for n in o["networks"] if n["name"] == "lab"]' networks)"
@@ -138,6 +146,16 @@ is 'what names no part prints an object without one' '{"version":1}' "$("$ctl" -
 is 'reload is done' 0 "$(outcome "$ctl" reload)"
 is '--scout takes a path' 0 "$(env -u CMM_SCOUT sh -c '"$1" --scout "$2" networks >/dev/null; echo $?' - "$ctl" "$CMM_SCOUT")"
 
+"$ctl" --json watch >"$stage/events" &
+waiter=$!
+until_true sh -c '"$1" up lab; "$1" auto lab; grep -q lab "$2"' - "$ctl" "$stage/events"
+kill_scout
+start_scout
+until_true sh -c '"$1" up other; "$1" auto other; grep -q other "$2"' - "$ctl" "$stage/events"
+is 'watch goes on with the next scout, and says so' 'scout gone,scout came,network other' \
+    "$(sed -n 's/.*"event":"\(scout [a-z]*\|network other\).*/\1/p' "$stage/events" | head -n 3 | paste -s -d ,)"
+kill $waiter
+wait $waiter 2>/dev/null
 "$ctl" wait backup &
 waiter=$!
 until_true sh -c '"$1" why "$2" | grep -q backup' - "$ctl" $waiter
