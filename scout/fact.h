@@ -32,13 +32,13 @@ struct fact_link {
     uint32_t ifindex;
     enum fact_type type;
     char name[FACT_IFACE];
-    char ssid[FACT_SSID]; /* empty: unknown */
-    bool running;         /* up, with carrier */
-    bool enslaved;        /* a port of a bridge, bond or team */
-    bool route4, route6;  /* some unicast route leaves by it */
-    bool way_out;         /* a default route does */
-    bool strict;          /* rp_filter, for IPv4 */
-    uint32_t metric;      /* of its default route; 0 if it has none */
+    char ssid[FACT_SSID];    /* empty: unknown */
+    bool running;            /* up, with carrier */
+    bool enslaved;           /* a port of a bridge, bond or team */
+    bool route4, route6;     /* some unicast route leaves by it */
+    bool way_out4, way_out6; /* a default route does */
+    bool strict;             /* rp_filter, for IPv4 */
+    uint32_t metric;         /* of its default route; 0 if it has none */
     unsigned address_count;
     struct fact_address addresses[FACT_ADDRESSES]; /* no link-local ones */
 };
@@ -55,6 +55,7 @@ struct fact_network {
     uint64_t labels;
     uint32_t metric;
     uint8_t flags;       /* WIRE_HAS4 ... */
+    uint8_t ways;        /* WIRE_HAS4, WIRE_HAS6: those with a default route */
     bool works;          /* the kernel could carry a connection now */
     enum wire_lack lack; /* why not, or what it does without */
     enum fact_check check;

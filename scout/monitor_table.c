@@ -339,8 +339,9 @@ static void use_routes(struct monitor_link *l) {
     l->fact.route4 = l->route4_new;
     l->fact.route6 = l->route6_new;
     uint64_t rank = l->rank4_new != UINT64_MAX ? l->rank4_new : l->rank6_new;
-    l->fact.way_out = rank != UINT64_MAX;
-    l->fact.metric = l->fact.way_out ? (uint32_t)rank : 0;
+    l->fact.way_out4 = l->rank4_new != UINT64_MAX;
+    l->fact.way_out6 = l->rank6_new != UINT64_MAX;
+    l->fact.metric = rank != UINT64_MAX ? (uint32_t)rank : 0;
 }
 
 bool monitor_table_done(struct monitor_table *t, int kind) {

@@ -90,11 +90,11 @@ static const struct settings_network *section_of(const struct settings *s, const
 }
 
 static enum wire_lack lack_of(const struct fact_link *l, bool address, bool works) {
-    return !l->running  ? WIRE_LACK_LINK
-           : !address   ? WIRE_LACK_ADDRESS
-           : !works     ? WIRE_LACK_ROUTE
-           : l->way_out ? WIRE_LACK_NOTHING
-                        : WIRE_LACK_DEFAULT;
+    return !l->running                  ? WIRE_LACK_LINK
+           : !address                   ? WIRE_LACK_ADDRESS
+           : !works                     ? WIRE_LACK_ROUTE
+           : l->way_out4 || l->way_out6 ? WIRE_LACK_NOTHING
+                                        : WIRE_LACK_DEFAULT;
 }
 
 bool policy_link(const struct settings *s, const struct fact_link *l, struct fact_network *ret) {
@@ -105,6 +105,8 @@ bool policy_link(const struct settings *s, const struct fact_link *l, struct fac
     *ret = (struct fact_network){.ifindex = l->ifindex,
                                  .order = n ? (uint32_t)(n - s->networks) : 0,
                                  .metric = l->metric,
+                                 .ways =
+                                     (uint8_t)((l->way_out4 ? WIRE_HAS4 : 0) | (l->way_out6 ? WIRE_HAS6 : 0)),
                                  .flags = WIRE_EVER4 | WIRE_EVER6,
                                  .address_count = l->address_count,
                                  .addresses = l->addresses};

@@ -2,7 +2,8 @@
  *
  * scout.c comes in. Connections are made without waiting, bound to the network's device or source address;
  * nothing is sent on them. What works is tried again every half minute, what fails after a second, then ever
- * later up to a minute. A network the kernel says is down is not tried, and keeps its last result.
+ * later up to a minute, and both at once when the network has another way. A network the kernel says is down
+ * is not tried, and keeps its last result.
  */
 #include "probe.h"
 
@@ -133,6 +134,15 @@ static bool is_another(const struct probe *p, const struct fact_network *n) {
            (p->ssid[0] && n->ssid[0] && strcmp(p->ssid, n->ssid) != 0);
 }
 
+/* It has another way now, by which what failed may work, and what worked may fail. */
+static bool goes_another_way(struct probe *p, const struct fact_network *n) {
+    uint8_t families = n->flags & (WIRE_HAS4 | WIRE_HAS6);
+    bool another = p->families != families || p->ways != n->ways;
+    p->families = families;
+    p->ways = n->ways;
+    return another;
+}
+
 static void renew(struct probe *p) {
     stop(p);
     p->result = FACT_CHECK_PENDING;
@@ -156,12 +166,12 @@ enum fact_check probe_see(struct probe_table *t, const struct fact_network *n,
     p->target = *target;
     p->source = source;
     p->port = port;
-    if (!n->works) {
+    if (!n->works || goes_another_way(p, n)) {
         stop(p);
         p->pause_ms = PROBE_SOON_MS;
-    } else if (p->sock < 0 && p->at < 0) {
-        begin(t, p, now);
     }
+    if (n->works && p->sock < 0 && p->at < 0)
+        begin(t, p, now);
     return p->result;
 }
 

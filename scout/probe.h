@@ -18,6 +18,7 @@ struct probe {
     struct fact_address target, source; /* source: family 0 if the device is bound instead */
     struct fact_address own;            /* the network's: with another one it is another network */
     char ssid[FACT_SSID];
+    uint8_t families, ways; /* the network's, when it was last seen */
     uint16_t port;
     int sock;   /* -1: none under way */
     int64_t at; /* when it is given up, or the next one begins; -1: never */

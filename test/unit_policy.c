@@ -68,7 +68,7 @@ START_TEST(what_a_link_lacks_is_told_from_the_bottom_up) {
     name_of_link();
     ck_assert_int_eq(n.lack, WIRE_LACK_DEFAULT);
     ck_assert(n.works);
-    l.way_out = l.strict = true;
+    l.way_out4 = l.strict = true;
     name_of_link();
     ck_assert_int_eq(n.lack, WIRE_LACK_NOTHING);
     ck_assert_uint_eq(n.flags, WIRE_HAS4 | WIRE_EVER4 | WIRE_EVER6 | WIRE_STRICT);

@@ -111,6 +111,28 @@ START_TEST(what_is_down_is_not_tried_and_tried_at_once_when_it_is_back) {
 }
 END_TEST
 
+START_TEST(another_way_is_tried_at_once_whatever_came_of_the_one_before) {
+    look();
+    wait_for_it(); /* nobody listens */
+    for (int i = 0; i < 5; i++) {
+        to_the_next_try();
+        wait_for_it();
+    }
+    ck_assert_int_eq(listen(server, 5), 0);
+    ck_assert_int_eq(look(), FACT_CHECK_PENDING);
+    lab.ways = WIRE_HAS4;
+    look();
+    wait_for_it();
+    ck_assert_int_eq(look(), FACT_CHECK_GOOD);
+    close(server);
+    bind_server();
+    lab.ways = 0;
+    look();
+    wait_for_it();
+    ck_assert_int_eq(look(), FACT_CHECK_FAILED);
+}
+END_TEST
+
 START_TEST(another_target_is_another_question) {
     ck_assert_int_eq(listen(server, 5), 0);
     look();
@@ -153,6 +175,7 @@ int main(void) {
     tcase_add_test(c, a_network_that_never_worked_is_pending_and_tried_ever_later);
     tcase_add_test(c, it_is_good_when_connected_and_failed_when_not_any_more);
     tcase_add_test(c, what_is_down_is_not_tried_and_tried_at_once_when_it_is_back);
+    tcase_add_test(c, another_way_is_tried_at_once_whatever_came_of_the_one_before);
     tcase_add_test(c, another_target_is_another_question);
     tcase_add_test(c, with_another_address_or_access_point_it_is_asked_anew);
     tcase_add_test(c, what_nobody_asks_about_is_not_tried);
