@@ -2,10 +2,11 @@
  *
  * scout.c comes in when networks have come or gone, and asks for the status. Our endpoints bear numbers that
  * the scout's name gives; but the kernel may give such a number to somebody else's afterwards, so ours is
- * only what is remembered here: a killed scout's are nobody's. The kernel puts its answer into the socket
- * before send() is back; so nothing here waits.
+ * only what is remembered, here and for a successor in the ledger: number, address and all. The kernel puts
+ * its answer into the socket before send() is back; so nothing here waits.
  */
 #include "multipath.h"
+#include "multipath_ledger.h"
 
 #include "log.h"
 #include <errno.h>
@@ -120,8 +121,14 @@ static int keep_endpoint(const struct nlattr *a, void *arg) {
         take_bytes(a, &e->path.address, AF_INET6, 16);
         break;
     case MPTCP_PM_ADDR_ATTR_FLAGS:
-        if (mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
-            e->path.backup = mnl_attr_get_u32(a) & MPTCP_PM_ADDR_FLAG_BACKUP;
+        if (mnl_attr_validate(a, MNL_TYPE_U32) < 0)
+            break;
+        e->path.backup = mnl_attr_get_u32(a) & MPTCP_PM_ADDR_FLAG_BACKUP;
+        e->otherwise |=
+            (mnl_attr_get_u32(a) & ~(uint32_t)MPTCP_PM_ADDR_FLAG_BACKUP) != MPTCP_PM_ADDR_FLAG_SUBFLOW;
+        break;
+    case MPTCP_PM_ADDR_ATTR_PORT:
+        e->otherwise |= mnl_attr_validate(a, MNL_TYPE_U16) < 0 || mnl_attr_get_u16(a);
         break;
     case MPTCP_PM_ADDR_ATTR_IF_IDX:
         if (mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
@@ -165,9 +172,53 @@ static uint8_t first_id_of(const char *scout) {
     return (uint8_t)(ID_FIRST + sum % ID_SLOTS * MULTIPATH_MAX);
 }
 
-void multipath_init(struct multipath *m, const char *scout) {
+/* ---- what is ours ---- */
+
+static void keep(const struct multipath *m) {
+    struct multipath_ledger ledger = {
+        .count = m->count, .limit_before = m->limit_before, .limit_set = m->limit_set};
+    memcpy(ledger.endpoint, m->own, sizeof ledger.endpoint);
+    multipath_ledger_write(m->ledger, &ledger);
+}
+
+static bool same_address(const struct fact_address *a, const struct fact_address *b) {
+    return a->family == b->family && memcmp(a->bytes, b->bytes, a->family == AF_INET ? 4 : 16) == 0;
+}
+
+static bool same(const struct multipath_endpoint *a, const struct multipath_endpoint *b) {
+    return a->id == b->id && same_address(&a->path.address, &b->path.address) &&
+           a->path.ifindex == b->path.ifindex && a->path.backup == b->path.backup &&
+           a->otherwise == b->otherwise;
+}
+
+static bool is_there(const struct multipath_list *all, const struct multipath_endpoint *e) {
+    for (unsigned i = 0; i < all->count; i++)
+        if (same(&all->endpoint[i], e))
+            return true;
+    return false;
+}
+
+/* What a killed predecessor has left, as far as it is still as he left it. */
+static void inherit(struct multipath *m) {
+    struct multipath_ledger ledger;
+    struct multipath_list all;
+    multipath_ledger_read(m->ledger, &ledger);
+    list(m, &all);
+    for (unsigned i = 0; i < ledger.count; i++)
+        if (is_there(&all, &ledger.endpoint[i]))
+            m->own[m->count++] = ledger.endpoint[i];
+    if (ledger.limit_set && ledger.limit_set == m->limit_before) {
+        m->limit_before = ledger.limit_before;
+        m->limit_set = ledger.limit_set;
+    }
+    if (m->count)
+        log_say(LOG_INFORM, "Multipath TCP: endpoints taken over from a scout that was killed: %u", m->count);
+    keep(m);
+}
+
+void multipath_init(struct multipath *m, const char *scout, int ledger) {
     _Alignas(struct nlmsghdr) char buffer[BUFFER];
-    *m = (struct multipath){.asked = true, .first_id = first_id_of(scout)};
+    *m = (struct multipath){.asked = true, .ledger = ledger, .first_id = first_id_of(scout)};
     m->socket = mnl_socket_open2(NETLINK_GENERIC, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (!m->socket)
         return;
@@ -180,6 +231,8 @@ void multipath_init(struct multipath *m, const char *scout) {
     }
     /* Setting what is set already asks for the privilege and changes nothing. */
     m->allowed = get_limit(m, &m->limit_before) == 0 && set_limit(m, m->limit_before) == 0;
+    if (m->allowed)
+        inherit(m);
 }
 
 static void forget(struct multipath *m, unsigned i) {
@@ -187,6 +240,7 @@ static void forget(struct multipath *m, unsigned i) {
     if (r < 0)
         log_say(LOG_DETAIL, "Multipath TCP: endpoint %u is gone already: %s", m->own[i].id, strerror(-r));
     m->own[i] = m->own[--m->count];
+    keep(m);
 }
 
 /* Somebody else may have set another one since. */
@@ -195,6 +249,7 @@ static void restore_limit(struct multipath *m) {
     if (m->limit_set && get_limit(m, &now) == 0 && now == m->limit_set)
         set_limit(m, m->limit_before);
     m->limit_set = 0;
+    keep(m);
 }
 
 void multipath_finish(struct multipath *m) {
@@ -208,10 +263,6 @@ void multipath_finish(struct multipath *m) {
 }
 
 /* ---- what is offered ---- */
-
-static bool same_address(const struct fact_address *a, const struct fact_address *b) {
-    return a->family == b->family && memcmp(a->bytes, b->bytes, a->family == AF_INET ? 4 : 16) == 0;
-}
 
 /* What never leaves the machine or the link joins nothing. */
 static bool usable(const struct multipath_path *p) {
@@ -252,23 +303,34 @@ static void raise_limit(struct multipath *m, uint32_t need) {
     uint32_t now = 0;
     if (need <= m->limit_set || get_limit(m, &now) < 0 || now >= need)
         return;
-    if (!m->limit_set)
+    const uint32_t before = m->limit_set;
+    if (!before)
         m->limit_before = now;
-    if (set_limit(m, need) == 0)
-        m->limit_set = need;
+    m->limit_set = need;
+    keep(m);
+    if (set_limit(m, need) < 0)
+        m->limit_set = before;
 }
 
+/* Written down before it is done: who is killed in between claims what is not there, which is nothing. */
 static void add(struct multipath *m, const struct multipath_path *p) {
-    struct multipath_endpoint e = {.path = *p};
+    struct multipath_endpoint *e = &m->own[m->count];
     int r = -EBUSY;
     raise_limit(m, m->count + 1);
     for (unsigned i = 0; i < MULTIPATH_MAX && r == -EBUSY; i++) {
-        e.id = (uint8_t)(m->first_id + i);
-        r = id_taken(m, e.id) ? -EBUSY : change(m, MPTCP_PM_CMD_ADD_ADDR, &e);
+        const uint8_t id = (uint8_t)(m->first_id + i);
+        if (id_taken(m, id))
+            continue;
+        *e = (struct multipath_endpoint){.path = *p, .id = id};
+        m->count++;
+        keep(m);
+        r = change(m, MPTCP_PM_CMD_ADD_ADDR, e);
+        m->count -= r < 0;
     }
     if (r == 0)
-        m->own[m->count++] = e;
-    else if (r != -EEXIST) /* else another manager's, who looks after it */
+        return;
+    keep(m);
+    if (r != -EEXIST) /* else another manager's, who looks after it */
         log_often(LOG_WARNING, "Multipath TCP: no endpoint for interface %u: %s", p->ifindex, strerror(-r));
 }
 

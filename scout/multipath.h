@@ -19,6 +19,7 @@ struct multipath_path {
 struct multipath_endpoint {
     struct multipath_path path;
     uint8_t id;
+    bool otherwise; /* it has flags, or a port, that we never give */
 };
 
 struct multipath_list {
@@ -31,6 +32,7 @@ struct multipath {
     uint16_t family;
     bool allowed; /* by the kernel: with the privilege */
     bool asked;   /* by the configuration */
+    int ledger;   /* where it is kept what we have done, for a successor; -1: nowhere */
     uint8_t first_id;
     unsigned count;
     struct multipath_endpoint own[MULTIPATH_MAX];
@@ -38,8 +40,9 @@ struct multipath {
     uint32_t limit_before, limit_set; /* subflows a connection; set 0: as it was */
 };
 
-/* Whatever the kernel lacks or refuses is no error. */
-void multipath_init(struct multipath *m, const char *scout);
+/* Whatever the kernel lacks or refuses is no error. ledger: a file of this scout's name alone, or -1; what a
+ * scout of that name that was killed has left is ours from now on. */
+void multipath_init(struct multipath *m, const char *scout, int ledger);
 
 /* What we have made goes. */
 void multipath_finish(struct multipath *m);

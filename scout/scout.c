@@ -161,7 +161,7 @@ static int start(struct scout *s) {
         return r;
     }
     machine_raise_limits();
-    multipath_init(&s->multipath, s->options->name);
+    multipath_init(&s->multipath, s->options->name, s->listener.lock);
     start_monitor(s);
     scout_look(s, true);
     if (s->options->script && (r = scout_load_script(s)) < 0)
@@ -173,12 +173,12 @@ static int start(struct scout *s) {
 
 static void finish(struct scout *s) {
     notify_say("STOPPING=1");
+    multipath_finish(&s->multipath); /* while the name is ours */
     listener_finish(&s->listener);
     subscribers_free(s->subscribers);
     script_free(s->script);
     monitor_free(s->monitor);
     probe_finish(&s->probes);
-    multipath_finish(&s->multipath);
     if (s->epoll >= 0)
         close(s->epoll);
     if (s->signals >= 0)

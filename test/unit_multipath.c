@@ -7,10 +7,13 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 static struct multipath ours, others;
+static int ledger;
 
 static bool wrote(const char *path, const char *text) {
     int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -31,8 +34,11 @@ static bool own_world(void) {
 
 static void enter(void) {
     ck_assert(own_world());
-    multipath_init(&ours, "scout");
-    multipath_init(&others, "other");
+    ledger = memfd_create("ledger", MFD_CLOEXEC);
+    ck_assert_int_ge(ledger, 0);
+    fchmod(ledger, 0600);
+    multipath_init(&ours, "scout", ledger);
+    multipath_init(&others, "other", -1);
 }
 
 static void leave(void) {
@@ -142,29 +148,96 @@ START_TEST(those_of_others_are_never_touched) {
     ck_assert_uint_eq(ours.count, 1);
     multipath_settle(&ours, true, p + 1, 1);
     multipath_finish(&ours);
-    multipath_init(&ours, "scout");
-    ck_assert(found(1) && !found(2));
-}
-END_TEST
-
-/* The kernel may have given that number to somebody else since. */
-START_TEST(what_a_killed_scout_has_left_is_others) {
-    const struct multipath_path p[] = {path(1), path(2)};
-    multipath_settle(&ours, true, p, 1);
-    multipath_init(&ours, "scout"); /* the one before never finished */
-    ck_assert_uint_eq(ours.count, 0);
-    multipath_settle(&ours, true, p, 2);
-    ck_assert_uint_eq(ours.count, 1);
-    multipath_settle(&ours, false, p, 2);
+    multipath_init(&ours, "scout", -1);
     ck_assert(found(1) && !found(2));
 }
 END_TEST
 
 static uint32_t limit(void) {
     struct multipath eyes;
-    multipath_init(&eyes, "eyes");
+    multipath_init(&eyes, "eyes", -1);
     return eyes.limit_before;
 }
+
+/* The one before never finished. */
+static void killed(void) {
+    multipath_init(&ours, "scout", ledger);
+}
+
+START_TEST(what_a_killed_scout_has_left_its_successor_takes_back) {
+    const struct multipath_path p[] = {path(1), path(2), path(3), path(4)};
+    const uint32_t before = limit();
+    multipath_settle(&ours, true, p, 4);
+    ck_assert_uint_gt(limit(), before);
+    killed();
+    ck_assert_uint_eq(ours.count, 4);
+    multipath_settle(&ours, true, p + 2, 2);
+    ck_assert(!found(1) && !found(2) && found(3) && found(4));
+    killed();
+    multipath_finish(&ours);
+    ck_assert_uint_eq(endpoints(), 0);
+    ck_assert_uint_eq(limit(), before);
+    multipath_init(&ours, "scout", ledger);
+    ck_assert_uint_eq(ours.count, 0);
+}
+END_TEST
+
+START_TEST(another_names_is_not_taken_for_its_own) {
+    const struct multipath_path p = path(1);
+    multipath_settle(&ours, true, &p, 1);
+    multipath_init(&ours, "scout", -1);
+    multipath_settle(&ours, false, &p, 1);
+    ck_assert(found(1) != NULL);
+}
+END_TEST
+
+/* The kernel may have given that number to somebody else since, or the address another. */
+START_TEST(what_is_not_as_it_was_left_is_others) {
+    struct multipath_path p[] = {path(1), path(2), path(3)}, q[] = {path(9), path(2), path(3)};
+    multipath_settle(&ours, true, p, 3);
+    struct multipath somebody = ours;
+    somebody.ledger = -1;
+    multipath_settle(&somebody, false, p, 3);
+    ck_assert_uint_eq(endpoints(), 0);
+    q[1].backup = true;
+    multipath_settle(&somebody, true, q, 3);
+    ck_assert_uint_eq(found(9)->id, ours.own[0].id);
+    killed();
+    ck_assert_uint_eq(ours.count, 1);
+    multipath_settle(&ours, false, p, 3);
+    ck_assert(found(9) && found(2) && !found(3));
+}
+END_TEST
+
+/* Mark, namespace and count; a file that others may write. */
+START_TEST(a_ledger_that_is_none_is_not_believed) {
+    const struct multipath_path p = path(1);
+    const size_t at[] = {0, 8, 27};
+    char bytes[512];
+    multipath_settle(&ours, true, &p, 1);
+    const ssize_t size = pread(ledger, bytes, sizeof bytes, 0);
+    ck_assert_int_gt(size, 64);
+    for (size_t i = 0; i < 3; i++) {
+        const char other = (char)(bytes[at[i]] ^ 0x40);
+        ck_assert_int_eq(pwrite(ledger, bytes, (size_t)size, 0), size);
+        ck_assert_int_eq(pwrite(ledger, &other, 1, (off_t)at[i]), 1);
+        killed();
+        ck_assert_uint_eq(ours.count, 0);
+    }
+    ck_assert_int_eq(pwrite(ledger, bytes, (size_t)size, 0), size);
+    ck_assert_int_eq(ftruncate(ledger, size - 1), 0);
+    killed();
+    ck_assert_uint_eq(ours.count, 0);
+    ck_assert_int_eq(pwrite(ledger, bytes, (size_t)size, 0), size);
+    ck_assert_int_eq(fchmod(ledger, 0666), 0);
+    killed();
+    ck_assert_uint_eq(ours.count, 0);
+    ck_assert_int_eq(pwrite(ledger, bytes, (size_t)size, 0), size);
+    ck_assert_int_eq(fchmod(ledger, 0600), 0);
+    killed();
+    ck_assert_uint_eq(ours.count, 1);
+}
+END_TEST
 
 START_TEST(the_kernels_limit_is_raised_as_needed_and_given_back) {
     const struct multipath_path p[] = {path(1), path(2), path(3), path(4)};
@@ -225,7 +298,7 @@ static int possible(void) {
         uint32_t count;
         if (!own_world())
             _exit(77);
-        multipath_init(&ours, "scout");
+        multipath_init(&ours, "scout", -1);
         _exit(multipath_who(&ours, &count) == WIRE_MULTIPATH_SCOUT ? 0 : 77);
     }
     return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : 77;
@@ -246,7 +319,10 @@ int main(void) {
     tcase_add_test(c, what_has_changed_is_made_anew);
     tcase_add_test(c, loopback_and_link_local_addresses_are_none);
     tcase_add_test(c, those_of_others_are_never_touched);
-    tcase_add_test(c, what_a_killed_scout_has_left_is_others);
+    tcase_add_test(c, what_a_killed_scout_has_left_its_successor_takes_back);
+    tcase_add_test(c, another_names_is_not_taken_for_its_own);
+    tcase_add_test(c, what_is_not_as_it_was_left_is_others);
+    tcase_add_test(c, a_ledger_that_is_none_is_not_believed);
     tcase_add_test(c, the_kernels_limit_is_raised_as_needed_and_given_back);
     tcase_add_test(c, more_than_the_kernel_has_room_for_is_no_error);
     tcase_add_test(c, with_mptcp_no_there_are_none_of_ours);
