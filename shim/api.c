@@ -96,9 +96,10 @@ PUBLIC FLOW_HOT ssize_t cmm_send(mc_socket_t sock, const void *buf, size_t len, 
     ssize_t n;
     l.labels = labels;
     l.handler = handler;
+    l.c.flags = flags;
     const bool same =
         s && s->kind == SOCK_LABELED && atomic_load_explicit(&s->labels, memory_order_relaxed) == labels;
-    if (__builtin_expect(flow_direct_send(&l.c, same ? s : NULL, sock, buf, len, flags, &n), 1))
+    if (__builtin_expect(flow_direct_send(&l.c, s, same, sock, buf, len, flags, &n), 1))
         return n;
     return send_otherwise(&l, arg);
 }
@@ -138,6 +139,7 @@ PUBLIC FLOW_HOT ssize_t cmm_recv(mc_socket_t sock, void *buf, size_t len, int fl
     ssize_t n;
     if (!s || s->kind != SOCK_LABELED)
         return told(-EBADF);
+    c.flags = flags;
     return flow_direct_recv(&c, s, sock, buf, len, flags, NULL, NULL, &n) ? n : recv_otherwise(&c);
 }
 

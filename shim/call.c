@@ -80,12 +80,12 @@ struct real_call {
 /* As flow_enter, also inside a signal handler that has interrupted such a call. */
 static void call_begins(struct real_call *c) {
     c->before = self.in_call;
-    self.in_call = c->s;
+    __atomic_store_n(&self.in_call, c->s, __ATOMIC_SEQ_CST);
 }
 
 static void call_over(void *arg) {
     struct real_call *c = arg;
-    self.in_call = c->before;
+    __atomic_store_n(&self.in_call, c->before, __ATOMIC_RELEASE);
     lock_take();
 }
 

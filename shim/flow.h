@@ -68,16 +68,16 @@ static inline int flow_number(const struct sock *s, int fd) {
  * thread that nobody looks at, nor in a signal handler that interrupts another such call: there the other way
  * knows how. */
 static inline bool flow_enter(const struct sock *s) {
-    if (__builtin_expect(atomic_load_explicit(&self.in_call, memory_order_relaxed) != SELF_IDLE, 0))
+    if (__builtin_expect(self.in_call != SELF_IDLE, 0))
         return false;
-    atomic_store_explicit(&self.in_call, s, memory_order_relaxed);
+    __atomic_store_n(&self.in_call, s, __ATOMIC_RELAXED);
     atomic_signal_fence(memory_order_seq_cst);
     return true;
 }
 
 static inline void flow_leave(void) {
     atomic_signal_fence(memory_order_seq_cst);
-    atomic_store_explicit(&self.in_call, SELF_IDLE, memory_order_relaxed);
+    __atomic_store_n(&self.in_call, SELF_IDLE, __ATOMIC_RELAXED);
 }
 
 /* A call of the direct way. It lies in memory, so that the common way saves no registers. */
@@ -96,58 +96,61 @@ enum { FLOW_UNTRIED = -7000 };
 
 #define FLOW_UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
-static inline bool flow_untried(struct flow_call *c) {
+static inline bool flow_untried(struct flow_call *c, struct sock *s) {
+    c->s = s;
     c->count = FLOW_UNTRIED;
     return false;
 }
 
-/* True: all of it was sent, the common case. s NULL: it is not to be tried. */
-static inline bool flow_direct_send(struct flow_call *c, struct sock *s, int fd, const void *buf, size_t len,
-                                    int flags, ssize_t *ret) {
-    c->s = s;
-    c->fd = fd;
-    c->buf = (void *)buf;
-    c->len = len;
-    c->flags = flags;
-    if (FLOW_UNLIKELY(!s || flags & (MSG_OOB | MSG_ZEROCOPY)) || !flow_enter(s))
-        return flow_untried(c);
-    c->swaps = atomic_load_explicit(&s->swaps, memory_order_acquire);
-    if (FLOW_UNLIKELY(!atomic_load_explicit(&s->clear, memory_order_acquire))) {
-        flow_leave();
-        return flow_untried(c);
-    }
-    const ssize_t n = real.send(fd, buf, len, flags | MSG_NOSIGNAL);
+/* The mark says which socket it was: nothing else has to keep it during the call. */
+static inline bool flow_tried_in_vain(struct flow_call *c, ssize_t n) {
+    c->s = (struct sock *)self.in_call;
     flow_leave();
-    *ret = n;
-    if (__builtin_expect(n == (ssize_t)c->len, 1))
-        return true;
     c->count = n;
     return false;
 }
 
-/* True: something has come, and not all of it was asked for. */
+/* True: all of it was sent, the common case. may: else it is not to be tried. The caller sets c->flags. */
+static inline bool flow_direct_send(struct flow_call *c, struct sock *s, bool may, int fd, const void *buf,
+                                    size_t len, int flags, ssize_t *ret) {
+    c->fd = fd;
+    c->buf = (void *)buf;
+    c->len = len;
+    if (FLOW_UNLIKELY(!may || flags & (MSG_OOB | MSG_ZEROCOPY)) || !flow_enter(s))
+        return flow_untried(c, s);
+    c->swaps = atomic_load_explicit(&s->swaps, memory_order_acquire);
+    if (FLOW_UNLIKELY(!atomic_load_explicit(&s->clear, memory_order_acquire))) {
+        flow_leave();
+        return flow_untried(c, s);
+    }
+    const ssize_t n = real.send(fd, buf, len, flags | MSG_NOSIGNAL);
+    *ret = n;
+    if (FLOW_UNLIKELY(n != (ssize_t)c->len))
+        return flow_tried_in_vain(c, n);
+    flow_leave();
+    return true;
+}
+
+/* True: something has come, and not all of it was asked for. The caller sets c->flags. */
 static inline bool flow_direct_recv(struct flow_call *c, struct sock *s, int fd, void *buf, size_t len,
                                     int flags, struct sockaddr *from, socklen_t *fromlen, ssize_t *ret) {
-    c->s = s;
     c->fd = fd;
     c->buf = buf;
     c->len = len;
-    c->flags = flags;
     if (!flow_enter(s))
-        return flow_untried(c);
+        return flow_untried(c, s);
     c->swaps = atomic_load_explicit(&s->swaps, memory_order_acquire);
     if (FLOW_UNLIKELY(!atomic_load_explicit(&s->direct, memory_order_acquire))) {
         flow_leave();
-        return flow_untried(c);
+        return flow_untried(c, s);
     }
     const ssize_t n =
         from || fromlen ? real.recvfrom(fd, buf, len, flags, from, fromlen) : real.recv(fd, buf, len, flags);
-    flow_leave();
     *ret = n;
-    if (__builtin_expect(n > 0 && !(c->flags & MSG_WAITALL), 1))
-        return true;
-    c->count = n;
-    return false;
+    if (FLOW_UNLIKELY(n <= 0 || (__builtin_constant_p(flags) ? flags : c->flags) & MSG_WAITALL))
+        return flow_tried_in_vain(c, n);
+    flow_leave();
+    return true;
 }
 
 /* The rest, off the hot path. True: with an unchanged connection a part, or nothing, is the whole answer,

@@ -81,7 +81,8 @@ HOOK_SLOW ssize_t send_otherwise(struct flow_call *c) {
 HOOK_SLOW FLOW_HOT ssize_t managed_send(int fd, const void *buf, size_t len, int flags, struct sock *s) {
     struct flow_call c;
     ssize_t n;
-    return flow_direct_send(&c, s, fd, buf, len, flags, &n) ? n : send_otherwise(&c);
+    c.flags = flags;
+    return flow_direct_send(&c, s, true, fd, buf, len, flags, &n) ? n : send_otherwise(&c);
 }
 
 HOOK(ssize_t, send, (int fd, const void *buf, size_t len, int flags)) {
@@ -95,6 +96,7 @@ static bool no_socket(ssize_t n) {
 }
 
 HOOK_SLOW ssize_t write_otherwise(struct flow_call *c) {
+    c->flags = 0;
     const ssize_t n = send_otherwise(c);
     return no_socket(n) ? real.write(c->fd, c->buf, c->len) : n;
 }
@@ -102,7 +104,7 @@ HOOK_SLOW ssize_t write_otherwise(struct flow_call *c) {
 HOOK_SLOW FLOW_HOT ssize_t managed_write(int fd, const void *buf, size_t len, struct sock *s) {
     struct flow_call c;
     ssize_t n;
-    return flow_direct_send(&c, s, fd, buf, len, 0, &n) ? n : write_otherwise(&c);
+    return flow_direct_send(&c, s, true, fd, buf, len, 0, &n) ? n : write_otherwise(&c);
 }
 
 HOOK(ssize_t, write, (int fd, const void *buf, size_t len)) {
@@ -230,6 +232,7 @@ static ssize_t recv_all(struct flow_call *c, struct sockaddr *from, socklen_t *f
         !sock_stream(c->s) || (!kept && atomic_load(&c->s->swaps) == swaps))
         return n;
     struct flow_call more;
+    more.flags = c->flags;
     if (!flow_direct_recv(&more, c->s, c->fd, (char *)c->buf + n, c->len - (size_t)n, c->flags, NULL, NULL,
                           &rest))
         rest = recv_all(&more, NULL, NULL);
@@ -247,6 +250,7 @@ HOOK_SLOW ssize_t recv_otherwise(struct flow_call *c, struct sockaddr *from, soc
 HOOK_SLOW FLOW_HOT ssize_t managed_recv(int fd, void *buf, size_t len, int flags, struct sock *s) {
     struct flow_call c;
     ssize_t n;
+    c.flags = flags;
     return flow_direct_recv(&c, s, fd, buf, len, flags, NULL, NULL, &n) ? n : recv_otherwise(&c, NULL, NULL);
 }
 
@@ -256,6 +260,7 @@ HOOK(ssize_t, recv, (int fd, void *buf, size_t len, int flags)) {
 }
 
 HOOK_SLOW ssize_t read_otherwise(struct flow_call *c) {
+    c->flags = 0;
     const ssize_t n = recv_otherwise(c, NULL, NULL);
     return no_socket(n) ? real.read(c->fd, c->buf, c->len) : n;
 }
@@ -275,6 +280,7 @@ HOOK_SLOW FLOW_HOT ssize_t managed_recvfrom(int fd, void *buf, size_t len, int f
                                             socklen_t *fromlen, struct sock *s) {
     struct flow_call c;
     ssize_t n;
+    c.flags = flags;
     return flow_direct_recv(&c, s, fd, buf, len, flags, from, fromlen, &n)
                ? n
                : recv_otherwise(&c, from, fromlen);

@@ -54,7 +54,7 @@ static void leave(void *unused) {
     if (self.next)
         self.next->prev = self.prev;
     self.registered = false;
-    self.in_call = NULL;
+    __atomic_store_n(&self.in_call, NULL, __ATOMIC_RELEASE);
     list_drop(h);
     if (self.wake_fd >= 0)
         lift_close(self.wake_fd);
@@ -87,7 +87,7 @@ void self_register(void) {
         list->prev = &self;
     list = &self;
     self.registered = true;
-    self.in_call = SELF_IDLE;
+    __atomic_store_n(&self.in_call, SELF_IDLE, __ATOMIC_RELEASE);
     list_drop(h);
     errno = saved;
 }
@@ -103,7 +103,7 @@ static bool anyone_in(const void *sock) {
     bool found = false;
     const struct hold h = list_take();
     for (struct self *t = list; t && !found; t = t->next)
-        found = t != &self && t->in_call == sock;
+        found = t != &self && __atomic_load_n(&t->in_call, __ATOMIC_ACQUIRE) == sock;
     list_drop(h);
     return found;
 }

@@ -28,8 +28,8 @@ struct self {
     _Atomic int wake_fd;           /* -1 until it polls; registered threads only */
     struct frame *frames;
     const void *helping; /* a socket this thread is about to wait for: its handlers are left to it */
-    _Atomic(const void *) in_call; /* the socket whose descriptor a real call is using now; SELF_IDLE: none;
-                                      NULL: not registered */
+    const void *in_call; /* the socket whose descriptor a real call is using now; SELF_IDLE: none; NULL: not
+                            registered. Set atomically, for those who look: the thread itself may just read */
     struct self *next, *prev;
 };
 

@@ -38,10 +38,10 @@ END_TEST
 
 static void *be_in_a_call(void *arg) {
     self_register();
-    self.in_call = &a_sock;
+    __atomic_store_n(&self.in_call, &a_sock, __ATOMIC_RELAXED);
     stage = 1;
     until(2);
-    self.in_call = SELF_IDLE;
+    __atomic_store_n(&self.in_call, SELF_IDLE, __ATOMIC_RELAXED);
     stage = 3;
     until(4);
     return arg;
@@ -65,16 +65,16 @@ END_TEST
 
 START_TEST(ones_own_call_is_not_waited_for) {
     self_register();
-    self.in_call = &a_sock;
+    __atomic_store_n(&self.in_call, &a_sock, __ATOMIC_RELAXED);
     ck_assert(self_quiesce(&a_sock, 0));
-    self.in_call = SELF_IDLE;
+    __atomic_store_n(&self.in_call, SELF_IDLE, __ATOMIC_RELAXED);
 }
 END_TEST
 
 static void *come_and_go(void *arg) {
     self_register();
     self_register();
-    self.in_call = &a_sock;
+    __atomic_store_n(&self.in_call, &a_sock, __ATOMIC_RELAXED);
     *(int *)arg = self_wake_fd();
     return NULL;
 }
