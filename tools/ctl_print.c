@@ -160,7 +160,7 @@ void ctl_print_networks(const struct ctl_view *v) {
                                   labels});
     }
     if (v->networks.count > WIRE_NETWORKS)
-        printf("Programs are told of the first %d.\n", WIRE_NETWORKS);
+        printf("(programs are told of the first %d)\n", WIRE_NETWORKS);
     for (uint32_t i = 0; i < v->networks.count; i++)
         if (v->networks.networks[i].flags & WIRE_OVERRIDE) {
             puts("! set by cmm-ctl, until cmm-ctl auto");
