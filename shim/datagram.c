@@ -4,7 +4,7 @@
  * waits aside, where receives and options go on acting on it. Runs with the lock held, on the calling thread
  * or the listening one. Deliberately absent: whose business a destination is (capture). */
 #include "datagram.h"
-#include "flow.h"
+#include "call.h"
 #include "lift.h"
 #include "link.h"
 #include "reconnect.h"
@@ -194,6 +194,7 @@ static void wait_here(struct sock *s) {
 }
 
 int datagram_steer(struct sock *s, const struct sockaddr *to, socklen_t len, uint64_t labels, bool blocking) {
+    const uint64_t limit = call_limit(s, SO_SNDTIMEO);
     uint64_t deadline = 0;
     if (!s->tolen)
         memcpy(&s->to, to, len);
@@ -207,7 +208,7 @@ int datagram_steer(struct sock *s, const struct sockaddr *to, socklen_t len, uin
             return r;
         }
         wait_here(s);
-        r = blocking ? flow_wait(s, labels, true, &deadline) : -EAGAIN;
+        r = blocking ? call_wait(s, labels, true, &deadline, limit) : -EAGAIN;
         if (r < 0)
             return r;
     }

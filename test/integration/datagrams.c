@@ -222,6 +222,20 @@ static void patience_ends_a_blocking_send(void) {
     stage_fails(put("never"), ETIMEDOUT);
 }
 
+static void SO_SNDTIMEO_ends_a_blocking_send(void) {
+    const struct timeval soon = {0, 100000};
+    down("cell0");
+    make(0);
+    stage_equal(setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &soon, sizeof soon), 0);
+    stage_fails(put_to("never"), EAGAIN);
+    stage_equal(dial(), 0);
+    stage_fails(put("never"), EAGAIN);
+    up("cell0");
+    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(put("now"), 3);
+    expect_datagram(0, "10.2.0.2", "now");
+}
+
 static void what_waits_can_be_copied_and_closed(void) {
     down("cell0");
     make(SOCK_NONBLOCK);
@@ -384,6 +398,7 @@ static const struct stage_test tests[] = {
     TEST(a_blocking_send_waits, "small"),
     TEST(with_no_route_at_all_it_waits_too, "small"),
     TEST(patience_ends_a_blocking_send, "small CMM_PATIENCE=0.3"),
+    TEST(SO_SNDTIMEO_ends_a_blocking_send, "small"),
     TEST(what_waits_can_be_copied_and_closed, "small"),
     TEST(a_forked_child_sends_as_its_parent_does, "small"),
     TEST(a_connected_socket_moves_and_keeps_its_port, "large"),
