@@ -13,7 +13,7 @@
 __attribute__((section(".bss.0_hot"))) _Atomic(struct sock *) sock_low[SOCK_LOW];
 _Atomic(_Atomic(struct sock *) *) sock_pages[SOCK_PAGES];
 
-static struct sock *all;
+static _Atomic(struct sock *) all;
 static struct sock *unused;
 
 struct sock *sock_find(int fd) {

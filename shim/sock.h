@@ -38,13 +38,14 @@ struct watch {
 struct sock {
     /* The hot path's words. */
     _Atomic uint64_t labels; /* of the last send that was not deferred; before any, of connect */
-    enum sock_kind kind;
+    _Atomic enum sock_kind kind;
     _Atomic uint32_t swaps; /* rises whenever the description under the numbers changes */
     _Atomic bool clear;     /* sends with `labels' go straight out; any news of networks ends it */
     _Atomic bool direct;    /* receives go straight in: live, nothing kept here */
 
-    enum life state;
-    int family, type, protocol;
+    _Atomic enum life state;
+    _Atomic int type;
+    int family, protocol;
     int *fds; /* the numbers, oldest first */
     unsigned nfds, refs;
     unsigned long
