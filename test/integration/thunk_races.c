@@ -1,6 +1,7 @@
 /* thunk_races - cancel, close and many threads against the firing of thunks: each thunk has exactly one fate.
  *
- * A fate is a counter of its own: RUN and DELETED are added to it, nothing else ever is.
+ * A fate is a counter of its own: RUN and DELETED are added to it, nothing else ever is. CMM_RACES sets how
+ * many thunks are cancelled as they fire.
  */
 #include "stage.h"
 
@@ -30,8 +31,11 @@ static int waiting_socket(unsigned long labels) {
     return sock;
 }
 
+static _Atomic int fired;
+
 static void fire(void *arg) {
     *(_Atomic int *)arg += RUN;
+    fired++;
 }
 
 static void delete (void *arg) {
@@ -53,6 +57,16 @@ static void tally(int count, int *ret_run, int *ret_deleted) {
 
 static _Atomic int entered, let_go;
 
+/* Both sides of the race are awake: a pause would decide it. */
+static void meet(int round) {
+    stage_wait_begins();
+    while (entered != round) {
+        if (stage_late())
+            stage_fail(__FILE__, __LINE__, "the thunk of round %d does not run", round);
+        sched_yield();
+    }
+}
+
 /* Holds the socket while victims are stored behind it; the last of a round is the first of the next. */
 static void hold(void *arg) {
     const int round = (int)(long)arg;
@@ -67,27 +81,52 @@ static void store(int sock, resume_handler_t handler, void *arg) {
         stage_fail(__FILE__, __LINE__, "a send overtook a running thunk: %zd", r);
 }
 
+static long races(void) {
+    const char *text = getenv("CMM_RACES");
+    return text && atol(text) >= VICTIMS ? atol(text) : (long)ROUNDS * VICTIMS;
+}
+
+/* The fates are all used: adds them up and begins anew. */
+static void settle(int count, long *run, long *deleted) {
+    int ran, gone;
+    if (!let_go)
+        return;
+    tally(count, &ran, &gone);
+    *run += ran;
+    *deleted += gone;
+    for (int i = 0; i < count; i++)
+        fate[i] = 0;
+}
+
 static void a_cancelled_thunk_does_not_run_and_one_that_ran_was_not_cancelled(void) {
-    int sock = waiting_socket(WIFI), cancelled = 0, run, deleted;
+    const int sock = waiting_socket(WIFI), rounds = (int)(races() / VICTIMS);
+    long all_run = 0, all_deleted = 0, cancelled = 0;
     unsigned seed = 1;
     store(sock, hold, (void *)1L);
     stage_up("wifi");
-    for (int round = 1; round <= ROUNDS; round++) {
-        stage_wait(entered == round);
+    for (int round = 1; round <= rounds; round++) {
+        meet(round);
+        if (round % ROUNDS == 1)
+            settle(ROUNDS * VICTIMS, &all_run, &all_deleted);
         for (int i = 0; i < VICTIMS; i++)
-            store(sock, fire, &fate[(round - 1) * VICTIMS + i]);
-        if (round < ROUNDS)
+            store(sock, fire, &fate[(round - 1) % ROUNDS * VICTIMS + i]);
+        if (round < rounds)
             store(sock, hold, (void *)(long)(round + 1));
+        fired = 0;
         let_go = round;
-        for (int spin = rand_r(&seed) % 4000; spin > 0; spin--)
-            __asm__ volatile("");
+        /* Some of them run, some are cancelled, one is just being taken. */
+        const int some = rand_r(&seed) % (VICTIMS + 1);
+        for (int spins = 0; fired < some; spins++)
+            if (spins > 10000)
+                sched_yield();
         cancelled += cmm_thunk_cancel(sock, fire, delete);
     }
     stage_wait(cmm_thunk_count(sock) == 0);
     stage_equal(cmm_send(sock, "x", 1, 0, WIFI, NULL, NULL), 1); /* behind the last one */
-    tally(ROUNDS * VICTIMS, &run, &deleted);
-    stage_equal(deleted, cancelled);
-    printf("# %d races: %d run, %d deleted\n", ROUNDS * VICTIMS, run, deleted);
+    settle(((rounds - 1) % ROUNDS + 1) * VICTIMS, &all_run, &all_deleted);
+    stage_equal(all_deleted, cancelled);
+    stage_equal(all_run + all_deleted, (long)rounds * VICTIMS);
+    printf("# %ld races: %ld run, %ld deleted\n", (long)rounds * VICTIMS, all_run, all_deleted);
 }
 
 /* ---- close against fire ---- */
