@@ -231,6 +231,7 @@ static void *go_on(void *arg) {
 }
 
 static void when_the_main_thread_has_ended_the_others_go_on(void) {
+    stage_not_under_tsan("ends with the main thread");
     static pthread_t all[2];
     stage_equal(talk_dial(0, BG, NULL), CMM_DEFERRED);
     all[0] = pthread_self();

@@ -62,8 +62,8 @@ static bool offered(const char *name) {
 
 static _Atomic int runs;
 static void count_run(void *arg) {
-    runs++;
     cmm.send((int)(long)arg, "thunk", 5, 0, WIFI, NULL, NULL);
+    runs++;
 }
 
 static void cmm_calls_of_a_library_loaded_later_work_whole(void) {

@@ -144,6 +144,7 @@ static void *overwrite(void *unused) {
 
 /* The child has none of its parent's threads, and the memory they were in is used for others. */
 static void a_child_forked_while_a_lookup_waits_looks_up_for_itself(void) {
+    stage_not_under_tsan("knows the threads of a forked child no more");
     pthread_t thread;
     int status = -1;
     own_files("10.9.0.1 waits.example", "files");

@@ -99,17 +99,17 @@ void moving_live(int flags) {
 bool moving_parked(void) {
     struct tcp_info info = {0};
     socklen_t len = sizeof info;
+    const long fd = moving_sock; /* nothing may come between the registers and their use */
     long r = -1;
 #if defined(__x86_64__)
     register long r10 __asm__("r10") = (long)&info;
     register long r8 __asm__("r8") = (long)&len;
     __asm__ volatile("syscall"
                      : "=a"(r)
-                     : "a"(SYS_getsockopt), "D"(moving_sock), "S"(IPPROTO_TCP), "d"(TCP_INFO), "r"(r10),
-                       "r"(r8)
+                     : "a"(SYS_getsockopt), "D"(fd), "S"(IPPROTO_TCP), "d"(TCP_INFO), "r"(r10), "r"(r8)
                      : "rcx", "r11", "memory");
 #else
-    struct pollfd p = {.fd = moving_sock, .events = POLLOUT};
+    struct pollfd p = {.fd = (int)fd, .events = POLLOUT};
     return poll(&p, 1, 0) == 0;
 #endif
     return r == 0 && info.tcpi_state == TCP_LISTENING;

@@ -31,6 +31,7 @@ static long in_writev(void) {
 }
 
 static long in_sendfile(void) {
+    stage_not_under_tsan("interrupts who sends when a child ends");
     unsigned char *bytes = moving_pattern();
     off_t offset = 0;
     int file = memfd_create("pattern", MFD_CLOEXEC);

@@ -30,7 +30,7 @@ static const char config[] = "[network wifi]\naddress = 127.0.1.1\nlabels = all\
 
 enum { MOMENT_MS = 200, TCP_LISTENING = 10 };
 
-static int sock = -1;
+static _Atomic int sock = -1;
 
 /* ---- past the hooks ---- */
 
@@ -518,6 +518,7 @@ static void block_alarms(void) {
 }
 
 static void timers_and_signals_of_the_program_run_on(void) {
+    stage_not_under_tsan("holds signals back while a call blocks");
     block_alarms();
     every_10_ms(SA_RESTART);
     begin(dial_with_alarms, NULL);

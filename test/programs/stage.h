@@ -49,6 +49,12 @@ int stage_main(int argc, char **argv, const char *config, const struct stage_tes
 /* ---- expectations ---- */
 
 __attribute__((noreturn)) void stage_skip(const char *why); /* aloud */
+/* What ThreadSanitizer itself cannot bear: the first line of such a test. */
+#ifdef __SANITIZE_THREAD__
+#define stage_not_under_tsan(why) stage_skip("ThreadSanitizer " why)
+#else
+#define stage_not_under_tsan(why) (void)0
+#endif
 __attribute__((format(printf, 3, 4), noreturn)) void stage_fail(const char *file, int line,
                                                                 const char *format, ...);
 void stage_pause(void); /* a millisecond; for the loops of waits only */
