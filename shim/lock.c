@@ -46,8 +46,6 @@ int lock_wait(pthread_cond_t *cond, const struct timespec *until) {
     return r;
 }
 
-void lock_forked(bool held) {
+void lock_forked(void) {
     pthread_mutex_init(&the_lock, NULL);
-    if (held)
-        pthread_mutex_lock(&the_lock);
 }

@@ -22,7 +22,8 @@ void lock_drop_shortly(void);
  */
 int lock_wait(pthread_cond_t *cond, const struct timespec *until);
 
-/* In a forked child: a fresh one, whoever had the parent's; held by this thread or by nobody. */
-void lock_forked(bool held);
+/* In a forked child: a fresh one, whoever had the parent's. One that the forking thread holds is its own
+ * there, too, and needs nothing. */
+void lock_forked(void);
 
 #endif

@@ -219,7 +219,7 @@ static void inherit(struct sock *s) {
  * what state things are. All doors of the child and of its children lead to libc. */
 static void in_child_within(void) {
     shim.owner = -1;
-    lock_forked(false);
+    lock_forked();
     self_forked();
     link_forked();
 }
@@ -230,7 +230,6 @@ static void in_child(void) {
         return;
     }
     shim.owner = shim.owner > 0 ? getpid() : shim.owner;
-    lock_forked(true);
     self_forked();
     wait_forked();
     holder_forked();

@@ -313,7 +313,7 @@ START_TEST(in_a_forked_child_nobody_waits) {
     lock_take();
     pid_t child = fork();
     if (child == 0) {
-        lock_forked(false);
+        lock_drop();
         wait_forked();
         _exit(wait_expire(9000) == 0 ? 0 : 1);
     }
