@@ -60,9 +60,15 @@ static bool registers(int epfd) {
     return false;
 }
 
+/* As poll has it: to a reset belongs an end of the input. */
+static void tell_end(const struct sock *s, const struct watch *w, struct epoll_event *event) {
+    if (s->state == LIFE_DEAD && s->cut && event->events & EPOLLHUP)
+        event->events |= w->event.events & (EPOLLIN | EPOLLRDNORM | EPOLLRDHUP);
+}
+
 /* The kernel tells the user data, not the descriptor; a socket's registration and its stand-in have the same.
  * A number nothing was registered by may be a copy of one that was. */
-void interest_fired(int epfd, const struct epoll_event *events, int count) {
+void interest_fired(int epfd, struct epoll_event *events, int count) {
     if (!sock_first() || self.holding || getpid() != shim.owner)
         return;
     lock_take();
@@ -70,10 +76,13 @@ void interest_fired(int epfd, const struct epoll_event *events, int count) {
     for (struct sock *s = sock_first(); s; s = s->next)
         for (unsigned i = 0; i < s->nwatches; i++) {
             struct watch *w = &s->watches[i];
-            const bool here = (any || w->epfd == epfd) && w->event.events & EPOLLONESHOT;
+            const bool once = w->event.events & EPOLLONESHOT;
+            const bool here = (any || w->epfd == epfd) && (once || s->cut);
             for (int k = 0; here && k < count; k++)
-                if (events[k].data.u64 == w->event.data.u64)
-                    w->disarmed = true;
+                if (events[k].data.u64 == w->event.data.u64) {
+                    w->disarmed |= once;
+                    tell_end(s, w, &events[k]);
+                }
         }
     lock_drop();
 }

@@ -8,6 +8,6 @@
 int interest_change(int epfd, int op, int fd, struct epoll_event *event);
 
 /* What epoll_wait() has told: a one-shot registration is disarmed by it. */
-void interest_fired(int epfd, const struct epoll_event *events, int count);
+void interest_fired(int epfd, struct epoll_event *events, int count);
 
 #endif

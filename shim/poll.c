@@ -70,17 +70,20 @@ static int look(struct pollfd *mine, const struct pollfd *fds, nfds_t count) {
     return kept;
 }
 
-/* The kernel tells an error until it is asked for it, and we had to ask. */
-static short error_events(const struct pollfd *p) {
+/* The kernel tells an error until it is asked for it, and we had to ask. To a peer's reset belongs an end of
+ * the input, which AF_UNSPEC leaves out: a hang-up alone is taken for a clean end. */
+static short end_events(const struct pollfd *p) {
     const struct sock *s = p->fd >= 0 ? sock_find(p->fd) : NULL;
-    return s && s->state == LIFE_DEAD && s->untold ? POLLERR : 0;
+    if (!s || s->state != LIFE_DEAD)
+        return 0;
+    return (short)((s->untold ? POLLERR : 0) | (s->cut ? p->events & (POLLIN | POLLRDNORM | POLLRDHUP) : 0));
 }
 
 static int result(struct pollfd *fds, const struct pollfd *mine, nfds_t count) {
     int ready = 0;
     lock_take();
     for (nfds_t i = 0; i < count; i++) {
-        fds[i].revents = mine[i].revents | kept_events(&fds[i]) | error_events(&fds[i]);
+        fds[i].revents = mine[i].revents | kept_events(&fds[i]) | end_events(&fds[i]);
         ready += fds[i].revents != 0;
     }
     lock_drop();

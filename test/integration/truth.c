@@ -228,7 +228,8 @@ static void what_had_arrived_is_read_first(void) {
 }
 
 static void polls_wake_and_tell_of_the_reset(void) {
-    struct epoll_event level = {.events = EPOLLIN}, edge = {.events = EPOLLIN | EPOLLET}, e;
+    struct epoll_event level = {.events = EPOLLIN | EPOLLRDHUP}, edge = {.events = EPOLLIN | EPOLLET}, e;
+    const int all = POLLIN | POLLRDHUP | POLLERR | POLLHUP; /* as by a peer's: a hang-up alone may be an end */
     dial_and_talk(SOCK_NONBLOCK);
     const int first = epoll_create1(EPOLL_CLOEXEC), second = epoll_create1(EPOLL_CLOEXEC);
     stage_equal(epoll_ctl(first, EPOLL_CTL_ADD, sock, &level), 0);
@@ -236,9 +237,11 @@ static void polls_wake_and_tell_of_the_reset(void) {
     stage_equal(events_of(POLLIN, MOMENT_MS), 0);
     lose("wifi0");
     stage_expect(events_of(POLLIN, -1) & POLLERR);
+    stage_wait(events_of(POLLIN | POLLRDHUP, -1) == all);
     stage_equal(epoll_wait(first, &e, 1, -1), 1);
-    stage_expect(e.events & (EPOLLERR | EPOLLHUP));
+    stage_equal(e.events, EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP);
     stage_equal(epoll_wait(second, &e, 1, -1), 1);
+    stage_equal(e.events, EPOLLIN | EPOLLERR | EPOLLHUP);
     stage_equal(so_error(), ECONNRESET);
     stage_equal(so_error(), 0);
     expect_reset_for_good();
