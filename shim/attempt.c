@@ -8,6 +8,7 @@
 #include "lift.h"
 #include "link.h"
 #include "reconnect.h"
+#include "route.h"
 #include "swap.h"
 
 #include <errno.h>
@@ -86,7 +87,7 @@ static bool not_yet(const struct sock *s, int error) {
         return false;
     if (!s->on_labels)
         return shim.nets.spoken && error != ETIMEDOUT;
-    if (!n || n->state != WIRE_NET_UP)
+    if (!n || n->state != WIRE_NET_UP || !route_carried(n->ifindex))
         return true;
     return (uint32_t)((uint32_t)s->attempt_at - n->since_ms) < YOUNG_MS;
 }

@@ -43,7 +43,10 @@ static void look_from(const struct sock *s, uint64_t labels, bool avoiding, stru
         if (avoids(s, ret->now.networks[i].id))
             ret->now.networks[i].state = WIRE_NET_DOWN;
     while ((*ret_pick = net_pick(ret, labels, family)) && s->kind == SOCK_CAPTURED && !reaches(s, *ret_pick))
-        net_lacks(ret, (*ret_pick)->id, family);
+        if (route_carried((*ret_pick)->ifindex))
+            net_lacks(ret, (*ret_pick)->id, family);
+        else
+            net_falters(ret, (*ret_pick)->id, family, (uint32_t)wait_now_ms());
 }
 
 bool choose_suits(const struct sock *s, const struct wire_network *n, uint64_t labels) {

@@ -8,6 +8,7 @@
 #include "lift.h"
 #include "link.h"
 #include "reconnect.h"
+#include "route.h"
 #include "swap.h"
 
 #include <arpa/inet.h>
@@ -246,7 +247,8 @@ bool datagram_unreachable(struct sock *s, int error) {
     const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
     if (!s->net || !not_yet(error))
         return false;
-    if (n && n->state == WIRE_NET_UP && (uint32_t)wait_now_ms() - n->since_ms >= YOUNG_MS)
+    if (n && n->state == WIRE_NET_UP && (uint32_t)wait_now_ms() - n->since_ms >= YOUNG_MS &&
+        route_carried(n->ifindex))
         return false;
     s->avoid[0] = s->net;
     s->navoid = 1;

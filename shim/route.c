@@ -11,11 +11,13 @@
 #include <errno.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 struct target {
     int family;
@@ -185,6 +187,26 @@ static int converse(const struct target *t, unsigned oif, struct route *ret) {
         r = answer(sock, t->family, ret);
     real.close(sock);
     return r;
+}
+
+static bool running(unsigned ifindex) {
+    struct ifreq r = {.ifr_ifindex = (int)ifindex};
+    const int sock = real.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (sock < 0)
+        return true;
+    const bool there = real.ioctl(sock, SIOCGIFNAME, &r) == 0 && real.ioctl(sock, SIOCGIFFLAGS, &r) == 0;
+    const bool up =
+        there ? (r.ifr_flags & IFF_UP) && (r.ifr_flags & IFF_RUNNING) : errno != ENODEV && errno != ENXIO;
+    real.close(sock);
+    return up;
+}
+
+bool route_carried(unsigned ifindex) {
+    int cancel = PTHREAD_CANCEL_ENABLE;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    const bool up = !ifindex || running(ifindex);
+    pthread_setcancelstate(cancel, &cancel);
+    return up;
 }
 
 int route_get(const struct sockaddr *to, unsigned oif, struct route *ret) {

@@ -18,4 +18,8 @@ struct route {
  * route of this interface, 0: of any. */
 int route_get(const struct sockaddr *to, unsigned oif, struct route *ret);
 
+/* Is that interface up, with a carrier? The kernel's word now, where the scout's may be yet to come. What
+ * cannot be asked is. */
+bool route_carried(unsigned ifindex);
+
 #endif

@@ -404,6 +404,24 @@ static void a_route_that_comes_late_is_waited_for(void) {
     stage_expect_connection(0, "10.2.0.2");
 }
 
+/* The kernel has taken it, and the scout has not told yet: here it is away. */
+static void a_loss_that_no_scout_has_told_yet_is_waited_out(void) {
+    struct sockaddr_in to = stage_tcp(), there = stage_udp();
+    struct pollfd p = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), .events = POLLOUT};
+    const int datagrams = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    stage_wait(begin6(SOCK_NONBLOCK) == -ENETUNREACH); /* settled */
+    stage_scout_kill();
+    stage_shell("ip link set cell0 down");
+    stage_fails(connect(p.fd, (struct sockaddr *)&to, sizeof to), EINPROGRESS);
+    stage_fails(sendto(datagrams, "x", 1, 0, (struct sockaddr *)&there, sizeof there), EAGAIN);
+    stage_equal(poll(&p, 1, 100), 0);
+    stage_scout_start();
+    stage_link("cell0", true);
+    stage_equal(poll(&p, 1, -1), 1);
+    stage_equal(p.revents, POLLOUT);
+    stage_expect_connection(0, "10.2.0.2");
+}
+
 /* ---- strict reverse path filtering ---- */
 
 static void a_network_the_routes_prefer_works_under_strict_rp_filter(void) {
@@ -443,6 +461,7 @@ static const struct stage_test tests[] = {
         "[network wifi]\nmatch = wifi0\nlabels = small\n[network cell]\nmatch = cell0\nlabels = small\n",
         "CMM_LABELS=small"),
     TEST(a_route_that_comes_late_is_waited_for),
+    TEST(a_loss_that_no_scout_has_told_yet_is_waited_out),
     TEST_WITH(a_network_the_routes_prefer_works_under_strict_rp_filter, "CMM_LABELS=background"),
 };
 

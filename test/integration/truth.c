@@ -229,7 +229,8 @@ static void what_had_arrived_is_read_first(void) {
 
 static void polls_wake_and_tell_of_the_reset(void) {
     struct epoll_event level = {.events = EPOLLIN | EPOLLRDHUP}, edge = {.events = EPOLLIN | EPOLLET}, e;
-    const int all = POLLIN | POLLRDHUP | POLLERR | POLLHUP; /* as by a peer's: a hang-up alone may be an end */
+    const int all =
+        POLLIN | POLLRDHUP | POLLERR | POLLHUP; /* as by a peer's: a hang-up alone may be an end */
     dial_and_talk(SOCK_NONBLOCK);
     const int first = epoll_create1(EPOLL_CLOEXEC), second = epoll_create1(EPOLL_CLOEXEC);
     stage_equal(epoll_ctl(first, EPOLL_CTL_ADD, sock, &level), 0);
