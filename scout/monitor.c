@@ -16,6 +16,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { WATCH_MS = 1100, WATCH_STEP_MS = 5, WATCH_LINKS = 32, RETRY_MS = 20, ROUNDS = 64, BUFFER = 32768 };
@@ -29,8 +30,8 @@ struct monitor {
     bool overflowed;  /* and not yet read to the end */
     bool settled;
     int64_t retry_at, watch_until, watch_at, routes_at; /* -1: none */
-    int64_t dump_began;
-    int watch_step; /* ms */
+    int64_t dump_began;                                 /* in our own time on a processor */
+    int watch_step;                                     /* ms */
 };
 
 static int open_socket(struct monitor *m) {
@@ -65,6 +66,13 @@ static int ask(struct monitor *m, uint16_t type, uint16_t flags, uint32_t ifinde
     return mnl_socket_sendto(m->socket, msg, msg->nlmsg_len) < 0 ? -errno : 0;
 }
 
+/* The kernel makes a dump in our receives: others' time on the processor is not what it took. */
+static int64_t spent_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 static void begin_dump(struct monitor *m, int64_t now) {
     static const uint16_t types[] = {[MONITOR_LINK] = RTM_GETLINK,
                                      [MONITOR_ADDRESS] = RTM_GETADDR,
@@ -81,7 +89,7 @@ static void begin_dump(struct monitor *m, int64_t now) {
     }
     m->busy = kind;
     m->wanted &= ~kind;
-    m->dump_began = now;
+    m->dump_began = spent_ms();
     m->spoilt = false;
     monitor_table_dump(&m->table, kind);
 }
@@ -96,7 +104,7 @@ static void want(struct monitor *m, int kinds) {
  */
 static bool end_dump(struct monitor *m, int64_t now) {
     int kind = m->busy;
-    int64_t took = now - m->dump_began - 1;
+    int64_t took = spent_ms() - m->dump_began - 1;
     bool changed = false;
     m->busy = 0;
     if (m->spoilt)
