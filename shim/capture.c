@@ -208,11 +208,12 @@ static int begin(struct sock *s, const struct sockaddr *to, socklen_t len, const
     if (old < 0)
         return old;
     lift_close(old);
+    swap_unbury(s);
     if (s->state == LIFE_DEAD)
         sock_turn(s, LIFE_RESET);
     sock_turn(s, LIFE_CONNECT);
     s->error = s->untold = 0;
-    s->sealed = s->deaf = s->lived = s->shared = s->cut = s->buried = s->carried = s->adrift = false;
+    s->sealed = s->deaf = s->lived = s->shared = s->cut = s->carried = s->adrift = false;
     stash_finish(&s->unread);
     memcpy(&s->to, to, len);
     s->tolen = len;
@@ -341,6 +342,7 @@ static void start_over(struct sock *s) {
         reconnect_give_up(s, ECONNRESET);
     else if (s->state == LIFE_LIVE)
         swap_wake(s->fds[0]); /* the peer hears of it as the kernel tells it */
+    swap_unbury(s);
     swap_in(s, fd);
     s->untold = 0;
     s->net = 0;

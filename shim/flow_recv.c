@@ -35,13 +35,14 @@ static ssize_t take_kept(struct sock *s, struct msghdr *msg, int flags) {
  * is the peer's. */
 static ssize_t recv_dead(struct sock *s, int fd, struct msghdr *msg, int flags) {
     /* The kernel tells its error once: that is left to holders that no door sees. */
-    const bool empty = s->cut && stream_closed(fd);
-    ssize_t r = empty ? -1 : real.recvmsg(fd, msg, flags | MSG_DONTWAIT);
+    const int number = swap_number(s, fd);
+    const bool empty = s->cut && stream_closed(number);
+    ssize_t r = empty ? -1 : real.recvmsg(number, msg, flags | MSG_DONTWAIT);
     if (call_kernels_own(s))
         return r < 0 ? -errno : r;
     if (s->due)
         leave_cut_off(s, wait_now_ms());
-    if (r > 0 || (r == 0 && (!sock_stream(s) || stream_finished(fd))))
+    if (r > 0 || (r == 0 && (!sock_stream(s) || stream_finished(number))))
         return r;
     s->untold = 0;
     return s->error == EPIPE ? -ECONNRESET : -s->error;

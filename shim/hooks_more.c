@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -32,14 +33,14 @@ HOOK(int, accept4, (int fd, struct sockaddr *from, socklen_t *len, int flags)) {
 HOOK(FILE *, fdopen, (int fd, const char *mode)) {
     FILE *file = real.fdopen(fd, mode);
     if (file && hook_own(fd))
-        socket_is_file(fd);
+        socket_is_file(fd, *mode == 'r' || strchr(mode, '+'), *mode != 'r' || strchr(mode, '+'));
     return file;
 }
 
 /* What is printed to a number goes by a FILE of libc's own. */
 HOOK(int, vdprintf, (int fd, const char *format, va_list args)) {
     if (hook_own(fd))
-        socket_is_file(fd);
+        socket_is_file(fd, false, true);
     return real.vdprintf(fd, format, args);
 }
 
@@ -53,7 +54,7 @@ HOOK(int, dprintf, (int fd, const char *format, ...)) {
 
 HOOK_ALIAS(int, __vdprintf_chk, (int fd, int flag, const char *format, va_list args)) {
     if (hook_own(fd))
-        socket_is_file(fd);
+        socket_is_file(fd, false, true);
     return real.__vdprintf_chk(fd, flag, format, args);
 }
 

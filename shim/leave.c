@@ -46,20 +46,28 @@ static bool peer_has_ended(const struct sock *s) {
     return sock_stream(s) && stream_ended(s->fds[0]);
 }
 
-/* At a standard number writes pass by every door, as a shell's do that has sent its output there. A FILE of
- * the program's own is better served by the reset, which the kernel tells it once. */
-static bool at_standard_number(const struct sock *s) {
-    bool standard = false;
-    for (unsigned i = 0; i < s->nfds; i++)
-        standard |= s->fds[i] <= STDERR_FILENO;
-    return standard;
+static bool is_output(int number) {
+    return number == STDOUT_FILENO || number == STDERR_FILENO;
 }
 
-void leave_bury(struct sock *s) {
-    if (!s->cut || s->state != LIFE_DEAD || s->due || s->buried || !at_standard_number(s))
-        return;
-    s->buried = true;
-    swap_bury(s);
+/* By a FILE, the program's own or one at a standard number. */
+static bool is_read_unseen(const struct sock *s) {
+    bool unseen = s->file_reads;
+    for (unsigned i = 0; i < s->nfds; i++)
+        unseen |= s->fds[i] == STDIN_FILENO;
+    return unseen;
+}
+
+static bool is_written_unseen(const struct sock *s) {
+    bool unseen = s->file_writes;
+    for (unsigned i = 0; i < s->nfds; i++)
+        unseen |= is_output(s->fds[i]);
+    return unseen;
+}
+
+/* As a shell does to write there; once more for each command. */
+bool leave_copied(const struct sock *s, int copy) {
+    return s->cut && s->state == LIFE_DEAD && is_output(copy) && swap_mark(copy);
 }
 
 /* A fork shares the description until the child has gone or closed it; a spawned program has what is not
@@ -75,7 +83,7 @@ static bool shared_now(const struct sock *s) {
  * must be given time to read it first. */
 static void cut_off(struct sock *s, uint64_t now_ms) {
     const int fd = s->fds[0];
-    const bool theirs = s->shared || s->stdio;
+    const bool theirs = s->shared || is_read_unseen(s);
     s->due = 0;
     if (!theirs) {
         swap_take(s, fd);
@@ -90,12 +98,14 @@ static void cut_off(struct sock *s, uint64_t now_ms) {
         return;
     }
     swap_wake(fd);
-    leave_bury(s);
+    /* Who only reads is better served by the connection itself, whose reads never tell of an end of file. */
+    if (is_written_unseen(s))
+        swap_bury(s);
     self_wake_all();
 }
 
 void leave_cut_off(struct sock *s, uint64_t now_ms) {
-    if (s->cut && s->nfds)
+    if (s->cut && !s->buried && s->nfds)
         cut_off(s, now_ms);
 }
 
@@ -131,7 +141,7 @@ static void end_behind_peer(struct sock *s) {
     atomic_fetch_add(&s->swaps, 1);
     atomic_store(&s->direct, false);
     /* Else the next write of one whose calls no door sees, or who has not heard yet, would raise a signal. */
-    if (!s->stdio && !shared_now(s))
+    if (!is_written_unseen(s) && !shared_now(s))
         real.shutdown(s->fds[0], SHUT_WR);
     self_wake_all();
 }
@@ -141,7 +151,7 @@ static void end_behind_peer(struct sock *s) {
 static bool may_follow(struct sock *s) {
     if (s->kind == SOCK_LABELED || !sock_stream(s))
         return true;
-    if (s->policy != RULES_POLICY_RECONNECT || s->stdio)
+    if (s->policy != RULES_POLICY_RECONNECT || s->file_reads || s->file_writes || s->redirected)
         return false;
     s->shared = shared_now(s);
     return !s->shared;

@@ -6,6 +6,7 @@
 #include "poll.h"
 #include "flow.h"
 #include "link.h"
+#include "swap.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,7 +64,7 @@ static int look(struct pollfd *mine, const struct pollfd *fds, nfds_t count) {
     for (nfds_t i = 0; i < count; i++) {
         const struct sock *s = fds[i].fd >= 0 ? sock_find(fds[i].fd) : NULL;
         if (s)
-            mine[i].fd = flow_number(s, fds[i].fd);
+            mine[i].fd = s->buried ? swap_number(s, fds[i].fd) : flow_number(s, fds[i].fd);
         kept += kept_events(&fds[i]) != 0;
     }
     lock_drop();

@@ -208,7 +208,8 @@ static void inherit(struct sock *s) {
     if (s->hidden >= 0)
         lift_close(s->hidden);
     s->hidden = s->lent = -1;
-    datagram_forked(s);
+    if (!sock_stream(s))
+        datagram_forked(s);
     if (life_attempting(s->state))
         sock_turn(s, LIFE_ABSENT);
     else if (s->state == LIFE_MOVING)

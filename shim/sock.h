@@ -56,10 +56,12 @@ struct sock {
     bool home;      /* captured, by a rule: its destination is the machine itself */
     in_port_t port; /* captured: it was bound to before connect(), network byte order; 0: none */
     uint64_t give_up_at; /* captured: ms when patience ends, handshakes not counted; 0: never */
-    bool stdio;          /* a FILE reads and writes it, past every door */
+    bool file_reads;     /* a FILE reads it, past every door */
+    bool file_writes;    /* ... writes it */
+    bool redirected;     /* it was put at a standard number, where FILEs are, too */
     bool given;          /* sent by message: somebody who is no child of ours may hold it */
     bool cut;     /* captured: its network was lost under it; else what failed is the kernel's to tell */
-    bool buried;  /* ... and nothing is under its numbers any more */
+    bool buried;  /* ... and what was under its numbers is aside */
     bool sealed;  /* SHUT_WR was asked: not moved any more */
     bool deaf;    /* SHUT_RD was asked: no connection brings anything */
     bool queued;  /* on run's list */
@@ -87,8 +89,8 @@ struct sock {
     uint64_t pass;      /* released: the network that will do whatever the labels; 0: none */
     uint64_t want;      /* with wanted: labels the next attempt is for */
     bool wanted;
-    int own;                    /* captured datagrams: their description once it was aside; else -1 */
-    _Atomic bool aside;         /* ... it is: a placeholder stands under the numbers */
+    int own;                    /* captured: its description once it was aside; else -1 */
+    _Atomic bool aside;         /* datagrams: it is, and a placeholder stands under the numbers */
     bool fresh;                 /* ... it is one of ours, bound to a network's address */
     int hidden;                 /* PREPARING..RESENDING: the new connection; MOVING: the old one; else -1 */
     unsigned attempt;           /* rises with every attempt and every end of one */

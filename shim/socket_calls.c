@@ -42,7 +42,7 @@ static struct sock *enter_labeled(int fd) {
 
 /* What a call on fd acts on. */
 static int described(const struct sock *s, int fd) {
-    return s->aside ? datagram_number(s, fd) : flow_number(s, fd);
+    return s->aside ? datagram_number(s, fd) : s->buried ? swap_number(s, fd) : flow_number(s, fd);
 }
 
 /* Captured and not connected by us: what is under the number is the program's own. */
@@ -172,7 +172,8 @@ int socket_get_option(int fd, int level, int name, void *val, socklen_t *len) {
         if (*len > sizeof value)
             *len = sizeof value;
         memcpy(val, &value, *len);
-    } else if (number == fd && s->state == LIFE_DEAD && level == SOL_SOCKET && name == SO_ERROR) {
+    } else if ((number == fd || s->buried) && s->state == LIFE_DEAD && level == SOL_SOCKET &&
+               name == SO_ERROR) {
         value = take_error(s, fd);
         if (*len > sizeof value)
             *len = sizeof value;
@@ -225,7 +226,7 @@ int socket_unread(int fd, int *ret_bytes) {
         real.ioctl(number, FIONREAD, &there);
     if (there == 1 && carry_wanted(s))
         there = (int)stream_unread(number); /* Multipath TCP counts an end as a byte */
-    if ((number == fd || s->aside) && s->unread.first)
+    if ((number == fd || s->aside || s->buried) && s->unread.first)
         there = sock_stream(s) ? there + (int)s->unread.bytes : (int)s->unread.first->len;
     *ret_bytes = there;
     lock_drop();
@@ -394,11 +395,14 @@ void socket_gone(int fd) {
     lock_drop();
 }
 
-void socket_is_file(int fd) {
+void socket_is_file(int fd, bool reads, bool writes) {
     struct sock *s = enter(fd);
     if (!s)
         return;
-    s->stdio = true;
+    s->file_reads |= reads;
+    s->file_writes |= writes;
+    if (s->state == LIFE_DEAD && !stream_finished(fd))
+        leave_cut_off(s, wait_now_ms());
     lock_drop();
 }
 
@@ -423,9 +427,9 @@ void socket_copied(int fd, int copy) {
     if (!s)
         return;
     copy_again(s, fd, copy);
-    sock_alias(s, copy);
-    s->stdio |= copy <= STDERR_FILENO; /* who writes there writes by a FILE */
-    leave_bury(s);
+    s->redirected |= copy <= STDERR_FILENO;
+    if (!leave_copied(s, copy))
+        sock_alias(s, copy);
     lock_drop();
 }
 

@@ -29,8 +29,8 @@ void socket_gone(int fd);
 /* copy is another number for fd's description. */
 void socket_copied(int fd, int copy);
 
-/* A FILE goes by fd from now on; another process may have been given it. */
-void socket_is_file(int fd);
+/* A FILE reads or writes fd from now on; another process may have been given it. */
+void socket_is_file(int fd, bool reads, bool writes);
 void socket_given(int fd);
 
 int socket_cancel(int fd, void (*handler)(void *), struct thunk **ret_list);

@@ -256,11 +256,48 @@ int swap_out(struct sock *s) {
     return old;
 }
 
-/* Of a TCP socket that is aborted the kernel tells an error once, then EPIPE and its signal. */
+/* Of a TCP socket that is aborted the kernel tells an error once, then EPIPE and its signal. This one tells a
+ * reset once, for a message that its peer has let go unread; then EPIPE without a signal to who writes, and
+ * to who reads that there is nothing, soon. */
+static int tombstone(void) {
+    const struct sockaddr none = {.sa_family = AF_UNSPEC};
+    const struct timeval soon = {0, 1};
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return -1;
+    const int fd = lift(pair[0]);
+    real.send(fd, "", 1, MSG_DONTWAIT);
+    real.shutdown(fd, SHUT_WR);
+    real.setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &soon, sizeof soon);
+    real.connect(pair[1], &none, sizeof none);
+    real.close(pair[1]);
+    return fd;
+}
+
+bool swap_mark(int number) {
+    const int flags = real.fcntl(number, F_GETFD, NULL), fd = tombstone();
+    if (fd < 0)
+        return false;
+    const bool marked = real.dup3(fd, number, flags & FD_CLOEXEC ? O_CLOEXEC : 0) >= 0;
+    lift_close(fd);
+    return marked;
+}
+
 void swap_bury(struct sock *s) {
-    int fd = real.socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    if (fd >= 0)
-        swap_in(s, lift(fd));
+    const int fd = s->nfds ? tombstone() : -1;
+    if (fd < 0)
+        return;
+    s->own = lift(real.fcntl(s->fds[0], F_DUPFD_CLOEXEC, 0));
+    s->buried = true;
+    swap_in(s, fd);
+}
+
+void swap_unbury(struct sock *s) {
+    if (s->buried && s->own >= 0)
+        lift_close(s->own);
+    if (s->buried)
+        s->own = -1;
+    s->buried = false;
 }
 
 /* A datagram each, or a stream's bytes as they come. */

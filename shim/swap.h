@@ -51,9 +51,20 @@ void swap_take(struct sock *s, int fd);
 /* Gives fd up without a word to the peer that could be mistaken for an end: an abort, then close. */
 void swap_abort(int fd);
 
-/* A socket that is not connected and never will be goes under the numbers: whoever reads or writes it, past
- * every door too, is told an error, and never by a signal. */
+/* What was cut off goes aside, and a socket that tells of a reset under the numbers: whoever writes it past
+ * every door is told an error, and never by a signal. */
 void swap_bury(struct sock *s);
+
+/* The same under a number that is not one of a managed socket's. False: it could not be had. */
+bool swap_mark(int number);
+
+/* The numbers are to be another connection's: nothing is aside any more. */
+void swap_unbury(struct sock *s);
+
+/* Where the connection is that a number stands for. */
+static inline int swap_number(const struct sock *s, int fd) {
+    return s->buried && s->own >= 0 ? s->own : fd;
+}
 
 /* Brings `direct' and the epoll stand-in for kept bytes up to date. */
 void swap_review(struct sock *s);

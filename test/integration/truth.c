@@ -331,7 +331,7 @@ static void who_receives_while_another_thread_shuts_down_and_closes_is_told_the_
     }
 }
 
-/* ---- holders in other processes, and without doors ---- */
+/* ---- holders in other processes ---- */
 
 static pid_t forked(int (*act)(void)) {
     const pid_t child = fork();
@@ -442,92 +442,6 @@ static void an_executed_program_reads_what_had_arrived_then_an_error(void) {
     stage_expect(WIFEXITED(status) && WEXITSTATUS(status) == 1); /* cat: read error */
 }
 
-static void *file_reader(void *file) {
-    char line[64];
-    holder.tid = (pid_t)syscall(SYS_gettid);
-    const bool got = fgets(line, sizeof line, file) != NULL;
-    holder.error = errno;
-    holder.result = got ? 1 : feof((FILE *)file) ? 0 : -1;
-    holder.over = true;
-    return NULL;
-}
-
-static void stdio_is_told_an_error_and_no_end_of_file(void) {
-    dial_and_talk(0);
-    FILE *file = fdopen(sock, "r+");
-    stage_equal(pthread_create(&holder.thread, NULL, file_reader, file), 0);
-    stage_wait(holder.tid);
-    expect_asleep(holder.tid);
-    lose("wifi0");
-    stage_wait(holder.over);
-    pthread_join(holder.thread, NULL);
-    stage_equal(holder.result, -1);
-    stage_expect(holder.error == ECONNRESET || holder.error == EPIPE);
-}
-
-static void stdio_reads_what_had_arrived_first(void) {
-    char line[64];
-    dial_and_talk(0);
-    FILE *file = fdopen(sock, "r+");
-    stage_say(0, "one\ntwo\n");
-    stage_wait(events_of(POLLIN, 0) & POLLIN);
-    lose("wifi0");
-    stage_wait(!stage_offered("wifi"));
-    stage_expect(fgets(line, sizeof line, file) && strcmp(line, "one\n") == 0);
-    stage_expect(fgets(line, sizeof line, file) && strcmp(line, "two\n") == 0);
-    stage_expect(!fgets(line, sizeof line, file));
-    stage_expect(!feof(file));
-    stage_expect(errno == ECONNRESET || errno == EPIPE);
-}
-
-static void expect_write_fails(FILE *file) {
-    signal(SIGPIPE, on_pipe);
-    clearerr(file);
-    stage_expect(fputs("more", file) == EOF || fflush(file) == EOF);
-    stage_equal(pipes, 0);
-}
-
-/* Though others have asked before it. */
-static void who_writes_by_stdio_is_told_the_reset_and_no_signal(void) {
-    dial_and_talk(0);
-    FILE *file = fdopen(sock, "r+");
-    lose("wifi0");
-    stage_wait(send(sock, "x", 1, MSG_NOSIGNAL) < 0);
-    expect_reset_for_good();
-    stage_equal(so_error(), 0); /* told already */
-    stage_expect(events_of(POLLIN, 0) & POLLHUP);
-    expect_write_fails(file);
-    stage_equal(errno, ECONNRESET);
-}
-
-/* As a shell does to write to /dev/tcp. */
-static void who_writes_where_it_was_copied_afterwards_is_too(void) {
-    char byte;
-    dial_and_talk(0);
-    lose("wifi0");
-    stage_fails(recv(sock, &byte, 1, 0), ECONNRESET);
-    stage_equal(dup2(sock, STDOUT_FILENO), STDOUT_FILENO);
-    for (int i = 0; i < 5; i++)
-        expect_write_fails(stdout);
-    stage_fails(recv(sock, &byte, 1, 0), ECONNRESET);
-    stage_equal(close(sock), 0);
-    for (int i = 0; i < 5; i++)
-        expect_write_fails(stdout);
-}
-
-/* A FILE's bytes pass by every door: the kernel's own count decides. */
-static void what_stdio_has_written_is_not_moved(void) {
-    char byte;
-    dial(0);
-    FILE *file = fdopen(sock, "r+");
-    fputs("by stdio", file);
-    fflush(file);
-    stage_expect_text(0, "by stdio");
-    lose("wifi0");
-    stage_fails(recv(sock, &byte, 1, 0), ECONNRESET);
-    stage_equal(stage_connections(), 1);
-}
-
 /* ---- how fast: told, never judged ---- */
 
 static void with_no_grace_the_error_follows_the_link_at_once(void) {
@@ -570,11 +484,6 @@ static const struct stage_test tests[] = {
     TEST(a_blocked_parent_is_reset_though_a_child_holds_it_too),
     TEST(a_childs_unread_bytes_are_not_dropped),
     TEST(an_executed_program_reads_what_had_arrived_then_an_error),
-    TEST(stdio_is_told_an_error_and_no_end_of_file),
-    TEST(stdio_reads_what_had_arrived_first),
-    TEST(who_writes_by_stdio_is_told_the_reset_and_no_signal),
-    TEST(who_writes_where_it_was_copied_afterwards_is_too),
-    TEST(what_stdio_has_written_is_not_moved),
     STAGE_TEST_WITH(with_no_grace_the_error_follows_the_link_at_once, STAGE_PRELOAD | STAGE_WORLD, at_once,
                     "CMM_LABELS=large"),
 };
