@@ -230,7 +230,8 @@ static int connect_again(struct sock *s, bool blocking) {
         return CAPTURE_PASS;
     if (s->lived)
         return -EISCONN;
-    return blocking ? await(s) : -EALREADY;
+    const int r = blocking ? await(s) : -EALREADY;
+    return r == -EINPROGRESS ? -EALREADY : r; /* the time its program allows it was over */
 }
 
 static int connect_stream(struct sock *s, int fd, const struct sockaddr *to, socklen_t len,

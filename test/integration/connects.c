@@ -84,6 +84,7 @@ static void the_programs_own_timeout_ends_the_call_not_the_attempt(void) {
     make(0);
     stage_equal(setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout), 0);
     stage_fails(dial_again(), EINPROGRESS);
+    stage_fails(dial_again(), EALREADY);
     stage_equal(events_of(POLLOUT, 0), 0);
     stage_up("wifi");
     stage_equal(events_of(POLLOUT, -1), POLLOUT);
