@@ -57,8 +57,8 @@ static void subscribe(struct subscribers *s, struct client *c, const struct wire
     bool again = c->subscribed;
     c->tid = m->tid;
     memcpy(c->program, m->program, sizeof c->program);
-    for (char *p = c->program; *p; p++)
-        if (*p <= ' ' || *p > '~')
+    for (char *p = c->program; *p; p++) /* a word in what is told, of any script */
+        if ((unsigned char)*p <= ' ' || *p == '\177')
             *p = '?';
     if (m->flags & WIRE_WANT_QUEUE)
         give_queue(s, c);

@@ -96,6 +96,15 @@ like 'why tells of labels, too, what each network lacks' '*lab would carry it: w
     "$("$ctl" why backup)"
 is 'why with labels names who waits for them' $waiter "$(json '*[s["pid"] for s in o["subscribers"]]' why backup)"
 like 'and since when' "*cmm-ctl (pid $waiter) waits for backup, for * s: 1 operation*" "$("$ctl" why backup)"
+name=$(printf 'b\303\274 \033')
+ln -s "$(python3 -c 'import sys; print(sys.executable)')" "$stage/$name"
+"$run" -r 192.0.2.1=cellular "$stage/$name" -c 'import socket; socket.socket().connect(("192.0.2.1", 9))' &
+other=$!
+until_true "$ctl" why $other
+is 'the name of a program keeps its letters, and no blank or control character' "'b\\xfc??'" \
+    "$(json '*[ascii(s["program"]) for s in o["subscribers"] if s["pid"] == '$other']' subscribers)"
+like 'a terminal gets them escaped' '*b\\xc3\\xbc??*' "$("$ctl" subscribers)"
+kill $other
 is 'release needs a network that is up' '1 cmm-ctl: no network is up: there is nothing to go by' \
     "$(outcome "$ctl" release $waiter)"
 
