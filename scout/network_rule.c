@@ -54,6 +54,11 @@ int network_rule_labels(struct network_rules *t, enum network_voice voice, const
     return 0;
 }
 
+void network_rule_forget_labels(struct network_rules *t, enum network_voice voice) {
+    for (unsigned i = 0; i < t->count; i++)
+        t->rules[i].has_labels[voice] = false;
+}
+
 int network_rule_metered(struct network_rules *t, const char *name, enum wire_metered metered) {
     struct network_rule *r = make(t, name);
     if (!r)

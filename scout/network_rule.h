@@ -30,6 +30,7 @@ int network_rule_wish(struct network_rules *t, enum network_voice voice, const c
                       enum network_wish wish);
 int network_rule_labels(struct network_rules *t, enum network_voice voice, const char *name,
                         const uint64_t *labels);
+void network_rule_forget_labels(struct network_rules *t, enum network_voice voice);
 int network_rule_metered(struct network_rules *t, const char *name, enum wire_metered metered);
 
 /* What holds for a network. NETWORK_AUTO: nothing was said. */

@@ -177,7 +177,9 @@ static void act(struct scout *s, const struct script_action *a) {
         log_say(LOG_INFORM, "the script ends here");
         s->ending = true;
         return;
-    case SCRIPT_LOOP:
+    case SCRIPT_LOOP: /* a round is like the first */
+        network_rule_forget_labels(&s->networks.rules, NETWORK_SCRIPT);
+        return;
     case SCRIPT_END:
         return;
     }

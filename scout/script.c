@@ -275,13 +275,12 @@ static void take_from_random(struct random_network *n, struct script_action *ret
 int script_take(struct script *s, int64_t elapsed_ms, struct script_action *ret) {
     struct random_network *n = first_random(s);
     int64_t at = timetable_deadline(s);
-    while (at >= 0 && at <= elapsed_ms && s->actions[s->next].verb == SCRIPT_LOOP) {
-        s->round_ms = at;
-        s->next = 0;
-        at = timetable_deadline(s);
-    }
     if (at >= 0 && at <= elapsed_ms && (!n || at <= n->next_ms)) {
         *ret = s->actions[s->next++];
+        if (ret->verb == SCRIPT_LOOP) {
+            s->round_ms = at;
+            s->next = 0;
+        }
         return 1;
     }
     if (!n || n->next_ms > elapsed_ms)

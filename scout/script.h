@@ -36,8 +36,8 @@ int script_read(FILE *f, const char *file, const struct script_reader *reader, s
 int script_load(const char *file, const struct script_reader *reader, struct script **ret);
 void script_free(struct script *s);
 
-/* The next action due at elapsed_ms since the start, in order. 1 with it (SCRIPT_UP, DOWN, LABELS or EXIT),
- * 0: none yet. */
+/* The next action due at elapsed_ms since the start, in order. 1 with it (SCRIPT_UP, DOWN, LABELS, EXIT, or
+ * LOOP: a round begins), 0: none yet. */
 int script_take(struct script *s, int64_t elapsed_ms, struct script_action *ret);
 
 /* When the next one is due, in milliseconds since the start; -1: never. */

@@ -184,4 +184,9 @@ wait $waiter
 is 'wait is 3 when its scout stays away' \
     "3 cmm-ctl: no scout answers ($CMM_SCOUT: none there); start one: cmm-scout" "$? $(cat "$stage/waited")"
 waiter=''
+
+printf '0 up lab\n0.1 labels lab ondemand\n0.3 loop\n' >"$stage/timetable"
+start_scout
+until_true sh -c '"$1" networks | grep -q "^lab .* ondemand,unmetered$"' - "$ctl"
+is 'a timetable that begins again does so with the labels of the configuration' 0 "$(outcome "$ctl" wait -t 10 backup)"
 tap_end
