@@ -274,16 +274,26 @@ struct config *config_new(struct settings *into, config_sink sink, void *arg) {
     return c;
 }
 
+static void cannot_be_read(struct config *c, const char *path) {
+    c->file = path;
+    c->line = 0;
+    config_mistake(c, "%s", strerror(errno));
+}
+
 static void read_path(struct config *c, const char *path, bool must_exist) {
     FILE *f = fopen(path, "re");
     if (f) {
         config_read(c, f, path);
         fclose(f);
     } else if (must_exist || errno != ENOENT) {
-        c->file = path;
-        c->line = 0;
-        config_mistake(c, "%s", strerror(errno));
+        cannot_be_read(c, path);
     }
+}
+
+/* glob's: a directory that cannot be read is to be told, one that is not there is not. */
+static int is_no_directory(const char *path, int error) {
+    errno = error;
+    return error != ENOENT && error != ENOTDIR;
 }
 
 /* What stands for more in a pattern stands for itself in a path. */
@@ -306,9 +316,13 @@ int config_load(const char *file, bool must_exist, struct settings *ret, config_
     config_defaults(ret);
     read_path(c, file, must_exist);
     drop_ins(file, pattern);
-    if (glob(pattern, 0, NULL, &found) == 0)
-        for (size_t i = 0; i < found.gl_pathc; i++)
-            read_path(c, found.gl_pathv[i], true);
+    int r = glob(pattern, 0, is_no_directory, &found);
+    if (r != 0 && r != GLOB_NOMATCH) {
+        snprintf(pattern, sizeof pattern, "%s.d", file);
+        cannot_be_read(c, pattern);
+    }
+    for (size_t i = 0; r == 0 && i < found.gl_pathc; i++)
+        read_path(c, found.gl_pathv[i], true);
     globfree(&found);
     return config_finish(c) ? -EINVAL : 0;
 }

@@ -85,7 +85,9 @@ static void read_chance(struct reading *r, const char *name, struct script_chanc
         mistake(r, "%s: %s", path, strerror(errno));
         return;
     }
-    if (script_chance_read(f, ret, &wrong, &why) < 0) {
+    if (script_chance_read(f, ret, &wrong, &why) < 0 && wrong == 0) {
+        mistake(r, "%s: %s", path, why);
+    } else if (why) {
         r->file = path;
         r->line = wrong;
         mistake(r, "%s", why);

@@ -237,6 +237,28 @@ START_TEST(drop_ins_are_read_after_the_file_in_the_order_of_their_names) {
 }
 END_TEST
 
+START_TEST(drop_ins_that_cannot_be_read_are_told) {
+    static struct settings s;
+    char dir[] = "/tmp/cmm-config-XXXXXX", path[64], in[80], expected[128];
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/scout.conf", dir);
+    snprintf(in, sizeof in, "%s.d", path);
+    ck_assert_int_eq(mkdir(in, 0700), 0);
+    said[0] = 0;
+    ck_assert_int_eq(config_load(path, false, &s, hear, NULL), 0);
+    ck_assert_int_eq(chmod(in, 0), 0);
+    ck_assert_int_eq(chmod(dir, 0711), 0);
+    bool root = geteuid() == 0; /* who can read everything */
+    bool shown = !root || seteuid(61234) == 0;
+    snprintf(expected, sizeof expected, "%s:0: Permission denied", in);
+    ck_assert(!shown || config_load(path, false, &s, hear, NULL) == -EINVAL);
+    ck_assert(!shown || strcmp(said, expected) == 0);
+    ck_assert(!root || seteuid(0) == 0);
+    rmdir(in);
+    rmdir(dir);
+}
+END_TEST
+
 START_TEST(a_missing_file_matters_only_if_it_was_named) {
     static struct settings s;
     said[0] = 0;
@@ -257,6 +279,7 @@ int main(void) {
     tcase_add_test(t, a_section_of_a_later_file_changes_what_it_contains);
     tcase_add_test(t, a_later_file_contains_a_section_once_too);
     tcase_add_test(t, drop_ins_are_read_after_the_file_in_the_order_of_their_names);
+    tcase_add_test(t, drop_ins_that_cannot_be_read_are_told);
     tcase_add_test(t, a_missing_file_matters_only_if_it_was_named);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
