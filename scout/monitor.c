@@ -32,6 +32,7 @@ struct monitor {
     int64_t retry_at, watch_until, watch_at, routes_at; /* -1: none */
     int64_t dump_began;                                 /* in our own time on a processor */
     int watch_step;                                     /* ms */
+    unsigned watch_next;                                /* the link to be asked first */
 };
 
 static int open_socket(struct monitor *m) {
@@ -224,10 +225,11 @@ int64_t monitor_deadline(const struct monitor *m) {
     return earlier(first, held_back ? m->routes_at : -1);
 }
 
+/* Where there are many, some in each round. */
 static void ask_links(struct monitor *m) {
     unsigned asked = 0;
     for (unsigned i = 0; i < m->table.count && asked < WATCH_LINKS; i++) {
-        const struct fact_link *l = &m->table.links[i].fact;
+        const struct fact_link *l = &m->table.links[m->watch_next++ % m->table.count].fact;
         if (l->type == FACT_LOOPBACK || !l->address_count)
             continue;
         ask(m, RTM_GETLINK, 0, l->ifindex, UINT32_MAX);

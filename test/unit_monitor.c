@@ -395,6 +395,37 @@ static int unhurried(void) {
     return due < now + 5500 ? 0 : 6;
 }
 
+/* Runs in a child, as overflow(). Which links are asked after an event is seen by the kernel's answers. */
+static int inquisitive(void) {
+    struct monitor *m;
+    bool asked[128] = {false};
+    _Alignas(struct nlmsghdr) char buffer[32768];
+    if (!own_world() ||
+        system("for i in $(seq 20 59); do echo link add a$i index $i type veth peer name b$i index "
+               "$((i + 40)); echo addr add 10.0.$i.1/24 dev a$i; done | ip -batch - 2>/dev/null") != 0)
+        return 77;
+    if (monitor_new(&m) < 0)
+        return 2;
+    settle(m);
+    must("ip link set a20 up");
+    int64_t now = now_ms();
+    monitor_read(m, now);
+    for (int round = 0; round < 40; round++) {
+        ssize_t n;
+        monitor_tick(m, now += 5);
+        while ((n = recv(monitor_fd(m), buffer, sizeof buffer, MSG_DONTWAIT)) > 0) {
+            const struct nlmsghdr *msg = (const struct nlmsghdr *)buffer;
+            if (msg->nlmsg_type == RTM_NEWLINK)
+                asked[((const struct ifinfomsg *)mnl_nlmsg_get_payload(msg))->ifi_index % 128] = true;
+        }
+    }
+    monitor_free(m);
+    for (int i = 20; i < 60; i++)
+        if (!asked[i])
+            return 6;
+    return 0;
+}
+
 static void in_a_world(int (*run)(void)) {
     int status;
     pid_t child = fork();
@@ -409,6 +440,11 @@ static void in_a_world(int (*run)(void)) {
 
 START_TEST(what_a_dump_took_is_not_the_time_that_others_had) {
     in_a_world(unhurried);
+}
+END_TEST
+
+START_TEST(after_a_link_event_every_link_is_asked_in_its_turn) {
+    in_a_world(inquisitive);
 }
 END_TEST
 
@@ -446,6 +482,7 @@ int main(void) {
     tcase_add_test(c, rp_filter_is_strict_if_the_larger_of_its_own_and_alls_is);
     tcase_add_test(c, cut_and_foreign_messages_are_passed_over);
     tcase_add_test(c, after_an_overflow_the_table_is_what_the_kernel_has);
+    tcase_add_test(c, after_a_link_event_every_link_is_asked_in_its_turn);
     tcase_add_test(c, what_a_dump_took_is_not_the_time_that_others_had);
     tcase_add_test(c, an_address_of_this_machine_can_be_bound_and_another_not);
     suite_add_tcase(suite, c);
