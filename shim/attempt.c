@@ -169,13 +169,13 @@ static void greeted(struct sock *s) {
 
 /* The handler uses the connection as its program would: with its flags. */
 static void connected(struct sock *s) {
-    long flags = s->nfds ? real.fcntl(s->fds[0], F_GETFL, NULL) : -1;
     if (!sock_turn(s, LIFE_CONNECTED))
         return;
     if (!s->post) {
         greeted(s);
         return;
     }
+    const long flags = s->nfds ? real.fcntl(s->fds[0], F_GETFL, NULL) : -1;
     if (flags >= 0)
         real.fcntl(s->hidden, F_SETFL, (void *)flags);
     reconnect_announce(s);

@@ -226,7 +226,7 @@ int leave_for(struct sock *s, uint64_t labels) {
         s->cut = s->kind == SOCK_CAPTURED && stream_aborted(s->fds[0]); /* by another holder, for the loss */
         return 0;
     }
-    int old = swap_out(s);
+    int old = self.helping == s && !s->shared ? swap_leave(s) : swap_out(s);
     if (old < 0)
         return cannot_leave(s, -old);
     sock_turn(s, LIFE_LEAVE);

@@ -30,11 +30,16 @@ static long high_from(void) {
     return end > 2 * MARGIN ? end - MARGIN : end / 2;
 }
 
+/* Mostly the limit is above us, and need not be asked for. */
+static int copy_high(int fd) {
+    const int high = real.fcntl(fd, F_DUPFD_CLOEXEC, (void *)(long)(LIFT_END - MARGIN));
+    return high < 0 ? real.fcntl(fd, F_DUPFD_CLOEXEC, (void *)high_from()) : high;
+}
+
 int lift(int fd) {
     if (fd < 0)
         return fd;
-    const long from = high_from();
-    int high = fd < from ? real.fcntl(fd, F_DUPFD_CLOEXEC, (void *)from) : -1;
+    int high = fd < LIFT_END - MARGIN ? copy_high(fd) : -1;
     if (high < 0)
         real.fcntl(fd, F_SETFD, (void *)(long)FD_CLOEXEC);
     else
@@ -49,12 +54,17 @@ void lift_close(int fd) {
     real.close(fd);
 }
 
+int lift_copy(int fd) {
+    const int copy = copy_high(fd);
+    if (copy >= 0)
+        mark(copy, true);
+    return copy;
+}
+
 int lift_away(int fd) {
-    int other = real.fcntl(fd, F_DUPFD_CLOEXEC, (void *)high_from());
-    if (other < 0)
-        return -1;
-    mark(other, true);
-    mark(fd, false);
+    const int other = lift_copy(fd);
+    if (other >= 0)
+        mark(fd, false);
     return other;
 }
 

@@ -12,6 +12,9 @@ enum { LIFT_END = 1024 };
  * Negative: given back. */
 int lift(int fd);
 
+/* A duplicate of the program's descriptor, ours; or -1. */
+int lift_copy(int fd);
+
 /* Closes one of ours. */
 void lift_close(int fd);
 

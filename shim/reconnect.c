@@ -18,6 +18,7 @@
 enum { SETTLING_MS = 100 }; /* a route that comes late is looked for so often */
 
 void reconnect_announce(struct sock *s) {
+    swap_settle(s);
     swap_review(s);
     wait_wake(&s->waiters);
     run_schedule(s);
@@ -75,6 +76,7 @@ static int leave(struct sock *s, uint64_t labels) {
         reconnect_consider(s);
     else
         reconnect_announce(s);
+    swap_settle(s);
     return r;
 }
 
@@ -303,10 +305,9 @@ static void forget_attempt(struct sock *s) {
 }
 
 void reconnect_reset(struct sock *s) {
-    int old = s->state == LIFE_FRESH || s->state == LIFE_WAITING || life_attempting(s->state) ||
-                      s->state == LIFE_MOVING
-                  ? -1
-                  : swap_out(s);
+    const bool out = s->state == LIFE_FRESH || s->state == LIFE_WAITING || life_attempting(s->state) ||
+                     s->state == LIFE_MOVING;
+    int old = out && !s->standing ? -1 : swap_out(s);
     forget_attempt(s);
     if (old >= 0) {
         if (!s->shared)

@@ -135,6 +135,15 @@ void self_wake_drain(void) {
     (void)!real.read(self.wake_fd, &count, sizeof count);
 }
 
+bool self_others_poll(void) {
+    bool found = false;
+    const struct hold h = list_take();
+    for (struct self *t = list; t && !found; t = t->next)
+        found = t != &self && t->wake_fd >= 0;
+    list_drop(h);
+    return found;
+}
+
 void self_wake_all(void) {
     const uint64_t one = 1;
     const struct hold h = list_take();

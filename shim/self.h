@@ -56,6 +56,9 @@ bool self_quiesce(const void *sock, int limit_ms);
 int self_wake_fd(void);
 void self_wake_drain(void);
 
+/* Another thread polls, or has. */
+bool self_others_poll(void);
+
 /* Wakes every thread that polls. */
 void self_wake_all(void);
 

@@ -60,16 +60,17 @@ struct sock {
     bool file_writes;    /* ... writes it */
     bool redirected;     /* it was put at a standard number, where FILEs are, too */
     bool given;          /* sent by message: somebody who is no child of ours may hold it */
-    bool cut;     /* captured: its network was lost under it; else what failed is the kernel's to tell */
-    bool buried;  /* ... and what was under its numbers is aside */
-    bool sealed;  /* SHUT_WR was asked: not moved any more */
-    bool deaf;    /* SHUT_RD was asked: no connection brings anything */
-    bool queued;  /* on run's list */
-    bool broken;  /* the attempt's network went while a handler ran */
-    int error;    /* positive errno of DEAD */
-    bool lived;   /* captured: its program has seen it connected */
-    bool carried; /* captured: Multipath TCP, the kernel takes it from network to network */
-    bool adrift;  /* ... and has none left for it */
+    bool cut;      /* captured: its network was lost under it; else what failed is the kernel's to tell */
+    bool buried;   /* ... and what was under its numbers is aside */
+    bool sealed;   /* SHUT_WR was asked: not moved any more */
+    bool deaf;     /* SHUT_RD was asked: no connection brings anything */
+    bool standing; /* what was left is still under the numbers: see swap_leave */
+    bool queued;   /* on run's list */
+    bool broken;   /* the attempt's network went while a handler ran */
+    int error;     /* positive errno of DEAD */
+    bool lived;    /* captured: its program has seen it connected */
+    bool carried;  /* captured: Multipath TCP, the kernel takes it from network to network */
+    bool adrift;   /* ... and has none left for it */
     uint64_t
         join_until;   /* ... ms: by then one that is there must have taken it; cut: or the kernel have told */
     uint32_t lost_at; /* what `swaps' was after the latest loss */

@@ -225,12 +225,18 @@ static bool replace(struct sock *s, int number, int fd) {
     return true;
 }
 
-void swap_in(struct sock *s, int fd) {
-    if (s->nfds)
-        carry_flags(s->fds[0], fd);
+/* Nobody goes the direct way from now on, and who is on it looks again. */
+static void turn_away(struct sock *s) {
     atomic_store(&s->clear, false);
     atomic_store(&s->direct, false);
     atomic_fetch_add(&s->swaps, 1);
+}
+
+void swap_in(struct sock *s, int fd) {
+    if (s->nfds)
+        carry_flags(s->fds[0], fd);
+    turn_away(s);
+    s->standing = false;
     for (unsigned i = s->nfds; i-- > 0;)
         if (!replace(s, s->fds[i], fd)) {
             sock_forget(s, s->fds[i]);
@@ -241,19 +247,40 @@ void swap_in(struct sock *s, int fd) {
     self_wake_all();
 }
 
+static int copy_old(const struct sock *s) {
+    const int old = s->nfds ? lift_copy(s->fds[0]) : -1;
+    return old >= 0 ? old : s->nfds ? -errno : -EBADF;
+}
+
 int swap_out(struct sock *s) {
     int empty = placeholder(s);
     if (empty < 0)
         return empty;
-    int old = s->nfds ? real.fcntl(s->fds[0], F_DUPFD_CLOEXEC, 0) : -1;
+    const int old = copy_old(s);
     if (old < 0) {
-        const int error = s->nfds ? errno : EBADF;
         lift_close(empty);
-        return -error;
+        return old;
     }
-    old = lift(old);
     swap_in(s, empty);
     return old;
+}
+
+/* Who polls would see the connection end. */
+int swap_leave(struct sock *s) {
+    if (s->nwatches || self_others_poll())
+        return swap_out(s);
+    const int old = copy_old(s);
+    if (old < 0)
+        return old;
+    turn_away(s);
+    s->standing = true;
+    return old;
+}
+
+void swap_settle(struct sock *s) {
+    const int empty = s->standing ? placeholder(s) : -1;
+    if (empty >= 0)
+        swap_in(s, empty);
 }
 
 /* Of a TCP socket that is aborted the kernel tells an error once, then EPIPE and its signal. This one tells a
@@ -287,7 +314,7 @@ void swap_bury(struct sock *s) {
     const int fd = s->nfds ? tombstone() : -1;
     if (fd < 0)
         return;
-    s->own = lift(real.fcntl(s->fds[0], F_DUPFD_CLOEXEC, 0));
+    s->own = lift_copy(s->fds[0]);
     s->buried = true;
     swap_in(s, fd);
 }

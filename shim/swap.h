@@ -34,6 +34,12 @@ void swap_in(struct sock *s, int fd);
  * was there, or -errno with nothing changed. */
 int swap_out(struct sock *s);
 
+/* The same for one whose next connection may come before the lock is dropped: what is left stands under the
+ * numbers until then, where nobody sees it. The placeholder comes by swap_settle, if there is none yet. Where
+ * none can be had swap_settle is called again. */
+int swap_leave(struct sock *s);
+void swap_settle(struct sock *s);
+
 /* Moves what has arrived unread on fd into s, once nobody is inside a call on it. fd is shut down for
  * receiving first, unless the description is shared: then it is only copied.  True: nobody was. */
 bool swap_collect(struct sock *s, int fd);

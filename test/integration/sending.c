@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -221,6 +222,19 @@ static void while_connecting_a_nonblocking_send_is_deferred_or_gets_EAGAIN(void)
     stage_crowd(false);
     stage_wait(talk_count == 1);
     stage_expect_text(0, "yes");
+}
+
+static void what_a_blocking_send_has_left_polls_silent_until_the_next_is_there(void) {
+    connect_on_cell_with_wifi_there(0);
+    stage_crowd(true);
+    begin_call("hello", BG, false);
+    struct pollfd p = {.fd = talk_sock, .events = POLLIN | POLLOUT | POLLRDHUP};
+    stage_equal(poll(&p, 1, 0), 0);
+    stage_crowd(false);
+    stage_equal(talk_join(), 5);
+    stage_expect_text(1, "hello");
+    stage_equal(poll(&p, 1, -1), 1);
+    stage_equal(p.revents, POLLOUT);
 }
 
 static void patience_never_covers_the_handshake(void) {
@@ -440,6 +454,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST_IN(all_networks_lost_in_the_middle_of_a_send_is_scenario_three, STAGE_WORLD, world),
     STAGE_TEST(while_connecting_a_blocking_send_waits_for_the_handshake),
     STAGE_TEST(while_connecting_a_nonblocking_send_is_deferred_or_gets_EAGAIN),
+    STAGE_TEST(what_a_blocking_send_has_left_polls_silent_until_the_next_is_there),
     STAGE_TEST(patience_never_covers_the_handshake),
     STAGE_TEST_IN(two_threads_that_want_different_networks_both_get_on, 0, apart),
     STAGE_TEST(plain_calls_are_the_cmm_ones),
