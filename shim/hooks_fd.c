@@ -48,6 +48,16 @@ HOOK(int, bind, (int fd, const struct sockaddr *to, socklen_t len)) {
     return r;
 }
 
+/* To a port that libc chooses. */
+HOOK(int, bindresvport, (int fd, struct sockaddr_in *to)) {
+    struct sockaddr_in at;
+    socklen_t len = sizeof at;
+    int r = real.bindresvport(fd, to);
+    if (r == 0 && hook_own(fd) && real.getsockname(fd, (struct sockaddr *)&at, &len) == 0)
+        capture_bound(fd, (struct sockaddr *)&at, len);
+    return r;
+}
+
 HOOK(int, listen, (int fd, int backlog)) {
     if (hook_own(fd))
         capture_release(fd);
@@ -138,6 +148,10 @@ HOOK(int, dup2, (int fd, int to)) {
     return copied(fd, real.dup2(fd, to));
 }
 
+HOOK_ALIAS(int, __dup2, (int fd, int to)) {
+    return hook_dup2(fd, to);
+}
+
 HOOK(int, dup3, (int fd, int to, int flags)) {
     replaced(fd, to);
     return copied(fd, real.dup3(fd, to, flags));
@@ -151,6 +165,14 @@ static int control(int (*libc)(int, int, void *), int fd, int command, void *arg
 }
 
 HOOK(int, fcntl, (int fd, int command, ...)) {
+    va_list args;
+    va_start(args, command);
+    void *arg = va_arg(args, void *);
+    va_end(args);
+    return control(real.fcntl, fd, command, arg);
+}
+
+HOOK_ALIAS(int, __fcntl, (int fd, int command, ...)) {
     va_list args;
     va_start(args, command);
     void *arg = va_arg(args, void *);

@@ -170,6 +170,20 @@ HOOK(ssize_t, writev, (int fd, const struct iovec *iov, int count)) {
     return HOOK_PLAIN(sock_look(fd)) ? real.writev(fd, iov, count) : managed_writev(fd, iov, count);
 }
 
+/* At the place where it is, which is all that a socket has. */
+static bool is_plain(off64_t at, int flags) {
+    return at == -1 && !flags;
+}
+
+HOOK(ssize_t, pwritev2, (int fd, const struct iovec *iov, int count, off64_t at, int flags)) {
+    return HOOK_PLAIN(sock_look(fd)) || !is_plain(at, flags) ? real.pwritev2(fd, iov, count, at, flags)
+                                                             : managed_writev(fd, iov, count);
+}
+
+HOOK_ALIAS(ssize_t, pwritev64v2, (int fd, const struct iovec *iov, int count, off64_t at, int flags)) {
+    return hook_pwritev2(fd, iov, count, at, flags);
+}
+
 HOOK(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags)) {
     struct sock *s = hook_find(fd);
     if (!s) {
@@ -408,6 +422,15 @@ static int recv_messages(struct sock *s, int fd, struct mmsghdr *msgs, unsigned 
             break;
     }
     return done ? done : -1;
+}
+
+HOOK(ssize_t, preadv2, (int fd, const struct iovec *iov, int count, off64_t at, int flags)) {
+    return HOOK_PLAIN(sock_look(fd)) || !is_plain(at, flags) ? real.preadv2(fd, iov, count, at, flags)
+                                                             : managed_readv(fd, iov, count);
+}
+
+HOOK_ALIAS(ssize_t, preadv64v2, (int fd, const struct iovec *iov, int count, off64_t at, int flags)) {
+    return hook_preadv2(fd, iov, count, at, flags);
 }
 
 HOOK(int, recvmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)) {

@@ -4,6 +4,7 @@
 #include "lookup.h"
 
 #include <netinet/in.h>
+#include <resolv.h>
 #include <string.h>
 
 HOOK(int, getaddrinfo,
@@ -133,4 +134,38 @@ HOOK(int, getnameinfo,
         r = real.getnameinfo(address, addrlen, host, hostlen, service, servicelen, flags);
     } while ((r == EAI_AGAIN || r == EAI_FAIL || r == EAI_SYSTEM) && lookup_again(&l));
     return r;
+}
+
+/* ---- questions for the resolver itself, as for MX and SRV records ---- */
+
+/* error: where this form of it leaves what went wrong. */
+#define ASK(name, call, error)                                                                               \
+    struct lookup l = lookup_of_name(name);                                                                  \
+    int n;                                                                                                   \
+    do {                                                                                                     \
+        if (lookup_begin(&l) < 0) {                                                                          \
+            h_errno = TRY_AGAIN;                                                                             \
+            error = TRY_AGAIN;                                                                               \
+            return -1;                                                                                       \
+        }                                                                                                    \
+        n = (call);                                                                                          \
+    } while (n < 0 && error == TRY_AGAIN && lookup_again(&l));                                               \
+    return n
+
+HOOK(int, res_query, (const char *name, int class, int type, unsigned char *answer, int len)) {
+    ASK(name, real.res_query(name, class, type, answer, len), h_errno);
+}
+
+HOOK(int, res_search, (const char *name, int class, int type, unsigned char *answer, int len)) {
+    ASK(name, real.res_search(name, class, type, answer, len), h_errno);
+}
+
+HOOK(int, res_nquery,
+     (res_state state, const char *name, int class, int type, unsigned char *answer, int len)) {
+    ASK(name, real.res_nquery(state, name, class, type, answer, len), state->res_h_errno);
+}
+
+HOOK(int, res_nsearch,
+     (res_state state, const char *name, int class, int type, unsigned char *answer, int len)) {
+    ASK(name, real.res_nsearch(state, name, class, type, answer, len), state->res_h_errno);
 }

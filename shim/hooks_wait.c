@@ -64,6 +64,10 @@ HOOK(int, select, (int nfds, fd_set *rd, fd_set *wr, fd_set *ex, struct timeval 
     return (int)hook_told(r);
 }
 
+HOOK_ALIAS(int, __select, (int nfds, fd_set *rd, fd_set *wr, fd_set *ex, struct timeval *timeout)) {
+    return hook_select(nfds, rd, wr, ex, timeout);
+}
+
 HOOK(int, pselect,
      (int nfds, fd_set *rd, fd_set *wr, fd_set *ex, const struct timespec *timeout, const sigset_t *mask)) {
     if (self.holding || !poll_any_selected(nfds, rd, wr, ex) || getpid() != shim.owner)

@@ -7,7 +7,9 @@
 #define CMM_REAL_H
 
 #include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <resolv.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -23,6 +25,7 @@
     X(int, socket, (int family, int type, int protocol), (family, type, protocol))                           \
     X(int, connect, (int fd, const struct sockaddr *to, socklen_t len), (fd, to, len))                       \
     X(int, bind, (int fd, const struct sockaddr *to, socklen_t len), (fd, to, len))                          \
+    X(int, bindresvport, (int fd, struct sockaddr_in *to), (fd, to))                                         \
     X(int, listen, (int fd, int backlog), (fd, backlog))                                                     \
     X(int, accept, (int fd, struct sockaddr *from, socklen_t *len), (fd, from, len))                         \
     X(int, accept4, (int fd, struct sockaddr *from, socklen_t *len, int flags), (fd, from, len, flags))      \
@@ -50,6 +53,8 @@
     X(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags), (fd, msgs, count, flags))    \
     X(ssize_t, write, (int fd, const void *buf, size_t len), (fd, buf, len))                                 \
     X(ssize_t, writev, (int fd, const struct iovec *iov, int count), (fd, iov, count))                       \
+    X(ssize_t, pwritev2, (int fd, const struct iovec *iov, int count, off64_t at, int flags),                \
+      (fd, iov, count, at, flags))                                                                           \
     X(ssize_t, sendfile, (int out, int in, off_t *offset, size_t len), (out, in, offset, len))               \
     X(ssize_t, sendfile64, (int out, int in, off64_t *offset, size_t len), (out, in, offset, len))           \
     X(ssize_t, recv, (int fd, void *buf, size_t len, int flags), (fd, buf, len, flags))                      \
@@ -61,6 +66,8 @@
       (fd, msgs, count, flags, timeout))                                                                     \
     X(ssize_t, read, (int fd, void *buf, size_t len), (fd, buf, len))                                        \
     X(ssize_t, readv, (int fd, const struct iovec *iov, int count), (fd, iov, count))                        \
+    X(ssize_t, preadv2, (int fd, const struct iovec *iov, int count, off64_t at, int flags),                 \
+      (fd, iov, count, at, flags))                                                                           \
     X(int, poll, (struct pollfd * fds, nfds_t count, int timeout), (fds, count, timeout))                    \
     X(int, ppoll, (struct pollfd * fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask), \
       (fds, count, timeout, mask))                                                                           \
@@ -118,6 +125,16 @@
       (const struct sockaddr *address, socklen_t addrlen, char *host, socklen_t hostlen, char *service,      \
        socklen_t servicelen, int flags),                                                                     \
       (address, addrlen, host, hostlen, service, servicelen, flags))                                         \
+    X(int, res_query, (const char *name, int class, int type, unsigned char *answer, int len),               \
+      (name, class, type, answer, len))                                                                      \
+    X(int, res_search, (const char *name, int class, int type, unsigned char *answer, int len),              \
+      (name, class, type, answer, len))                                                                      \
+    X(int, res_nquery,                                                                                       \
+      (res_state state, const char *name, int class, int type, unsigned char *answer, int len),              \
+      (state, name, class, type, answer, len))                                                               \
+    X(int, res_nsearch,                                                                                      \
+      (res_state state, const char *name, int class, int type, unsigned char *answer, int len),              \
+      (state, name, class, type, answer, len))                                                               \
     X(int, getaddrinfo,                                                                                      \
       (const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **ret_list),     \
       (node, service, hints, ret_list))

@@ -70,6 +70,10 @@ static long use_vector(void *f, int fd) {
     return DOOR_CALL(f, ssize_t, (int, const struct iovec *, int), (fd, &one_byte, 1));
 }
 
+static long use_vector_at(void *f, int fd) {
+    return DOOR_CALL(f, ssize_t, (int, const struct iovec *, int, off_t, int), (fd, &one_byte, 1, -1, 0));
+}
+
 static long use_sendfile(void *f, int fd) {
     off_t at = 0;
     int in = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
@@ -300,6 +304,8 @@ const struct door doors[DOORS] = {
     {"sendmsg", use_sendmsg, DOOR_BY_ERROR, -EAGAIN},
     {"sendmmsg", use_sendmmsg, DOOR_BY_ERROR, -EAGAIN},
     {"writev", use_vector, DOOR_BY_ERROR, -EAGAIN},
+    {"pwritev2", use_vector_at, DOOR_BY_ERROR, -EAGAIN},
+    {"pwritev64v2", use_vector_at, DOOR_BY_ERROR, -EAGAIN},
     {"sendfile", use_sendfile, DOOR_BY_ERROR, -EAGAIN},
     {"sendfile64", use_sendfile, DOOR_BY_ERROR, -EAGAIN},
     {"splice", use_splice, DOOR_BY_ERROR, -EAGAIN},
@@ -313,6 +319,8 @@ const struct door doors[DOORS] = {
     {"recvmsg", use_recvmsg, DOOR_BY_ERROR, -EAGAIN},
     {"recvmmsg", use_recvmmsg, DOOR_BY_ERROR, -EAGAIN},
     {"readv", use_vector, DOOR_BY_ERROR, -EAGAIN},
+    {"preadv2", use_vector_at, DOOR_BY_ERROR, -EAGAIN},
+    {"preadv64v2", use_vector_at, DOOR_BY_ERROR, -EAGAIN},
     {"connect", use_connect, DOOR_BY_ERROR, -EALREADY},
     {"__connect", use_connect, DOOR_BY_ERROR, -EALREADY},
     {"getsockname", use_getsockname, DOOR_BY_ERROR, 0},
@@ -324,6 +332,7 @@ const struct door doors[DOORS] = {
     {"ppoll", use_ppoll, DOOR_BY_KEPT, 0},
     {"__ppoll_chk", use_ppoll_chk, DOOR_BY_KEPT, 0},
     {"select", use_select, DOOR_BY_KEPT, 0},
+    {"__select", use_select, DOOR_BY_KEPT, 0},
     {"pselect", use_pselect, DOOR_BY_KEPT, 0},
     {"epoll_wait", use_epoll_wait, DOOR_BY_ONE_SHOT, 0},
     {"epoll_pwait", use_epoll_pwait, DOOR_BY_ONE_SHOT, 0},
@@ -332,6 +341,7 @@ const struct door doors[DOORS] = {
     {"socket", NULL, DOOR_BY_TEST, 0},
     {"syscall", NULL, DOOR_BY_TEST, 0},
     {"bind", use_bind, DOOR_BY_TEST, 0},
+    {"bindresvport", NULL, DOOR_BY_TEST, 0},
     {"listen", use_listen, DOOR_BY_TEST, 0},
     {"accept", use_accept, DOOR_BY_TEST, 0},
     {"accept4", use_accept4, DOOR_BY_TEST, 0},
@@ -344,8 +354,10 @@ const struct door doors[DOORS] = {
     {"closefrom", NULL, DOOR_BY_TEST, 0},
     {"dup", use_dup, DOOR_BY_TEST, 0},
     {"dup2", use_dup2, DOOR_BY_TEST, 0},
+    {"__dup2", use_dup2, DOOR_BY_TEST, 0},
     {"dup3", use_dup3, DOOR_BY_TEST, 0},
     {"fcntl", use_fcntl, DOOR_BY_TEST, 0},
+    {"__fcntl", use_fcntl, DOOR_BY_TEST, 0},
     {"fcntl64", use_fcntl, DOOR_BY_TEST, 0},
     {"fdopen", use_fdopen, DOOR_BY_TEST, 0},
     {"fclose", NULL, DOOR_BY_TEST, 0},
@@ -374,6 +386,10 @@ const struct door doors[DOORS] = {
     {"gethostbyaddr", NULL, DOOR_BY_TEST, 0},
     {"gethostbyaddr_r", NULL, DOOR_BY_TEST, 0},
     {"getnameinfo", NULL, DOOR_BY_TEST, 0},
+    {"res_query", NULL, DOOR_BY_TEST, 0},
+    {"res_search", NULL, DOOR_BY_TEST, 0},
+    {"res_nquery", NULL, DOOR_BY_TEST, 0},
+    {"res_nsearch", NULL, DOOR_BY_TEST, 0},
 };
 
 _Static_assert(sizeof doors / sizeof *doors == DOORS, "the header counts them");

@@ -51,6 +51,19 @@ static void bind_leaves_a_socket_alone(void) {
     stage_fails(connect(fd, (struct sockaddr *)&to, sizeof to), EINVAL); /* from 127.0.0.1, says the kernel */
 }
 
+/* To a port below 1024, that libc looks for. */
+static void bindresvport_leaves_a_socket_alone(void) {
+    struct sockaddr_in to = stage_tcp();
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    stage_equal(bindresvport(fd, NULL), 0);
+    const in_port_t port = port_of(fd);
+    stage_shell("ip link set cell0 down");
+    stage_wait(!stage_offered("cell"));
+    stage_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    stage_equal(port_of(fd), port);
+    stage_expect_connection(0, "10.1.0.2");
+}
+
 static void bind_and_listen_arrive(void) {
     struct sockaddr_in to = stage_tcp(), any = {.sin_family = AF_INET};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -101,15 +114,17 @@ static void every_way_of_closing_ends_the_wait(void) {
 }
 
 static void every_kind_of_copy_is_connected(void) {
-    int fd = door_waiting(), copies[6];
+    int fd = door_waiting(), copies[8];
     copies[0] = dup(fd);
     copies[1] = dup2(fd, 150);
     copies[2] = dup3(fd, 151, O_CLOEXEC);
     copies[3] = fcntl(fd, F_DUPFD, 152);
     copies[4] = fcntl(fd, F_DUPFD_CLOEXEC, 160);
     copies[5] = DOOR_CALL(door_ours("fcntl64"), int, (int, int, ...), (fd, F_DUPFD, 170));
+    copies[6] = DOOR_CALL(door_ours("__fcntl"), int, (int, int, ...), (fd, F_DUPFD, 180));
+    copies[7] = DOOR_CALL(door_ours("__dup2"), int, (int, int), (fd, 190));
     stage_up("wifi");
-    for (int i = 0; i < 6; i++)
+    for (int i = 0; i < 8; i++)
         stage_wait(door_writable(copies[i]));
     stage_equal(fcntl(copies[4], F_GETFD), FD_CLOEXEC);
     stage_equal(fcntl(copies[3], F_GETFD), 0);
@@ -332,6 +347,8 @@ static const struct stage_test tests[] = {
     STAGE_TEST_WITH(name, STAGE_PRELOAD, NULL, "CMM_RULES=127.0.0.0/8=background+reconnect")
     TEST(only_sockets_made_by_socket_are_managed),
     STAGE_TEST_WITH(bind_leaves_a_socket_alone, STAGE_PRELOAD | STAGE_WORLD, world, "CMM_LABELS=small"),
+    STAGE_TEST_WITH(bindresvport_leaves_a_socket_alone, STAGE_PRELOAD | STAGE_WORLD, world,
+                    "CMM_LABELS=small"),
     TEST(bind_and_listen_arrive),
     TEST(every_way_of_closing_ends_the_wait),
     TEST(every_kind_of_copy_is_connected),

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <resolv.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -106,6 +107,45 @@ static void name_lookups_wait_for_the_default_labels(void) {
         stage_link("cell0", true);
         stage_wait(over);
         stage_equal(answer, 0);
+        pthread_join(thread, NULL);
+    }
+}
+
+static int ask(const char *how, const char *name) {
+    unsigned char record[512];
+    if (strcmp(how, "res_query") == 0)
+        return res_query(name, C_IN, T_MX, record, sizeof record);
+    if (strcmp(how, "res_search") == 0)
+        return res_search(name, C_IN, T_MX, record, sizeof record);
+    if (strcmp(how, "res_nquery") == 0)
+        return res_nquery(&_res, name, C_IN, T_MX, record, sizeof record);
+    return res_nsearch(&_res, name, C_IN, T_MX, record, sizeof record);
+}
+
+static void *ask_resolver(void *how) {
+    tid = (pid_t)syscall(SYS_gettid);
+    res_init();
+    answer = ask(how, "waits.example") < 0 ? h_errno : 0;
+    over = true;
+    return NULL;
+}
+
+/* Nobody answers there: what they have waited for is a network to ask by. */
+static void questions_for_the_resolver_itself_wait_too(void) {
+    static const char *const ways[] = {"res_query", "res_search", "res_nquery", "res_nsearch"};
+    own_files("127.0.0.1 localhost", "dns");
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        pthread_t thread;
+        stage_shell("ip link set cell0 down");
+        stage_wait(!stage_offered("cell"));
+        tid = 0;
+        over = false;
+        stage_equal(pthread_create(&thread, NULL, ask_resolver, (void *)ways[i]), 0);
+        stage_wait(tid);
+        expect_lookup_waits();
+        stage_link("cell0", true);
+        stage_wait(over);
+        stage_equal(answer, TRY_AGAIN);
         pthread_join(thread, NULL);
     }
 }
@@ -229,6 +269,8 @@ static void patience_ends_a_lookup(void) {
     stage_equal(found_by("gethostbyname"), TRY_AGAIN);
     stage_equal(found_by("gethostbyaddr_r"), TRY_AGAIN);
     stage_equal(found_by("getnameinfo"), EAI_AGAIN);
+    stage_equal(ask("res_nsearch", "waits.example"), -1);
+    stage_equal(_res.res_h_errno, TRY_AGAIN);
 }
 
 static const struct stage_test tests[] = {
@@ -236,6 +278,7 @@ static const struct stage_test tests[] = {
 #define TEST_PATIENCE(name)                                                                                  \
     STAGE_TEST_WITH(name, STAGE_PRELOAD | STAGE_WORLD, NULL, "CMM_LABELS=small CMM_PATIENCE=0.3")
     TEST(name_lookups_wait_for_the_default_labels),
+    TEST(questions_for_the_resolver_itself_wait_too),
     TEST(a_lookup_whose_network_goes_waits_again),
     TEST(a_child_forked_while_a_lookup_waits_looks_up_for_itself),
     TEST(what_is_the_machines_own_never_waits),
