@@ -7,6 +7,7 @@
  */
 #include "link.h"
 #include "attempt.h"
+#include "last.h"
 #include "lift.h"
 #include "log.h"
 #include "reconnect.h"
@@ -301,6 +302,7 @@ static uint64_t work_timers(void) {
         sooner(&next, (wire.sock < 0 ? 0 : now + REPORT_MS));
     sooner(&next, wait_expire(now));
     sooner(&next, run_overdue(now));
+    sooner(&next, last_look(now));
     if (wire.sock < 0)
         sooner(&next, seek_at);
     return next;

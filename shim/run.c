@@ -403,6 +403,10 @@ void run_finish(int limit_ms) {
         ;
 }
 
+unsigned run_idle(void) {
+    return idle;
+}
+
 void run_rest(void) {
     run_finish(0);
     lock_take();

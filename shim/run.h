@@ -39,6 +39,9 @@ uint64_t run_overdue(uint64_t now_ms);
  * the lock. */
 void run_finish(int limit_ms);
 
+/* How many there are. With the lock. */
+unsigned run_idle(void);
+
 /* The same for as long as it takes, in the middle of a program: others are started when there is work. */
 void run_rest(void);
 

@@ -7,6 +7,7 @@
 #include "datagram.h"
 #include "duration.h"
 #include "holder.h"
+#include "last.h"
 #include "lift.h"
 #include "link.h"
 #include "log.h"
@@ -173,6 +174,25 @@ static void make_way(void) {
             taker);
 }
 
+/* ---- the main thread ---- */
+
+static pthread_key_t leader_key;
+
+/* Not at exit(): it ends, and others may go on. */
+static void leader_left(void *unused) {
+    (void)unused;
+    if (shim.owner > 0 && getpid() != shim.owner)
+        return;
+    lock_take();
+    last_leader_left();
+    link_kick();
+    lock_drop();
+}
+
+static void know_leader(void) {
+    pthread_setspecific(leader_key, &shim);
+}
+
 /* ---- fork ---- */
 
 static void before_fork(void) {
@@ -235,13 +255,17 @@ static void in_child(void) {
     wait_forked();
     holder_forked();
     link_forked();
+    last_forked();
     run_forked();
     shim.lookups.first = NULL;
     memset(shim.left, 0, sizeof shim.left);
     for (struct sock *s = sock_first(); s; s = s->next)
         inherit(s);
     lock_drop();
+    know_leader();
 }
+
+/* ---- the end ---- */
 
 /* Nothing of ours is left behind: the scout hears the end at once, and whoever counts memory finds none lost.
  * The program's end does not depend on it. */
@@ -264,6 +288,8 @@ __attribute__((constructor)) static void begin(void) {
     if (shim.preloaded && shim_wants())
         keep_remember(&shim.keep, environ);
     pthread_atfork(before_fork, in_parent, in_child);
+    if (pthread_key_create(&leader_key, leader_left) == 0)
+        know_leader();
     if (!shim.preloaded) {
         real_init();
         self_prepare();

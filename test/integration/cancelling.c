@@ -2,14 +2,17 @@
  * handlers that fork there. Preloaded; every test ends with the library alive. */
 #include "alive.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libcmm.h>
 #include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -151,6 +154,80 @@ static void any_thread_can_end_the_process(void) {
     alive_expect();
 }
 
+/* ---- the main thread ends ---- */
+
+static void say_the_end(void) {
+    (void)!write(alive_dial(0), "end", 3);
+}
+
+/* Unknown to the library. */
+static void *linger(void *unused) {
+    stage_wait(tid);
+    return unused;
+}
+
+static bool main_has_ended(void) {
+    char line[200] = "";
+    FILE *f = fopen("/proc/self/stat", "re");
+    if (f) {
+        (void)!fgets(line, sizeof line, f);
+        fclose(f);
+    }
+    return strstr(line, ") Z") != NULL;
+}
+
+static void *let_linger(void *unused) {
+    stage_wait(main_has_ended());
+    tid = gettid();
+    return unused;
+}
+
+static void a_program_whose_main_thread_has_ended_ends_with_its_last(void) {
+    alive_begin();
+    const pid_t child = alive_fork();
+    if (!child) {
+        pthread_t threads[2];
+        alive_dial(0);
+        atexit(say_the_end);
+        pthread_create(&threads[0], NULL, linger, NULL);
+        pthread_create(&threads[1], NULL, let_linger, NULL);
+        pthread_exit(NULL);
+    }
+    alive_ended(child, 0);
+    stage_expect_text(2, "end");
+    alive_expect();
+}
+
+static void say_thunk(void *socket) {
+    __typeof__(cmm_send) *const say = (__typeof__(cmm_send) *)dlsym(RTLD_DEFAULT, "cmm_send");
+    say(*(int *)socket, "thunk", 5, 0, CMM_LABEL_LARGE, NULL, NULL);
+}
+
+static void but_not_before_its_thunks_have_run(void) {
+    __typeof__(cmm_socket) *const make = (__typeof__(cmm_socket) *)dlsym(RTLD_DEFAULT, "cmm_socket");
+    __typeof__(cmm_connect) *const join = (__typeof__(cmm_connect) *)dlsym(RTLD_DEFAULT, "cmm_connect");
+    __typeof__(cmm_send) *const say = (__typeof__(cmm_send) *)dlsym(RTLD_DEFAULT, "cmm_send");
+    static int s;
+    alive_begin();
+    stage_down("wifi");
+    const pid_t child = alive_fork();
+    if (!child) {
+        struct sockaddr_in to = stage_tcp();
+        s = make(AF_INET, SOCK_STREAM, 0);
+        if (join(s, (struct sockaddr *)&to, sizeof to, CMM_LABEL_LARGE, NULL, NULL, NULL) != CMM_DEFERRED ||
+            say(s, "x", 1, 0, CMM_LABEL_LARGE, say_thunk, &s) != CMM_DEFERRED)
+            _exit(1);
+        pthread_exit(NULL);
+    }
+    int calm = 0, status = 0;
+    stage_wait(++calm > 300 || waitpid(child, &status, WNOHANG) != 0);
+    stage_equal(status, 0);
+    stage_up("wifi");
+    stage_expect_text(1, "thunk");
+    alive_ended(child, 0);
+    alive_expect();
+}
+
 /* ---- at any instruction ---- */
 
 static void *call_without_end(void *unused) {
@@ -259,6 +336,8 @@ static const struct stage_test tests[] = {
     TEST(a_thread_can_be_cancelled_in_a_connect_that_waits),
     MOVING(a_thread_can_be_cancelled_while_its_connection_waits),
     TEST(any_thread_can_end_the_process),
+    TEST(a_program_whose_main_thread_has_ended_ends_with_its_last),
+    TEST(but_not_before_its_thunks_have_run),
     TEST(a_thread_that_is_cancelled_at_any_instruction_leaves_no_lock),
     TEST(a_cancelled_close_leaves_nothing_of_the_librarys),
     TEST(a_signal_handler_may_fork_wherever_it_has_interrupted_the_library),
