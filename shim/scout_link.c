@@ -224,15 +224,22 @@ static int await_reply(struct scout_link *l, int64_t deadline, struct wire_snaps
     return r < 0 ? r : 0;
 }
 
+/* To a scout of another process namespace our thread's number may be that of another one. */
+static bool counts_as_we_do(int sock) {
+    struct ucred scout = {0};
+    socklen_t len = sizeof scout;
+    return real.getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &scout, &len) == 0 && scout.pid != 0;
+}
+
 static int subscribe(struct scout_link *l, const char *name, pid_t tid, uint32_t flags, int64_t deadline,
                      struct wire_snapshot *ret_first) {
     struct wire_subscribe s = {.header = {WIRE_VERSION, WIRE_SUBSCRIBE, sizeof s}, .flags = flags};
-    s.tid = (uint32_t)tid;
     strncpy(s.program, program_invocation_short_name, sizeof s.program - 1);
     int r = connect_first(name, deadline);
     if (r < 0)
         return r;
     l->sock = r;
+    s.tid = counts_as_we_do(l->sock) ? (uint32_t)tid : 0;
     r = send_message(l->sock, &s, sizeof s);
     if (r == 0)
         r = await_reply(l, deadline, ret_first);

@@ -56,7 +56,7 @@ struct wire_header {
 
 struct wire_subscribe {
     struct wire_header header;
-    uint32_t tid;   /* the listening thread, for the SIGHUP; the pid is the kernel's word */
+    uint32_t tid;   /* the listening thread, for the SIGHUP (0: none); the pid is the kernel's word */
     uint32_t flags; /* WIRE_WANT_QUEUE */
     char program[WIRE_PROGRAM];
 };

@@ -9,6 +9,7 @@
 #include <libcmm.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -85,6 +86,48 @@ static void enter_with_children(void) {
 static void a_process_namespace_for_its_children_does_not_cut_the_library_off(void) {
     skip_unless("-Urp --fork");
     in_a_child(enter_with_children);
+}
+
+static _Atomic int hangups;
+
+static void on_hangup(int signal) {
+    (void)signal;
+    hangups++;
+}
+
+/* The kernel's number for this process, outside. */
+static int outer_pid(void) {
+    char name[20] = "";
+    stage_expect(readlink("/proc/self", name, sizeof name - 1) > 0);
+    return atoi(name);
+}
+
+/* As if by chance: the listening thread's number is, outside, another thread's of the same process. */
+static void be_taken_for_another(void) {
+    FILE *next = fopen("/proc/sys/kernel/ns_last_pid", "we");
+    stage_expect(next && fprintf(next, "%d", outer_pid() - 1) > 0 && fclose(next) == 0);
+    signal(SIGHUP, on_hangup);
+    alive_dial(0);
+    for (int i = 0; i < 20; i++) {
+        stage_up("cell");
+        stage_down("cell");
+    }
+    stage_equal(hangups, 0);
+}
+
+static void enter_and_be_taken_for_another(void) {
+    stage_equal(unshare(CLONE_NEWUSER | CLONE_NEWPID), 0);
+    const pid_t first = fork();
+    if (!first) {
+        be_taken_for_another();
+        _exit(0);
+    }
+    alive_ended(first, 0);
+}
+
+static void from_another_process_namespace_the_scouts_signal_hits_no_stranger(void) {
+    skip_unless("-Urp --fork");
+    in_a_child(enter_and_be_taken_for_another);
 }
 
 static void enter(const char *name, int kind) {
@@ -218,6 +261,7 @@ static const struct stage_test tests[] = {
     TEST(a_program_that_enters_a_user_namespace_may),
     TEST(after_entering_a_user_namespace_the_library_listens_again),
     TEST(a_process_namespace_for_its_children_does_not_cut_the_library_off),
+    TEST(from_another_process_namespace_the_scouts_signal_hits_no_stranger),
     TEST(a_mount_namespace_can_be_entered),
     TEST(a_time_namespace_can_be_entered),
     TEST(by_the_calls_number_it_is_the_same),
