@@ -42,6 +42,9 @@ static inline bool hook_any(void) {
     return sock_first() && !self.holding && getpid() == shim.owner;
 }
 
+/* What socket(2) said, which is returned: a door that goes to the kernel past whoever is behind us. */
+int hook_made(int fd, int family, int type, int protocol);
+
 static inline long hook_told(long r) {
     if (r >= 0)
         return r;

@@ -5,6 +5,7 @@
 #include "datagram.h"
 #include "hook.h"
 #include "lift.h"
+#include "log.h"
 #include "socket_calls.h"
 
 #include <fcntl.h>
@@ -19,14 +20,29 @@
 #define SO_BINDTOIFINDEX 62
 #endif
 
-HOOK(int, socket, (int family, int type, int protocol)) {
-    int fd = real.socket(family, type, protocol);
+/* Once, in a process that it matters to. */
+static void tell_left(void) {
+    const char *to = atomic_exchange(&shim.left_to, NULL);
+    if (to)
+        log_say(LOG_ERROR,
+                "labels are not heeded: connections are left to %s, which takes them, too; preload it first",
+                to);
+}
+
+int hook_made(int fd, int family, int type, int protocol) {
     if (fd >= 0 && hook_own(fd))
         socket_gone(fd); /* closed unseen before */
-    if (fd >= 0 && shim.preloaded && shim_wants() && (family == AF_INET || family == AF_INET6) &&
-        !self.holding && getpid() == shim.owner)
+    if (fd < 0 || (family != AF_INET && family != AF_INET6) || self.holding)
+        return fd;
+    if (shim.left_to)
+        tell_left();
+    if (shim.preloaded && shim_wants() && getpid() == shim.owner)
         capture_socket(fd, family, type, protocol);
     return fd;
+}
+
+HOOK(int, socket, (int family, int type, int protocol)) {
+    return hook_made(real.socket(family, type, protocol), family, type, protocol);
 }
 
 HOOK(int, connect, (int fd, const struct sockaddr *to, socklen_t len)) {

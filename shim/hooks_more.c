@@ -160,7 +160,6 @@ HOOK(ssize_t, splice, (int in, off64_t *in_at, int out, off64_t *out_at, size_t 
 
 /* ---- syscall ---- */
 
-int hook_socket(int family, int type, int protocol) __asm__("socket");
 int hook_connect(int fd, const struct sockaddr *to, socklen_t len) __asm__("connect");
 int hook_close(int fd) __asm__("close");
 ssize_t hook_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to,
@@ -223,7 +222,9 @@ HOOK(long, syscall, (long number, ...)) {
     va_end(args);
     switch (number) {
     case SYS_socket:
-        return hook_socket((int)a[0], (int)a[1], (int)a[2]);
+        /* Another library's socket() may be who asks. */
+        return hook_made((int)real_syscall(SYS_socket, a[0], a[1], a[2], 0, 0, 0), (int)a[0], (int)a[1],
+                         (int)a[2]);
     case SYS_connect:
         return hook_connect((int)a[0], (const struct sockaddr *)a[1], (socklen_t)a[2]);
     case SYS_sendto:

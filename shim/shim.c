@@ -169,9 +169,8 @@ static void make_way(void) {
         return;
     atomic_store(&shim.default_labels, 0);
     shim.rules.count = 0;
-    log_say(LOG_ERROR,
-            "labels are not heeded: connections are left to %s, which takes them, too; preload it first",
-            taker);
+    shim.rules_want = shim.labels_bad = false;
+    shim.left_to = taker;
 }
 
 /* ---- the main thread ---- */

@@ -27,6 +27,7 @@ struct shim {
     unsigned releases;                /* how often all that waits was released */
     char left[WIRE_LEFT][WIRE_IFACE]; /* what was left alone went by these */
     const char *scout;                /* CMM_SCOUT, or NULL */
+    _Atomic(const char *) left_to;    /* not yet told: the library behind us that takes connections */
     bool patient;                     /* captured sockets wait for ever */
     struct timespec patience;         /* else so long */
     enum rules_policy on_loss;

@@ -71,6 +71,8 @@ is 'alone it goes by its label' 'whole wwan0' "$(request alone "$us")"
 both eatmydata "$(library libeatmydata.so)" 'whole wwan0' ''
 both faketime "$(library faketime/libfaketime.so.1)" 'whole wwan0' '' FAKETIME=+1d
 both jemalloc "$(library libjemalloc.so.2)" 'whole wwan0' ''
+# Its socket() goes to the kernel by syscall().
+both mptcpize "$(library mptcpize/libmptcpwrap.so.0)" 'whole wwan0' ''
 
 python3 "$socks" 1080 &
 within 20 python3 -c 'import socket; socket.create_connection(("127.0.0.1", 1080))'
@@ -81,6 +83,8 @@ both torsocks "$(library torsocks/libtorsocks.so)" 'whole wifi0' '*left to *libt
     "TORSOCKS_CONF_FILE=$stage/torsocks.conf"
 both proxychains "$(library libproxychains.so.4)" 'whole wifi0' '*left to *libproxychains*; preload it first' \
     "PROXYCHAINS_CONF_FILE=$stage/proxychains.conf" PROXYCHAINS_QUIET_MODE=1
+is 'a program that makes no connection is told nothing' '' \
+    "$(CMM_LABELS=small LD_PRELOAD="$us $(library torsocks/libtorsocks.so libproxychains.so.4)" true 2>&1)"
 # curl hangs in setlocale() under a preloaded sanitizer alone.
 client=$by_python
 both asan "$(library libasan.so.8 libasan.so.6)" 'whole wwan0' '' ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0
