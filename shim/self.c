@@ -21,6 +21,7 @@ __thread struct self self __attribute__((tls_model("initial-exec")));
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct self *list;
 static pthread_key_t leave_key;
+static bool keyed;
 static pthread_once_t leave_once = PTHREAD_ONCE_INIT;
 static bool barrier_ready;
 
@@ -61,8 +62,16 @@ static void leave(void *unused) {
     self.wake_fd = -1;
 }
 
+/* libc's, for thread_local objects of C++: a program may have taken all keys. */
+extern int __cxa_thread_atexit_impl(void (*destroy)(void *), void *object, void *dso) __attribute__((weak));
+
+static void leave_at_end(void) {
+    if ((!keyed || pthread_setspecific(leave_key, &self) != 0) && __cxa_thread_atexit_impl)
+        __cxa_thread_atexit_impl(leave, NULL, &list);
+}
+
 static void prepare(void) {
-    pthread_key_create(&leave_key, leave);
+    keyed = pthread_key_create(&leave_key, leave) == 0;
     barrier_ready =
         real_syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0) == 0;
 }
@@ -79,7 +88,7 @@ void self_register(void) {
         return;
     self_prepare();
     self.wake_fd = -1;
-    pthread_setspecific(leave_key, &self);
+    leave_at_end();
     const struct hold h = list_take();
     self.prev = NULL;
     self.next = list;

@@ -1,11 +1,13 @@
-/* cancelling - threads that are cancelled in the middle of a call, or end the process there; and signal
- * handlers that fork there. Preloaded; every test ends with the library alive. */
+/* cancelling - threads that are cancelled in the middle of a call, or end the process there, and what is done
+ * at a thread's end; and signal handlers that fork there. Preloaded; every test ends with the library alive.
+ */
 #include "alive.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libcmm.h>
+#include <limits.h>
 #include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
@@ -151,6 +153,33 @@ static void any_thread_can_end_the_process(void) {
         }
         alive_ended(child, 7);
     }
+    alive_expect();
+}
+
+/* ---- keys ---- */
+
+static void *use_and_end(void *unused) {
+    struct pollfd p = {.fd = alive_sock, .events = POLLIN};
+    stage_equal(poll(&p, 1, 1), 0);
+    return unused;
+}
+
+static void a_program_that_has_taken_all_keys_has_them_to_itself(void) {
+    static pthread_key_t keys[PTHREAD_KEYS_MAX];
+    int count = 0;
+    while (count < PTHREAD_KEYS_MAX && pthread_key_create(&keys[count], NULL) == 0)
+        count++;
+    for (int i = 0; i < count; i++)
+        stage_equal(pthread_setspecific(keys[i], &keys[i]), 0);
+    alive_begin();
+    use_and_end(NULL);
+    for (int i = 0; i < 20; i++) {
+        pthread_t thread;
+        stage_equal(pthread_create(&thread, NULL, use_and_end, NULL), 0);
+        stage_equal(pthread_join(thread, NULL), 0);
+    }
+    for (int i = 0; i < count; i++)
+        stage_expect(pthread_getspecific(keys[i]) == &keys[i]);
     alive_expect();
 }
 
@@ -336,6 +365,7 @@ static const struct stage_test tests[] = {
     TEST(a_thread_can_be_cancelled_in_a_connect_that_waits),
     MOVING(a_thread_can_be_cancelled_while_its_connection_waits),
     TEST(any_thread_can_end_the_process),
+    TEST(a_program_that_has_taken_all_keys_has_them_to_itself),
     TEST(a_program_whose_main_thread_has_ended_ends_with_its_last),
     TEST(but_not_before_its_thunks_have_run),
     TEST(a_thread_that_is_cancelled_at_any_instruction_leaves_no_lock),
