@@ -235,32 +235,36 @@ PUBLIC int cmm_set_patience(mc_socket_t sock, const struct timespec *patience) {
 /* ---- labels ---- */
 
 /* The scout's configuration may have changed since it was asked last. */
-static const struct label_names *user_names(void) {
-    struct label_names fresh;
-    if (scout_link_labels(shim.scout, &fresh) < 0)
-        return shim.names_known ? &shim.names : NULL;
+static const struct label_names *user_names(struct label_names *ret) {
+    const bool told = scout_link_labels(shim.scout, ret) == 0;
     lock_take();
-    shim.names = fresh;
-    shim.names_known = true;
+    const bool known = told || shim.names_known;
+    if (told)
+        shim.names = *ret;
+    else
+        *ret = shim.names;
+    shim.names_known = known;
     lock_drop();
-    return &shim.names;
+    return known ? ret : NULL;
 }
 
 PUBLIC int cmm_labels_parse(const char *names, unsigned long *labels) {
     uint64_t found;
+    struct label_names user;
     if (!names || !labels)
         return (int)told(-EINVAL);
     int r = label_parse(names, NULL, &found, NULL);
     if (r < 0)
-        r = label_parse(names, user_names(), &found, NULL);
+        r = label_parse(names, user_names(&user), &found, NULL);
     if (r == 0)
         *labels = (unsigned long)found;
     return (int)told(r);
 }
 
 PUBLIC int cmm_labels_format(unsigned long labels, char *buf, size_t len) {
-    const bool user = (uint64_t)labels & LABEL_USERBITS;
-    return label_format(labels, user ? user_names() : NULL, buf, len);
+    struct label_names user;
+    const bool asks = (uint64_t)labels & LABEL_USERBITS;
+    return label_format(labels, asks ? user_names(&user) : NULL, buf, len);
 }
 
 PUBLIC int cmm_set_default_labels(unsigned long labels) {
