@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -297,6 +298,63 @@ static void signalfd_gets_every_hangup_but_the_scouts(void) {
     stage_fails(read(fd, &info, sizeof info), EAGAIN);
 }
 
+static void a_limit_of_sigtimedwait_passes_in_peace(void) {
+    const sigset_t set = hangup_set();
+    const struct timespec limit = {0, 300000000};
+    siginfo_t info;
+    block();
+    live_among_flaps();
+    stage_fails(sigtimedwait(&set, &info, &limit), EAGAIN);
+    queue(3);
+    stage_equal(sigtimedwait(&set, &info, &limit), SIGHUP);
+    stage_equal(info.si_value.sival_int, 3);
+    end_flaps();
+}
+
+/* ---- let in by a call's own mask ---- */
+
+static int wait_unmasked(int way, const struct timespec *limit) {
+    static int set = -1;
+    struct epoll_event event = {.events = EPOLLIN};
+    struct pollfd p = {.fd = sock, .events = POLLIN};
+    sigset_t none;
+    fd_set in;
+    sigemptyset(&none);
+    FD_ZERO(&in);
+    FD_SET(sock, &in);
+    if (set < 0) {
+        set = epoll_create1(EPOLL_CLOEXEC);
+        stage_equal(epoll_ctl(set, EPOLL_CTL_ADD, sock, &event), 0);
+    }
+    switch (way) {
+    case 0:
+        return ppoll(&p, 1, limit, &none);
+    case 1:
+        return pselect(sock + 1, &in, NULL, NULL, limit, &none);
+    case 2:
+        return epoll_pwait(set, &event, 1, limit ? (int)(limit->tv_nsec / 1000000) : -1, &none);
+    default:
+        return limit ? 0 : sigsuspend(&none);
+    }
+}
+
+static void the_masks_of_waiting_calls_let_in_the_programs_hangups_only(void) {
+    const struct timespec shortly = {0, 2000000};
+    block();
+    handle(0);
+    live_among_flaps();
+    for (int i = 0; i < SIGNALS; i++) {
+        queue(i);
+        stage_equal(hangups, i);
+        stage_fails(wait_unmasked(i % 4, NULL), EINTR);
+        stage_equal(hangups, i + 1);
+        stage_equal(wait_unmasked(i % 4, &shortly), 0);
+    }
+    end_flaps();
+    stage_equal(hangups, SIGNALS);
+    stage_equal(strange, 0);
+}
+
 /* ---- changed at run time ---- */
 
 static void its_treatment_can_change_at_any_time(void) {
@@ -344,6 +402,8 @@ static const struct stage_test tests[] = {
     TEST(sigpending_shows_the_programs_own_only),
     TEST(sigwait_gets_every_hangup_but_the_scouts),
     TEST(signalfd_gets_every_hangup_but_the_scouts),
+    TEST(a_limit_of_sigtimedwait_passes_in_peace),
+    TEST(the_masks_of_waiting_calls_let_in_the_programs_hangups_only),
     TEST(its_treatment_can_change_at_any_time),
     TEST(what_the_program_asks_of_sigaction_is_its_own),
 };
