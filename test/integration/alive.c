@@ -34,8 +34,7 @@ void alive_says(int fd, int connection, const char *text) {
     stage_wait(stage_received(connection) == before + strlen(text));
 }
 
-/* One of the connections from first on has carried this: others of the process may be made again, too. */
-static bool carried(int first, const char *text) {
+bool alive_carried(int first, const char *text) {
     const int count = stage_connections();
     for (int i = first; i < count; i++)
         if (stage_is_text(i, text) && stage_is_peer(i, "127.0.1.1"))
@@ -53,7 +52,7 @@ void alive_expect(void) {
     stage_up("wifi");
     stage_equal(poll(&p, 1, 20000), 1);
     stage_equal(send(fd, "alive", 5, 0), 5);
-    stage_wait(carried(connections, "alive"));
+    stage_wait(alive_carried(connections, "alive"));
     close(fd);
 }
 

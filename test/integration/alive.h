@@ -23,6 +23,10 @@ void alive_begin(void);
 /* The far end gets it by that connection. */
 void alive_says(int fd, int connection, const char *text);
 
+/* One of the connections from first on has carried this by wifi: others of the process may be made again,
+ * too. */
+bool alive_carried(int first, const char *text);
+
 void alive_expect(void);
 
 /* A child that does not outlive the test; it has ended with that exit code. */
