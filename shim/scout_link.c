@@ -10,6 +10,7 @@
 #include "lift.h"
 #include "place.h"
 #include "real.h"
+#include "self.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -251,9 +252,10 @@ static int subscribe(struct scout_link *l, const char *name, pid_t tid, uint32_t
 int scout_link_open(struct scout_link *l, const char *name, pid_t tid, struct wire_snapshot *ret_first) {
     int cancel = hold_cancel();
     int64_t deadline = now_ms() + PATIENCE_MS;
-    int r = subscribe(l, name, tid, WIRE_WANT_QUEUE, deadline, ret_first);
+    const uint32_t wish = self_filtered() ? 0 : WIRE_WANT_QUEUE;
+    int r = subscribe(l, name, tid, wish, deadline, ret_first);
     /* No room for one more descriptor, or a sandbox without message queues: the socket will do. */
-    if (r == -EBADMSG)
+    if (r == -EBADMSG && wish)
         r = subscribe(l, name, tid, 0, deadline, ret_first);
     if (r == 0 && l->queue >= 0)
         l->queue = lift(l->queue);

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sched.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -70,9 +71,21 @@ static void leave_at_end(void) {
         __cxa_thread_atexit_impl(leave, NULL, &list);
 }
 
+bool self_filtered(void) {
+    char text[4096];
+    const int fd = open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd < 0 ? 0 : real.read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        real.close(fd);
+    text[n < 0 ? 0 : n] = 0;
+    const char *mode = strstr(text, "\nSeccomp:");
+    return mode && mode[sizeof "\nSeccomp:"] != '0';
+}
+
 static void prepare(void) {
     keyed = pthread_key_create(&leave_key, leave) == 0;
     barrier_ready =
+        !self_filtered() &&
         real_syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0) == 0;
 }
 
@@ -120,6 +133,8 @@ static bool anyone_in(const void *sock) {
 bool self_quiesce(const void *sock, int limit_ms) {
     if (barrier_ready)
         real_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0);
+    else
+        nanosleep(&(struct timespec){0, 1000000}, NULL); /* by then what others have written is seen */
     for (int spins = 0; anyone_in(sock); spins++) {
         if (spins < 100) {
             sched_yield();

@@ -42,6 +42,9 @@ extern __thread struct self self __attribute__((tls_model("initial-exec"), visib
  * self_quiesce. */
 void self_prepare(void);
 
+/* A filter of seccomp(2) watches this thread: a call that few programs make may be the last. */
+bool self_filtered(void);
+
 /* Enters this thread in the list quiesce and wake look at; leaves it by itself when the thread ends. */
 void self_register(void);
 

@@ -255,10 +255,12 @@ static void exec_in_a_thunk_has_the_signal_mask_of_the_sockets_maker(void) {
 /* ---- seccomp ---- */
 
 static void under_a_filter_that_kills_on_unusual_calls_it_lives(void) {
-    static const int unusual[] = {
-        SYS_mq_open, SYS_mq_unlink, SYS_mq_notify, SYS_ptrace,        SYS_kcmp,         SYS_bpf,
-        SYS_mount,   SYS_unshare,   SYS_setns,     SYS_userfaultfd,   SYS_memfd_create, SYS_pidfd_open,
-        SYS_shmget,  SYS_msgget,    SYS_semget,    SYS_inotify_init1, SYS_signalfd4,    SYS_timerfd_create};
+    static const int unusual[] = {SYS_mq_open,      SYS_mq_unlink,     SYS_mq_notify,    SYS_mq_timedreceive,
+                                  SYS_mq_timedsend, SYS_mq_getsetattr, SYS_membarrier,   SYS_ptrace,
+                                  SYS_kcmp,         SYS_bpf,           SYS_mount,        SYS_unshare,
+                                  SYS_setns,        SYS_userfaultfd,   SYS_memfd_create, SYS_pidfd_open,
+                                  SYS_shmget,       SYS_msgget,        SYS_semget,       SYS_inotify_init1,
+                                  SYS_signalfd4,    SYS_timerfd_create};
     struct sock_filter code[64];
     unsigned short n = 0;
     code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
