@@ -269,13 +269,14 @@ void stage_receive_buffer(int bytes) {
 /* ---- the world ---- */
 
 /* Not system(): it blocks SIGCHLD meanwhile, which then interrupts another thread's call; nor fork: the
- * library would hear of it. */
+ * library would hear of it. It holds none of the test's sockets: those would be shared for as long. */
 static void shell(const char *line) {
     static char name[] = "sh", how[] = "-c", path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
     char *const argv[] = {name, how, (char *)line, NULL}, *const environment[] = {path, NULL};
     int status = -1;
     const pid_t pid = vfork();
     if (pid == 0) {
+        syscall(SYS_close_range, 3, ~0U, 0);
         syscall(SYS_execve, "/bin/sh", argv, environment); /* execve() would bring the library in */
         _exit(127);
     }
