@@ -55,7 +55,9 @@ static void compare(const struct wire_network *old, const struct wire_network *n
     if (!old || before != new->state) {
         snprintf(text, sizeof text, "%s %s", name, word((enum wire_state) new->state));
         say(arg, text);
-    } else if (old->id != new->id &&new->state == WIRE_NET_UP) {
+    }
+    bool was_there = before == WIRE_NET_UP || before == WIRE_NET_GRACE;
+    if (old && was_there && new->state == WIRE_NET_UP && old->id != new->id) {
         snprintf(text, sizeof text, "%s is another one now", name);
         say(arg, text);
     }

@@ -63,6 +63,11 @@ START_TEST(another_identity_and_other_labels_are_said) {
     add(&now, "lab", "", WIRE_NET_UP);
     now.snapshot.networks[0].id = 2;
     ck_assert_str_eq(compare(), "network lab is another one now");
+    before.snapshot.networks[0].state = WIRE_NET_GRACE;
+    ck_assert_str_eq(compare(), "network lab up|network lab is another one now");
+    before.snapshot.networks[0].state = WIRE_NET_DOWN; /* that it was lost has been said */
+    ck_assert_str_eq(compare(), "network lab up");
+    before.snapshot.networks[0].state = WIRE_NET_UP;
     now.snapshot.networks[0].id = 1;
     now.snapshot.networks[0].labels = 0x14;
     ck_assert_str_eq(compare(), "network lab offers ondemand,small");
