@@ -42,6 +42,10 @@ static inline bool hook_any(void) {
     return sock_first() && !self.holding && getpid() == shim.owner;
 }
 
+/* The calling thread's descriptor table becomes its own, as by close_range(2), and the library's threads go
+ * with it. 0 or -1. */
+int hook_take_table(void);
+
 /* What socket(2) said, which is returned: a door that goes to the kernel past whoever is behind us. */
 int hook_made(int fd, int family, int type, int protocol);
 

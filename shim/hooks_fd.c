@@ -10,7 +10,6 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -118,16 +117,12 @@ static int sweep(unsigned first, unsigned last, int flags) {
     return first > last ? 0 : real.close_range(first, last, flags);
 }
 
-int hook_unshare(int flags) __asm__("unshare");
-
 HOOK(int, close_range, (unsigned first, unsigned last, int flags)) {
     if (first > last)
         return real.close_range(first, last, flags);
-    if (flags & CLOSE_RANGE_UNSHARE && hook_any()) {
-        if (hook_unshare(CLONE_FILES) < 0)
-            return -1;
-        flags &= ~CLOSE_RANGE_UNSHARE;
-    }
+    if (flags & CLOSE_RANGE_UNSHARE && hook_take_table() < 0)
+        return -1;
+    flags &= ~CLOSE_RANGE_UNSHARE;
     if (!(flags & CLOSE_RANGE_CLOEXEC) && hook_any())
         close_ours(first, last);
     return sweep(first, last, flags);

@@ -55,14 +55,14 @@ static int unshare_alone(int flags) {
 
 /* A table of descriptors is its own for the thread that asks: our threads must be its next ones. Where the
  * program has others, they keep the old one and us, and to this thread the doors lead to libc from now on. */
-static int unshare_table(int flags) {
+static int take_table(int (*call)(int), int flags) {
     struct stat tasks;
     if (!ours_to_rest() || !rest())
-        return real.unshare(flags);
+        return call(flags);
     const bool others = stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 3;
     if (others)
         go_on();
-    const int r = real.unshare(flags);
+    const int r = call(flags);
     if (others)
         self.holding = r == 0;
     else
@@ -70,8 +70,17 @@ static int unshare_table(int flags) {
     return r;
 }
 
+/* In containers unshare(2) is often forbidden. */
+static int close_nothing(int flags) {
+    return real.close_range(~0U, ~0U, flags);
+}
+
+int hook_take_table(void) {
+    return take_table(close_nothing, CLOSE_RANGE_UNSHARE);
+}
+
 HOOK(int, unshare, (int flags)) {
-    int r = flags & CLONE_FILES ? unshare_table(flags) : real.unshare(flags);
+    int r = flags & CLONE_FILES ? take_table(real.unshare, flags) : real.unshare(flags);
     return refused(r, flags) && rest() ? unshare_alone(flags) : r;
 }
 
