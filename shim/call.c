@@ -101,7 +101,10 @@ static void call_cancelled(void *arg) {
 int call_wait_ready(int fd, short events, uint64_t limit) {
     struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = self_wake_fd(), .events = POLLIN}};
     const uint64_t now = limit ? wait_now_ms() : 0;
-    int r = real.poll(fds, 2, !limit ? -1 : limit <= now ? 0 : (int)(limit - now));
+    const int timeout = !limit ? -1 : limit <= now ? 0 : (int)(limit - now);
+    int r = real.poll(fds, 2, timeout);
+    if (r < 0 && errno == EINVAL)
+        r = real.poll(fds, 1, timeout); /* no more descriptors are allowed */
     if (r > 0 && fds[1].revents)
         self_wake_drain();
     return r < 0 ? -errno : r == 0 ? -EAGAIN : 0;

@@ -115,6 +115,14 @@ static struct timespec sum(struct timespec a, struct timespec b) {
     return t;
 }
 
+/* A program that allows itself no more descriptors than it polls has no room for ours. */
+static int poll_woken(struct pollfd *mine, nfds_t count, const struct timespec *timeout,
+                      const sigset_t *mask) {
+    mine[count] = (struct pollfd){.fd = self.wake_fd, .events = POLLIN};
+    const int n = real.ppoll(mine, count + 1, timeout, mask);
+    return n < 0 && errno == EINVAL ? real.ppoll(mine, count, timeout, mask) : n;
+}
+
 static int poll_with(struct pollfd *mine, struct pollfd *fds, nfds_t count, const struct timespec *timeout,
                      const sigset_t *mask) {
     const struct timespec end = timeout ? sum(clock_now(), *timeout) : (struct timespec){0};
@@ -123,8 +131,7 @@ static int poll_with(struct pollfd *mine, struct pollfd *fds, nfds_t count, cons
         self_wake_drain();
         if (look(mine, fds, count) > 0)
             left = (struct timespec){0}, timeout = &left;
-        mine[count] = (struct pollfd){.fd = self.wake_fd, .events = POLLIN};
-        int n = real.ppoll(mine, count + 1, timeout ? &left : NULL, mask);
+        int n = poll_woken(mine, count, timeout ? &left : NULL, mask);
         if (n < 0)
             return -errno;
         int ready = result(fds, mine, count);

@@ -335,6 +335,20 @@ static void a_low_limit_of_descriptors_is_the_programs_own(void) {
     alive_expect();
 }
 
+/* As sandboxes of the OpenSSH kind do: one, as poll() takes no more entries than descriptors are allowed. */
+static void a_program_that_allows_itself_no_more_descriptors_waits_on_those_it_has(void) {
+    const struct rlimit one = {1, 1};
+    alive_begin();
+    struct pollfd p = {.fd = alive_sock, .events = POLLIN};
+    char byte;
+    stage_equal(setrlimit(RLIMIT_NOFILE, &one), 0);
+    stage_equal(poll(&p, 1, 20), 0);
+    stage_say(0, "x");
+    stage_equal(poll(&p, 1, 20000), 1);
+    stage_equal(recv(alive_sock, &byte, 1, 0), 1);
+    alive_says(alive_sock, 0, "on");
+}
+
 static const struct stage_test tests[] = {
 #define TEST ALIVE_TEST
     TEST(an_environment_written_over_is_remembered),
@@ -356,6 +370,7 @@ static const struct stage_test tests[] = {
     TEST(closing_every_number_leaves_the_librarys),
     TEST(a_number_of_the_librarys_can_be_taken_by_dup2),
     TEST(a_low_limit_of_descriptors_is_the_programs_own),
+    TEST(a_program_that_allows_itself_no_more_descriptors_waits_on_those_it_has),
 };
 
 STAGE_MAIN(alive_config, tests)
