@@ -42,6 +42,30 @@ static void go_on(void) {
     errno = saved;
 }
 
+/* The program has threads besides the one that asks. The directory's links are two of its own, and one each.
+ */
+static bool has_others(unsigned ours) {
+    struct stat tasks;
+    return stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 2 + 1 + ours;
+}
+
+static unsigned ours_idle(void) {
+    lock_take();
+    const unsigned count = 1 + run_idle();
+    lock_drop();
+    return count;
+}
+
+/* A network namespace is a thread's own: sockets that are made later, on our thread, belong where the program
+ * is. */
+static int followed(int r, int kinds) {
+    const int saved = errno;
+    if (r == 0 && kinds & CLONE_NEWNET && ours_to_rest() && !has_others(ours_idle()) && rest())
+        go_on();
+    errno = saved;
+    return r;
+}
+
 /* Once another process namespace is chosen for its children, a process gets no thread any more: so ours come
  * back before. */
 static int unshare_alone(int flags) {
@@ -56,10 +80,9 @@ static int unshare_alone(int flags) {
 /* A table of descriptors is its own for the thread that asks: our threads must be its next ones. Where the
  * program has others, they keep the old one and us, and to this thread the doors lead to libc from now on. */
 static int take_table(int (*call)(int), int flags) {
-    struct stat tasks;
     if (!ours_to_rest() || !rest())
         return call(flags);
-    const bool others = stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 3;
+    const bool others = has_others(0);
     if (others)
         go_on();
     const int r = call(flags);
@@ -81,14 +104,14 @@ int hook_take_table(void) {
 
 HOOK(int, unshare, (int flags)) {
     int r = flags & CLONE_FILES ? take_table(real.unshare, flags) : real.unshare(flags);
-    return refused(r, flags) && rest() ? unshare_alone(flags) : r;
+    return refused(r, flags) && rest() ? unshare_alone(flags) : followed(r, flags);
 }
 
 HOOK(int, setns, (int fd, int kind)) {
-    const int kinds = kind ? kind : ALONE;
+    const int kinds = kind ? kind : ALONE | CLONE_NEWNET;
     int r = real.setns(fd, kind);
     if (!refused(r, kinds) || !rest())
-        return r;
+        return followed(r, kinds);
     for (int i = 0; i < TRIES && refused(r = real.setns(fd, kind), kinds); i++)
         pause_shortly();
     go_on();

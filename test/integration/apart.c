@@ -9,11 +9,14 @@
 #include <libcmm.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <net/if.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -206,6 +209,42 @@ static void a_program_that_has_run_thunks_may_enter_a_user_namespace(void) {
     alive_expect();
 }
 
+/* ---- networks of one's own ---- */
+
+static int serve_here(void) {
+    const struct sockaddr_in here = stage_tcp();
+    struct ifreq loopback = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    stage_equal(ioctl(fd, SIOCSIFFLAGS, &loopback), 0);
+    stage_equal(bind(fd, (const struct sockaddr *)&here, sizeof here), 0);
+    stage_equal(listen(fd, 1), 0);
+    return fd;
+}
+
+static void enter_networks(void) {
+    stage_equal(unshare(CLONE_NEWUSER), 0);
+    close(alive_dial(0)); /* the listening thread runs */
+    stage_equal(unshare(CLONE_NEWNET), 0);
+    const int server = serve_here();
+    stage_down("wifi");
+    alive_dial(SOCK_NONBLOCK);
+    stage_up("wifi");
+    struct pollfd p = {.fd = server, .events = POLLIN};
+    stage_equal(poll(&p, 1, 20000), 1);
+}
+
+static void what_waits_is_connected_in_the_network_namespace_the_program_has_entered(void) {
+    skip_unless("-Urn");
+    alive_begin();
+    const pid_t child = alive_fork();
+    if (!child) {
+        enter_networks();
+        _exit(0);
+    }
+    alive_ended(child, 0);
+    alive_expect();
+}
+
 /* ---- a table of descriptors of one's own ---- */
 
 static void a_descriptor_table_of_its_own_is_the_librarys_too(void) {
@@ -282,6 +321,7 @@ static const struct stage_test tests[] = {
     TEST(a_time_namespace_can_be_entered),
     TEST(by_the_calls_number_it_is_the_same),
     TEST(a_program_that_has_run_thunks_may_enter_a_user_namespace),
+    TEST(what_waits_is_connected_in_the_network_namespace_the_program_has_entered),
     TEST(a_descriptor_table_of_its_own_is_the_librarys_too),
     TEST(a_sweep_that_makes_the_table_its_own_is_one_of_the_librarys_too),
     TEST(to_a_thread_with_a_table_of_its_own_the_doors_lead_to_libc),
