@@ -22,14 +22,13 @@ static struct watch *registration(struct sock *s, int epfd, int op, int fd) {
     return w;
 }
 
-/* A disarmed registration may have been left out of the set. */
+/* A disarmed registration may have been left out of the set; or the set is another one of that number by now.
+ * So adding it is right either way: nobody needs the error as much as the other the registration. */
 static int watch_now(struct sock *s, int epfd, int op, int fd, struct epoll_event *event) {
     const struct watch *w = registration(s, epfd, op, fd);
     const bool out = w && w->out;
     if (out && op == EPOLL_CTL_DEL)
         return 0;
-    if (out && op == EPOLL_CTL_ADD)
-        return -EEXIST;
     return real.epoll_ctl(epfd, out ? EPOLL_CTL_ADD : op, fd, event) < 0 ? -errno : 0;
 }
 

@@ -235,6 +235,38 @@ static void registrations_can_be_changed_and_removed_after_a_move(void) {
     stage_fails(epoll_ctl(ep, EPOLL_CTL_DEL, talk_sock, NULL), ENOENT);
 }
 
+/* ---- a set that is closed while its sockets are not, and another one of its number ---- */
+
+static int another_set(int ep) {
+    stage_equal(close(ep), 0);
+    stage_equal(epoll_create1(EPOLL_CLOEXEC), ep);
+    return ep;
+}
+
+static void a_set_hears_nothing_of_what_was_in_an_earlier_one_of_its_number(void) {
+    live_on_wifi(0);
+    int ep = another_set(watch(EPOLLIN));
+    stage_say(0, "x");
+    stage_wait(polled(POLLIN));
+    move_to_cell();
+    stage_equal(look(ep, 0), 0);
+    stage_equal(recv(talk_sock, heard, 1, 0), 1);
+}
+
+static void what_has_fired_in_an_earlier_set_can_be_put_into_another_of_its_number(void) {
+    struct epoll_event e = {.events = EPOLLIN, .data.u64 = 4711};
+    live_on_wifi(0);
+    int ep = watch(EPOLLIN | EPOLLONESHOT);
+    stage_say(0, "x");
+    stage_equal(look(ep, 20000), EPOLLIN);
+    stage_equal(recv(talk_sock, heard, 1, 0), 1);
+    move_to_cell();
+    another_set(ep);
+    stage_equal(epoll_ctl(ep, EPOLL_CTL_ADD, talk_sock, &e), 0);
+    stage_say(1, "y");
+    stage_equal(look(ep, 20000), EPOLLIN);
+}
+
 /* ---- the stream that is left ---- */
 
 /* A pattern that tells every byte's place. */
@@ -542,6 +574,8 @@ static const struct stage_test tests[] = {
     STAGE_TEST(edge_triggered_registrations_carry_over),
     STAGE_TEST(oneshot_registrations_carry_over_armed_or_fired),
     STAGE_TEST(registrations_can_be_changed_and_removed_after_a_move),
+    STAGE_TEST(a_set_hears_nothing_of_what_was_in_an_earlier_one_of_its_number),
+    STAGE_TEST(what_has_fired_in_an_earlier_set_can_be_put_into_another_of_its_number),
     STAGE_TEST(leaving_a_network_that_works_loses_nothing),
     STAGE_TEST(leaving_takes_two_seconds_at_most_and_what_remains_is_counted),
     STAGE_TEST(a_close_while_leaving_loses_nothing),
