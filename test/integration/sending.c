@@ -5,10 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -352,6 +354,34 @@ static void a_wait_for_a_network_ends_with_EINTR_without_SA_RESTART(void) {
     stage_expect_text(0, "y");
 }
 
+static _Atomic long taken = -1;
+
+static void *send_bulk(void *unused) {
+    static char bulk[8 << 20];
+    taken = cmm_send(talk_sock, bulk, sizeof bulk, 0, BG, NULL, NULL);
+    return unused;
+}
+
+static void who_waits_its_turn_behind_an_interrupted_send_goes_on(void) {
+    pthread_t first;
+    int unread = 0;
+    on_signal(0);
+    stage_up("wifi");
+    stage_equal(talk_dial_plainly(0, BG), 0);
+    stage_equal(cmm_set_replay(talk_sock, 1), 0);
+    stage_hold(true);
+    stage_equal(pthread_create(&first, NULL, send_bulk, NULL), 0);
+    stage_wait(ioctl(talk_sock, SIOCOUTQ, &unread) == 0 && unread > 100000);
+    begin_call("x", BG, false);
+    stage_wait(talk_asleep());
+    stage_wait((pthread_kill(first, SIGUSR1), taken >= 0));
+    stage_equal(pthread_join(first, NULL), 0);
+    stage_expect(taken > 0 && taken < 8 << 20);
+    stage_hold(false);
+    stage_equal(talk_join(), 1);
+    stage_wait(stage_received(0) == (size_t)taken + 1);
+}
+
 static void a_wait_for_a_network_goes_on_with_SA_RESTART(void) {
     on_signal(SA_RESTART);
     stage_equal(talk_dial_plainly(0, BG), CMM_DEFERRED);
@@ -462,6 +492,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(plain_calls_have_the_labels_of_connect_before_any_send),
     STAGE_TEST(plain_calls_have_the_labels_of_the_last_send_that_was_not_deferred),
     STAGE_TEST(a_wait_for_a_network_ends_with_EINTR_without_SA_RESTART),
+    STAGE_TEST(who_waits_its_turn_behind_an_interrupted_send_goes_on),
     STAGE_TEST(a_wait_for_a_network_goes_on_with_SA_RESTART),
     STAGE_TEST(an_interrupted_reconnect_is_EINTR_and_the_argument_stays_the_callers),
     STAGE_TEST(a_wait_for_the_handshake_goes_on_with_SA_RESTART),
