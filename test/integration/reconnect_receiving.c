@@ -85,6 +85,23 @@ static void a_recv_that_waits_for_all_gets_the_rest_from_the_next_connection(voi
     stage_expect(memcmp(moving_heard, "halfrest", 8) == 0);
 }
 
+/* A thread's first call goes by a way of its own. */
+static long in_second_recv_all(void) {
+    const long first = recv(moving_sock, moving_heard, 1, 0);
+    return first == 1 ? in_recv_all() : first;
+}
+
+static void the_second_recv_that_waits_for_all_does_so_too(void) {
+    moving_live(0);
+    moving_begin(in_second_recv_all);
+    stage_say(0, "1half");
+    stage_wait(moving_available() == 0);
+    moving_move();
+    stage_say(1, "rest");
+    stage_equal(moving_outcome(), 8);
+    stage_expect(memcmp(moving_heard, "halfrest", 8) == 0);
+}
+
 static long in_recv_of_its_own(void) {
     char heard[16];
     return recv(moving_sock, heard, sizeof heard, 0);
@@ -343,6 +360,7 @@ static const struct stage_test tests[] = {
     MOVING_TEST(a_thread_blocked_in_recvfrom_receives_from_the_next_connection),
     MOVING_TEST(a_thread_that_peeks_sees_the_next_connections_bytes_and_leaves_them),
     MOVING_TEST(a_recv_that_waits_for_all_gets_the_rest_from_the_next_connection),
+    MOVING_TEST(the_second_recv_that_waits_for_all_does_so_too),
     MOVING_TEST(two_threads_blocked_on_one_descriptor_both_go_on),
     MOVING_TEST(MSG_DONTWAIT_finds_nothing_to_read_while_there_is_no_network),
     MOVING_TEST(a_non_blocking_socket_finds_nothing_to_do_while_there_is_no_network),
