@@ -15,7 +15,7 @@ import time
 
 import ledger
 
-FLAPS, SUBSCRIBERS, THUNKS, PAUSE_US, FULL_EVERY = 1000, 200, 100000, 0, 500
+FLAPS, SUBSCRIBERS, THUNKS, PAUSE_US, FULL_EVERY = 1000, 200, 100000, 10000, 500
 CONFIG = ("[network wifi]\naddress = 127.0.1.1\nlabels = background\n[network cell]\naddress = 127.0.2.1\n"
           "labels = background\n[scout]\nhold-down = 0\ngrace = 0\n")
 
