@@ -208,7 +208,7 @@ static void overtake_handler(struct sock *s) {
 }
 
 static void consider(struct sock *s) {
-    switch (s->state) {
+    switch ((enum life)s->state) {
     case LIFE_WAITING:
         if (!seek(s))
             keep_waiting(s);
