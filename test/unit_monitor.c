@@ -426,6 +426,30 @@ static int inquisitive(void) {
     return 0;
 }
 
+/* Runs in a child, as overflow(). Who may may send to anybody's port. */
+static int suspicious(void) {
+    struct monitor *m;
+    struct sockaddr_nl to;
+    socklen_t len = sizeof to;
+    if (!own_world())
+        return 77;
+    if (monitor_new(&m) < 0)
+        return 2;
+    settle(m);
+    struct nlmsghdr *msg = link_message(RTM_NEWLINK, 999, "forged0", RUNNING);
+    const int sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+    if (getsockname(monitor_fd(m), (struct sockaddr *)&to, &len) < 0)
+        return 3;
+    to.nl_groups = 0;
+    if (sendto(sock, msg, msg->nlmsg_len, 0, (struct sockaddr *)&to, sizeof to) < 0)
+        return errno == EPERM ? 77 : 4;
+    monitor_read(m, now_ms());
+    const bool good = !link_named(m, "forged0");
+    close(sock);
+    monitor_free(m);
+    return good ? 0 : 6;
+}
+
 static void in_a_world(int (*run)(void)) {
     int status;
     pid_t child = fork();
@@ -437,6 +461,11 @@ static void in_a_world(int (*run)(void)) {
     else
         ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %d", status);
 }
+
+START_TEST(only_the_kernel_is_believed) {
+    in_a_world(suspicious);
+}
+END_TEST
 
 START_TEST(what_a_dump_took_is_not_the_time_that_others_had) {
     in_a_world(unhurried);
@@ -483,6 +512,7 @@ int main(void) {
     tcase_add_test(c, cut_and_foreign_messages_are_passed_over);
     tcase_add_test(c, after_an_overflow_the_table_is_what_the_kernel_has);
     tcase_add_test(c, after_a_link_event_every_link_is_asked_in_its_turn);
+    tcase_add_test(c, only_the_kernel_is_believed);
     tcase_add_test(c, what_a_dump_took_is_not_the_time_that_others_had);
     tcase_add_test(c, an_address_of_this_machine_can_be_bound_and_another_not);
     suite_add_tcase(suite, c);

@@ -179,6 +179,18 @@ START_TEST(an_id_that_was_lost_never_comes_back) {
 }
 END_TEST
 
+START_TEST(what_was_never_offered_keeps_its_id_for_a_later_time) {
+    lose_link();
+    uint64_t id = regain_link()->id;
+    lose_link();
+    addresses[0] = four(2);
+    ck_assert(regain_link()->id != id);
+    lose_link();
+    addresses[0] = four(1);
+    ck_assert(regain_link()->id == id);
+}
+END_TEST
+
 START_TEST(a_scout_that_comes_back_gives_the_same_id) {
     uint64_t id = look(true)->id;
     uint64_t random = t.random;
@@ -438,6 +450,7 @@ int main(void) {
     tcase_add_test(c, after_grace_it_is_another_network_with_hold_down);
     tcase_add_test(c, a_grace_that_ran_out_unnoticed_is_over_all_the_same);
     tcase_add_test(c, an_id_that_was_lost_never_comes_back);
+    tcase_add_test(c, what_was_never_offered_keeps_its_id_for_a_later_time);
     tcase_add_test(c, a_scout_that_comes_back_gives_the_same_id);
     tcase_add_test(c, another_address_is_another_network);
     tcase_add_test(c, an_address_more_is_the_same_network);

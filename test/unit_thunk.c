@@ -168,6 +168,20 @@ START_TEST(what_was_put_in_front_of_an_empty_set_can_be_followed) {
 }
 END_TEST
 
+START_TEST(what_was_put_in_front_and_went_is_no_place_for_the_next) {
+    push(RED, 10);
+    struct thunk_front f = thunk_run_begins(&q);
+    push_front(&f, RED, 1);
+    ck_assert_int_eq(take(RED), 1);
+    push_front(&f, BLUE, 20); /* where the first of RED was */
+    push_front(&f, RED, 2);
+    const long order[] = {2, 10, -1};
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(take(RED), order[i]);
+    ck_assert_int_eq(take(BLUE), 20);
+}
+END_TEST
+
 START_TEST(cancelling_takes_out_every_thunk_with_that_handler_and_no_other) {
     for (long i = 0; i < 10; i++) {
         push(i % 2 ? RED : BLUE, i);
@@ -306,6 +320,7 @@ int main(void) {
     tcase_add_test(t, a_later_run_goes_before_what_an_earlier_one_deferred);
     tcase_add_test(t, the_front_counts_across_label_sets);
     tcase_add_test(t, what_was_put_in_front_of_an_empty_set_can_be_followed);
+    tcase_add_test(t, what_was_put_in_front_and_went_is_no_place_for_the_next);
     tcase_add_test(t, cancelling_takes_out_every_thunk_with_that_handler_and_no_other);
     tcase_add_test(t, cancelling_without_a_handler_takes_all_out);
     tcase_add_test(t, the_count_is_of_all_sets);
