@@ -2,6 +2,7 @@
 #include "subscribers.h"
 
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <mqueue.h>
 #include <poll.h>
@@ -499,6 +500,31 @@ START_TEST(who_leaves_takes_everything_along) {
 }
 END_TEST
 
+static int open_descriptors(void) {
+    int count = 0;
+    DIR *all = opendir("/proc/self/fd");
+    while (all && readdir(all))
+        count++;
+    closedir(all);
+    return count;
+}
+
+START_TEST(who_comes_and_goes_leaves_no_descriptor_behind) {
+    turn();
+    const int before = open_descriptors();
+    for (int i = 0; i < 10; i++) {
+        int mailbox, c = dial();
+        subscribe(c, WIRE_WANT_QUEUE);
+        ck_assert_int_eq(hear_with(c, &mailbox), WIRE_SNAPSHOT);
+        if (mailbox >= 0)
+            close(mailbox);
+        close(c);
+        turn();
+    }
+    ck_assert_int_eq(open_descriptors(), before);
+}
+END_TEST
+
 START_TEST(without_descriptors_newcomers_are_turned_away_and_the_loop_rests) {
     struct rlimit few, before;
     int spare[2000], count = 0, c = dial(), late = dial();
@@ -545,6 +571,7 @@ int main(void) {
     tcase_add_test(c, a_client_that_floods_and_never_reads_stops_nobody);
     tcase_add_test(c, subscribing_twice_is_one_subscription);
     tcase_add_test(c, who_leaves_takes_everything_along);
+    tcase_add_test(c, who_comes_and_goes_leaves_no_descriptor_behind);
     tcase_add_test(c, without_descriptors_newcomers_are_turned_away_and_the_loop_rests);
     suite_add_tcase(suite, c);
     SRunner *r = srunner_create(suite);
