@@ -207,8 +207,10 @@ static void prepared(struct sock *s) {
         attempt_error(s, errno);
     else if (self.helping == s && at_once(s->hidden))
         answered(s);
-    else
+    else {
         link_await(s);
+        wait_wake(&s->waiters); /* who waited for a network waits for the peer from here on */
+    }
 }
 
 void attempt_begin(struct sock *s, uint64_t labels, const struct wire_network *n) {

@@ -49,10 +49,13 @@ int call_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline,
                        .helps = true,
                        .abandon = given_up,
                        .context = s};
+    const uint64_t began = !network && *deadline ? wait_now_ms() : 0;
     if (w.deadline_ms)
         link_kick();
     link_report();
     int r = wait_on(&s->waiters, &w);
+    if (began)
+        *deadline += wait_now_ms() - began; /* patience is for networks */
     if (s->state == LIFE_CLOSED)
         return -ECANCELED;
     if (r < 0)

@@ -5,9 +5,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 static const char config[] = "[label away]\nbit = 40\n"
@@ -77,6 +80,45 @@ static void a_blocking_handshake_outlasts_patience_too(void) {
     stage_crowd(false);
     stage_equal(events_of(POLLOUT, -1), POLLOUT);
     expect_talk(0, "at last");
+}
+
+static long now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static _Atomic bool silent;
+static long answer;
+
+static void *dialer(void *unused) {
+    (void)unused;
+    silent = true;
+    answer = dial_again() < 0 ? errno : 0;
+    return NULL;
+}
+
+/* The network comes while it is patient; how long the peer takes then is another matter. */
+static void a_handshake_that_follows_a_wait_outlasts_patience_too(void) {
+    const long patience = 3000;
+    pthread_t thread;
+    long began, came;
+    stage_crowd(true);
+    do {
+        stage_down("wifi");
+        make(0);
+        silent = false;
+        began = now_ms();
+        stage_equal(pthread_create(&thread, NULL, dialer, NULL), 0);
+        stage_wait(silent && events_of(POLLOUT, 0) == 0); /* it waits */
+        stage_up("wifi");
+        came = now_ms();
+        stage_wait(now_ms() > began + patience + 5 * MOMENT_MS);
+        stage_crowd(came >= began + patience);
+        stage_equal(pthread_join(thread, NULL), 0);
+    } while (came >= began + patience); /* it came too late to prove anything */
+    stage_equal(answer, 0);
+    expect_talk(stage_connections() - 1, "at last");
 }
 
 static void the_programs_own_timeout_ends_the_call_not_the_attempt(void) {
@@ -195,6 +237,8 @@ static const struct stage_test tests[] = {
 #define TEST_PATIENCE(name) STAGE_TEST_WITH(name, STAGE_PRELOAD, NULL, RULE " CMM_PATIENCE=0.3")
     TEST_PATIENCE(patience_is_for_networks_not_for_handshakes),
     TEST_PATIENCE(a_blocking_handshake_outlasts_patience_too),
+    STAGE_TEST_WITH(a_handshake_that_follows_a_wait_outlasts_patience_too, STAGE_PRELOAD, NULL,
+                    RULE " CMM_PATIENCE=3"),
     TEST(the_programs_own_timeout_ends_the_call_not_the_attempt),
     TEST(a_wrong_address_is_refused_without_a_network),
     TEST(a_wait_is_called_off_by_AF_UNSPEC),
