@@ -61,6 +61,10 @@ int lift_copy(int fd) {
     return copy;
 }
 
+void lift_forget(int fd) {
+    mark(fd, false);
+}
+
 int lift_away(int fd) {
     const int other = lift_copy(fd);
     if (other >= 0)

@@ -18,6 +18,9 @@ int lift_copy(int fd);
 /* Closes one of ours. */
 void lift_close(int fd);
 
+/* It was closed past every door: the number is no longer ours. */
+void lift_forget(int fd);
+
 /* The program takes the number for itself: our descriptor moves to another, which is returned, or -1. */
 int lift_away(int fd);
 

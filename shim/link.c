@@ -61,12 +61,27 @@ static bool untold;
 
 /* ---- what others ask of it ---- */
 
+/* The program has closed our numbers past every door, and what has them now is its own. The thread, if it
+ * waits, waits for ever. */
+static void start_again(void) {
+    int *const all[] = {&epoll, &kick, &bell, &wire.sock, &wire.queue};
+    for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {
+        lift_forget(*all[i]);
+        *all[i] = -1;
+    }
+    kicked = asked = false;
+    lapsed = link_begin() < 0;
+}
+
 void link_kick(void) {
     const uint64_t one = 1;
+    const int saved = errno;
     if (!running || kicked || pthread_equal(thread, pthread_self()))
         return;
     kicked = true;
-    (void)!real.write(kick, &one, sizeof one);
+    if (real.write(kick, &one, sizeof one) < 0 && errno == EBADF)
+        start_again();
+    errno = saved;
 }
 
 /* Where the kernel has no room for it now, it is asked again a little later. */
@@ -352,7 +367,7 @@ static void *listen_to_scout(void *unused) {
         seek();
     asked = true;
     pthread_cond_broadcast(&first_word);
-    while (shim.owner == owner && !resting) {
+    while (shim.owner == owner && !resting && pthread_equal(thread, pthread_self())) {
         uint64_t next = work_timers();
         const bool news = untold;
         untold = false;
@@ -360,7 +375,10 @@ static void *listen_to_scout(void *unused) {
         if (news)
             log_say(LOG_INFO, "%s", telling); /* only this thread writes it */
         int n = real.epoll_wait(epoll, events, EVENTS, timeout_until(next));
+        const bool lost = n < 0 && errno != EINTR;
         lock_take();
+        if (lost && pthread_equal(thread, pthread_self()))
+            start_again();
         for (int i = 0; i < n; i++)
             handle(&events[i]);
     }
@@ -385,7 +403,7 @@ static int open_own(void) {
 }
 
 /* Another attempt may have more luck, so nothing is left of one that fails. */
-static int start(void) {
+int link_begin(void) {
     pthread_attr_t attr;
     sigset_t every, before;
     shim_claim();
@@ -420,7 +438,7 @@ int link_start(void) {
     int r = 0;
     lock_take();
     if (!running)
-        r = start();
+        r = link_begin();
     lock_drop();
     return r;
 }
@@ -439,7 +457,7 @@ int link_need(void) {
     }
     lock_take();
     if (!running)
-        r = start();
+        r = link_begin();
     while (r == 0 && !asked && lock_wait(&first_word, &until) == 0)
         ;
     lock_drop();

@@ -8,6 +8,9 @@
 /* Starts the thread if it is not there. Without the lock. 0 or -errno. */
 int link_start(void);
 
+/* The same with the lock, where it is known not to be there. */
+int link_begin(void);
+
 /* Starts the thread if it is not there, and waits (about a second at most) until the scout has been asked
  * once. Without the lock. 0, or -errno: no thread can be had. */
 int link_need(void);
