@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #ifndef SHIM_SONAME
@@ -180,8 +181,9 @@ static pthread_key_t leader_key;
 /* Not at exit(): it ends, and others may go on. */
 static void leader_left(void *unused) {
     (void)unused;
-    if (shim.owner > 0 && getpid() != shim.owner)
-        return;
+    const pid_t thread = (pid_t)real_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0);
+    if (thread != getpid() || (shim.owner > 0 && getpid() != shim.owner))
+        return; /* loaded by another thread, or not our process */
     lock_take();
     last_leader_left();
     link_kick();
