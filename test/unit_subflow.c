@@ -57,8 +57,20 @@ START_TEST(its_ways_are_told_by_address_and_interface) {
 }
 END_TEST
 
+/* Linux counts a Multipath connection's bytes since 6.5; before, none is told to be untouched. */
+static bool counts(void) {
+    uint64_t sent, received;
+    if (subflow_account(here, &sent, &received))
+        return true;
+    ck_assert(!stream_untouched(here));
+    fputs("skipped: this kernel does not count a Multipath connection's bytes\n", stderr);
+    return false;
+}
+
 START_TEST(what_passes_is_counted) {
     uint64_t sent = 9, received = 9;
+    if (!counts())
+        return;
     ck_assert(subflow_account(here, &sent, &received));
     ck_assert_uint_eq(sent, 0);
     ck_assert_uint_eq(received, 0);
@@ -73,6 +85,8 @@ END_TEST
 
 START_TEST(unread_bytes_do_not_touch_it_and_read_ones_do) {
     char c;
+    if (!counts())
+        return;
     ck_assert(stream_untouched(here));
     ck_assert_int_eq(send(there, "hi", 2, 0), 2);
     wait_for(here, POLLIN);
