@@ -23,18 +23,6 @@
 
 static _Atomic pid_t tid;
 
-static bool asleep(void) {
-    char path[64], state = '?';
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)tid);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return false;
-    if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
-        state = '?';
-    fclose(f);
-    return state == 'S';
-}
-
 static void *recv_forever(void *unused) {
     char byte;
     tid = gettid();
@@ -83,7 +71,7 @@ static void cancel_in(void *(*call)(void *)) {
     int calm = 0;
     tid = 0;
     stage_equal(pthread_create(&thread, NULL, call, NULL), 0);
-    stage_wait(tid && (calm = asleep() ? calm + 1 : 0) > 20);
+    stage_wait(tid && (calm = stage_asleep(tid) ? calm + 1 : 0) > 20);
     stage_equal(pthread_cancel(thread), 0);
     stage_equal(pthread_join(thread, &result), 0);
     stage_expect(result == PTHREAD_CANCELED);
@@ -136,7 +124,7 @@ static void a_thread_can_be_cancelled_while_its_connection_waits(void) {
 
 static void *exit_from_here(void *unused) {
     (void)unused;
-    stage_wait(tid && asleep());
+    stage_wait(tid && stage_asleep(tid));
     exit(7);
 }
 

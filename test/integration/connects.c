@@ -36,19 +36,6 @@ static int dial(int flags) {
     return dial_again();
 }
 
-static int so_error(void) {
-    int error = -1;
-    socklen_t len = sizeof error;
-    stage_equal(getsockopt(sock, SOL_SOCKET, SO_ERROR, &error, &len), 0);
-    return error;
-}
-
-static int events_of(short events, int timeout) {
-    struct pollfd p = {.fd = sock, .events = events};
-    int n = poll(&p, 1, timeout);
-    return n < 0 ? n : p.revents;
-}
-
 static void expect_talk(int connection, const char *text) {
     stage_equal(send(sock, text, strlen(text), 0), strlen(text));
     stage_expect_connection(connection, "127.0.1.1");
@@ -61,12 +48,12 @@ static void patience_is_for_networks_not_for_handshakes(void) {
     stage_crowd(true);
     stage_up("wifi");
     stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
-    stage_up("cell");                                  /* the library looks at its clocks */
-    stage_equal(events_of(POLLOUT, 3 * MOMENT_MS), 0); /* longer than it is patient */
+    stage_up("cell");                                           /* the library looks at its clocks */
+    stage_equal(stage_polled(sock, POLLOUT, 3 * MOMENT_MS), 0); /* longer than it is patient */
     stage_fails(dial_again(), EALREADY);
     stage_crowd(false);
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
-    stage_equal(so_error(), 0);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
+    stage_equal(stage_so_error(sock), 0);
     expect_talk(0, "at last");
 }
 
@@ -78,7 +65,7 @@ static void a_blocking_handshake_outlasts_patience_too(void) {
     stage_equal(setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout), 0);
     stage_fails(dial_again(), EINPROGRESS); /* the program's own time, not ETIMEDOUT */
     stage_crowd(false);
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     expect_talk(0, "at last");
 }
 
@@ -127,10 +114,10 @@ static void the_programs_own_timeout_ends_the_call_not_the_attempt(void) {
     stage_equal(setsockopt(sock, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout), 0);
     stage_fails(dial_again(), EINPROGRESS);
     stage_fails(dial_again(), EALREADY);
-    stage_equal(events_of(POLLOUT, 0), 0);
+    stage_equal(stage_polled(sock, POLLOUT, 0), 0);
     stage_up("wifi");
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
-    stage_equal(so_error(), 0);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
+    stage_equal(stage_so_error(sock), 0);
     expect_talk(0, "at last");
 }
 
@@ -163,15 +150,15 @@ static void a_wait_is_called_off_by_AF_UNSPEC(void) {
     const struct sockaddr none = {.sa_family = AF_UNSPEC};
     stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
     stage_equal(connect(sock, &none, sizeof none), 0);
-    stage_equal(so_error(), 0);
-    stage_equal(events_of(POLLOUT, 0) & POLLHUP, POLLHUP); /* as an unconnected one */
+    stage_equal(stage_so_error(sock), 0);
+    stage_equal(stage_polled(sock, POLLOUT, 0) & POLLHUP, POLLHUP); /* as an unconnected one */
     stage_up("wifi");
     stage_fails(dial_again(), EINPROGRESS);
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     stage_equal(connect(sock, &none, sizeof none), 0);
     stage_wait(stage_end(0) == STAGE_RESET);
     stage_fails(dial_again(), EINPROGRESS);
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     expect_talk(1, "anew");
 }
 
@@ -203,9 +190,9 @@ static ssize_t send_first(const char *text) {
 static void a_first_send_that_connects_waits_as_connect_does(void) {
     make(SOCK_NONBLOCK);
     stage_fails(send_first("too early"), EINPROGRESS);
-    stage_equal(events_of(POLLOUT, MOMENT_MS), 0);
+    stage_equal(stage_polled(sock, POLLOUT, MOMENT_MS), 0);
     stage_up("wifi");
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     expect_talk(0, "at last");
     make(0);
     stage_equal(send_first("at once"), 7);

@@ -43,12 +43,6 @@ static ssize_t put_to(const char *text) {
     return sendto(sock, text, strlen(text), 0, (struct sockaddr *)&to, sizeof to);
 }
 
-static int events_of(short events, int timeout) {
-    struct pollfd p = {.fd = sock, .events = events};
-    int n = poll(&p, 1, timeout);
-    return n < 0 ? n : p.revents;
-}
-
 /* The datagram i arrived from there, with that text. */
 static void expect_datagram(int i, const char *source, const char *text) {
     const void *bytes;
@@ -139,7 +133,7 @@ static void connect_never_waits_and_the_socket_is_silent_until_it_can_send(void)
     make(SOCK_NONBLOCK);
     stage_equal(epoll_ctl(set, EPOLL_CTL_ADD, sock, &e), 0);
     stage_equal(dial(), 0);
-    stage_equal(events_of(POLLIN | POLLOUT, MOMENT_MS), 0);
+    stage_equal(stage_polled(sock, POLLIN | POLLOUT, MOMENT_MS), 0);
     stage_equal(epoll_wait(set, &e, 1, MOMENT_MS), 0);
     stage_fails(put("early"), EAGAIN);
     char byte;
@@ -157,7 +151,7 @@ static void connect_never_waits_and_the_socket_is_silent_until_it_can_send(void)
     stage_equal(epoll_wait(set, &e, 1, -1), 1);
     stage_equal(e.events, EPOLLOUT);
     stage_equal(e.data.u64, 7);
-    stage_equal(events_of(POLLIN | POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLIN | POLLOUT, -1), POLLOUT);
     stage_equal(put("late"), 4);
     expect_datagram(0, "10.2.0.2", "late");
     stage_equal(getsockopt(sock, SOL_SOCKET, SO_RCVBUF, &value, &len), 0);
@@ -167,11 +161,11 @@ static void connect_never_waits_and_the_socket_is_silent_until_it_can_send(void)
 static void an_unconnected_socket_is_silent_from_its_first_send_on(void) {
     down("cell0");
     make(SOCK_NONBLOCK);
-    stage_equal(events_of(POLLOUT, 0), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, 0), POLLOUT);
     stage_fails(put_to("early"), EAGAIN);
-    stage_equal(events_of(POLLIN | POLLOUT, MOMENT_MS), 0);
+    stage_equal(stage_polled(sock, POLLIN | POLLOUT, MOMENT_MS), 0);
     up("cell0");
-    stage_equal(events_of(POLLIN | POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLIN | POLLOUT, -1), POLLOUT);
     stage_equal(put_to("late"), 4);
     expect_datagram(0, "10.2.0.2", "late");
 }
@@ -191,7 +185,7 @@ static void a_blocking_send_waits(void) {
     down("cell0");
     make(0);
     pthread_create(&thread, NULL, sender, NULL);
-    stage_wait(events_of(POLLOUT, 0) == 0); /* it has been put aside */
+    stage_wait(stage_polled(sock, POLLOUT, 0) == 0); /* it has been put aside */
     stage_expect(!over);
     stage_equal(stage_datagrams(), 0);
     up("cell0");
@@ -206,10 +200,10 @@ static void with_no_route_at_all_it_waits_too(void) {
     down("wifi0");
     make(SOCK_NONBLOCK);
     stage_equal(dial(), 0);
-    stage_equal(events_of(POLLOUT, MOMENT_MS), 0);
+    stage_equal(stage_polled(sock, POLLOUT, MOMENT_MS), 0);
     stage_fails(put("early"), EAGAIN);
     up("cell0");
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     stage_equal(put("late"), 4);
     expect_datagram(0, "10.2.0.2", "late");
 }
@@ -231,7 +225,7 @@ static void SO_SNDTIMEO_ends_a_blocking_send(void) {
     stage_equal(dial(), 0);
     stage_fails(put("never"), EAGAIN);
     up("cell0");
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     stage_equal(put("now"), 3);
     expect_datagram(0, "10.2.0.2", "now");
 }
@@ -245,7 +239,7 @@ static void what_waits_can_be_copied_and_closed(void) {
     sock = copy;
     stage_fails(put("early"), EAGAIN);
     up("cell0");
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     stage_equal(put("by the copy"), 11);
     expect_datagram(0, "10.2.0.2", "by the copy");
     stage_equal(close(sock), 0);
@@ -267,7 +261,7 @@ static void a_forked_child_sends_as_its_parent_does(void) {
     stage_equal(waitpid(child, &status, 0), child);
     stage_equal(status, 0);
     expect_datagram(0, "10.2.0.2", "child");
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     stage_equal(put("parent"), 6);
     expect_datagram(1, "10.2.0.2", "parent");
 }
@@ -282,7 +276,7 @@ static void a_connected_socket_moves_and_keeps_its_port(void) {
     expect_datagram(0, "10.1.0.2", "by wifi");
     stage_link("wifi0", false);
     stage_wait(!stage_offered("wifi"));
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     stage_equal(put("by cell"), 7);
     expect_datagram(1, "10.2.0.2", "by cell");
     stage_equal(own_port(), port);
@@ -325,10 +319,10 @@ static void a_socket_that_loses_its_network_is_silent_until_another_comes(void) 
     stage_equal(put("before"), 6);
     expect_datagram(0, "10.2.0.2", "before");
     down("cell0");
-    stage_wait(events_of(POLLOUT, 0) == 0);
+    stage_wait(stage_polled(sock, POLLOUT, 0) == 0);
     stage_fails(put("meanwhile"), EAGAIN);
     up("cell0");
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     stage_equal(put("after"), 5);
     expect_datagram(1, "10.2.0.2", "after");
 }
@@ -339,12 +333,12 @@ static void what_arrived_is_read_though_the_network_is_gone(void) {
     make(SOCK_NONBLOCK);
     stage_equal(dial(), 0);
     stage_equal(put("answer"), 6);
-    stage_equal(events_of(POLLIN, -1), POLLIN);
+    stage_equal(stage_polled(sock, POLLIN, -1), POLLIN);
     down("cell0");
-    stage_equal(events_of(POLLIN, 0), POLLIN);
+    stage_equal(stage_polled(sock, POLLIN, 0), POLLIN);
     stage_equal(recv(sock, text, sizeof text, 0), 6);
     stage_fails(put("more"), EAGAIN);
-    stage_equal(events_of(POLLOUT, MOMENT_MS), 0);
+    stage_equal(stage_polled(sock, POLLOUT, MOMENT_MS), 0);
 }
 
 static void a_socket_bound_by_the_program_is_left_alone(void) {
@@ -381,10 +375,10 @@ static void an_errors_word_is_told_once(void) {
     make(0);
     stage_equal(connect(sock, (struct sockaddr *)&nobody, sizeof nobody), 0);
     stage_equal(put("hello"), 5);
-    stage_expect(events_of(POLLIN, -1) & POLLERR);
+    stage_expect(stage_polled(sock, POLLIN, -1) & POLLERR);
     stage_fails(recv(sock, &byte, 1, 0), ECONNREFUSED);
     stage_equal(put("hello"), 5);
-    stage_expect(events_of(POLLIN, -1) & POLLERR);
+    stage_expect(stage_polled(sock, POLLIN, -1) & POLLERR);
     stage_fails(put("hello"), ECONNREFUSED);
 }
 

@@ -55,19 +55,8 @@ static void *look_up(void *name) {
     return NULL;
 }
 
-static bool asleep(void) {
-    char path[64], state = '?';
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)tid);
-    FILE *f = fopen(path, "re");
-    if (f && fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
-        state = '?';
-    if (f)
-        fclose(f);
-    return state == 'S';
-}
-
 static void expect_lookup_waits(void) {
-    for (int calm = 0; calm < 50; calm = asleep() ? calm + 1 : 0)
+    for (int calm = 0; calm < 50; calm = stage_asleep(tid) ? calm + 1 : 0)
         stage_pause();
     stage_expect(!over);
 }
@@ -170,11 +159,6 @@ static void a_lookup_whose_network_goes_waits_again(void) {
     pthread_join(thread, NULL);
 }
 
-static bool child_asleep(pid_t child) {
-    tid = child;
-    return asleep();
-}
-
 static void *overwrite(void *unused) {
     volatile char stack[64 << 10];
     for (size_t i = 0; i < sizeof stack; i++)
@@ -198,7 +182,7 @@ static void a_child_forked_while_a_lookup_waits_looks_up_for_itself(void) {
         pthread_join(thread, NULL);
         _exit((int)found_by("getaddrinfo"));
     }
-    for (int calm = 0; calm < 50; calm = child_asleep(child) ? calm + 1 : 0)
+    for (int calm = 0; calm < 50; calm = stage_asleep(child) ? calm + 1 : 0)
         stage_pause();
     stage_link("cell0", true);
     stage_wait(waitpid(child, &status, WNOHANG) == child);

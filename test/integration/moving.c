@@ -38,18 +38,6 @@ static void *run(void *arg) {
     return NULL;
 }
 
-static bool asleep(const struct moving_caller *c) {
-    char path[64], state = '?';
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)c->tid);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return false;
-    if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
-        state = '?';
-    fclose(f);
-    return state == 'S';
-}
-
 /* All of them sleep, and go on sleeping. */
 void moving_expect_waiting(void) {
     int calm = 0;
@@ -60,7 +48,7 @@ void moving_expect_waiting(void) {
             if (moving_callers[i].over || stage_late())
                 stage_fail(__FILE__, __LINE__, "call %d does not wait: %ld, %s", i, moving_callers[i].result,
                            strerror(moving_callers[i].error));
-            all = all && asleep(&moving_callers[i]);
+            all = all && stage_asleep(moving_callers[i].tid);
         }
         calm = all ? calm + 1 : 0;
         stage_pause();

@@ -147,14 +147,5 @@ long talk_join(void) {
 }
 
 bool talk_asleep(void) {
-    char path[64], line[256] = "";
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)worker.tid);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return false;
-    size_t len = fread(line, 1, sizeof line - 1, f);
-    fclose(f);
-    line[len] = 0;
-    const char *end = strrchr(line, ')');
-    return end && end[1] == ' ' && end[2] == 'S';
+    return stage_asleep(worker.tid);
 }

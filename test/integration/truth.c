@@ -37,21 +37,8 @@ static void dial(int flags) {
     stage_wait(stage_connections() > 0);
 }
 
-static int events_of(short events, int timeout) {
-    struct pollfd p = {.fd = sock, .events = events};
-    int n = poll(&p, 1, timeout);
-    return n < 0 ? n : p.revents;
-}
-
 static void lose(const char *interface) {
     stage_link(interface, false);
-}
-
-static int so_error(void) {
-    int error = -1;
-    socklen_t len = sizeof error;
-    stage_equal(getsockopt(sock, SOL_SOCKET, SO_ERROR, &error, &len), 0);
-    return error;
 }
 
 /* A byte has passed: no silence about the loss. */
@@ -98,19 +85,8 @@ static void *writer(void *fd) {
     return NULL;
 }
 
-static bool asleep(pid_t tid) {
-    char path[64], state = '?';
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)tid);
-    FILE *f = fopen(path, "re");
-    if (f && fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
-        state = '?';
-    if (f)
-        fclose(f);
-    return state == 'S';
-}
-
 static void expect_asleep(pid_t tid) {
-    for (int calm = 0; calm < 50; calm = asleep(tid) ? calm + 1 : 0)
+    for (int calm = 0; calm < 50; calm = stage_asleep(tid) ? calm + 1 : 0)
         stage_pause();
 }
 
@@ -170,11 +146,11 @@ static void a_greeting_nobody_has_read_is_no_byte_delivered(void) {
     char text[32];
     dial(SOCK_NONBLOCK);
     stage_say(0, "welcome by wifi");
-    stage_equal(events_of(POLLIN, -1), POLLIN);
+    stage_equal(stage_polled(sock, POLLIN, -1), POLLIN);
     lose("wifi0");
     stage_expect_connection(1, "10.2.0.2");
     stage_say(1, "welcome by cell");
-    stage_equal(events_of(POLLIN, -1), POLLIN);
+    stage_equal(stage_polled(sock, POLLIN, -1), POLLIN);
     stage_equal(recv(sock, text, sizeof text, 0), 15);
     stage_equal(memcmp(text, "welcome by cell", 15), 0);
 }
@@ -182,10 +158,10 @@ static void a_greeting_nobody_has_read_is_no_byte_delivered(void) {
 static void what_moved_silently_waits_if_there_is_no_other_network(void) {
     dial(SOCK_NONBLOCK);
     lose("cell0");
-    stage_wait(events_of(POLLOUT, 0) == 0);
+    stage_wait(stage_polled(sock, POLLOUT, 0) == 0);
     stage_fails(send(sock, "x", 1, 0), EAGAIN);
     stage_link("cell0", true);
-    stage_equal(events_of(POLLIN | POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLIN | POLLOUT, -1), POLLOUT);
     stage_equal(send(sock, "hello", 5, 0), 5);
     stage_expect_text(1, "hello");
 }
@@ -215,12 +191,12 @@ static void what_had_arrived_is_read_first(void) {
     char text[8];
     dial_and_talk(0);
     stage_say(0, "some bytes");
-    stage_equal(events_of(POLLIN, -1), POLLIN);
+    stage_equal(stage_polled(sock, POLLIN, -1), POLLIN);
     stage_equal(recv(sock, text, 5, 0), 5);
     lose("wifi0");
     stage_wait(send(sock, "x", 1, MSG_NOSIGNAL) < 0);
     stage_equal(errno, ECONNRESET);
-    stage_equal(events_of(POLLIN, -1) & POLLIN, POLLIN);
+    stage_equal(stage_polled(sock, POLLIN, -1) & POLLIN, POLLIN);
     stage_equal(recv(sock, text, 3, 0), 3);
     stage_equal(memcmp(text, "byt", 3), 0);
     stage_equal(recv(sock, text, sizeof text, 0), 2);
@@ -235,16 +211,16 @@ static void polls_wake_and_tell_of_the_reset(void) {
     const int first = epoll_create1(EPOLL_CLOEXEC), second = epoll_create1(EPOLL_CLOEXEC);
     stage_equal(epoll_ctl(first, EPOLL_CTL_ADD, sock, &level), 0);
     stage_equal(epoll_ctl(second, EPOLL_CTL_ADD, sock, &edge), 0);
-    stage_equal(events_of(POLLIN, MOMENT_MS), 0);
+    stage_equal(stage_polled(sock, POLLIN, MOMENT_MS), 0);
     lose("wifi0");
-    stage_expect(events_of(POLLIN, -1) & POLLERR);
-    stage_wait(events_of(POLLIN | POLLRDHUP, -1) == all);
+    stage_expect(stage_polled(sock, POLLIN, -1) & POLLERR);
+    stage_wait(stage_polled(sock, POLLIN | POLLRDHUP, -1) == all);
     stage_equal(epoll_wait(first, &e, 1, -1), 1);
     stage_equal(e.events, EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP);
     stage_equal(epoll_wait(second, &e, 1, -1), 1);
     stage_equal(e.events, EPOLLIN | EPOLLERR | EPOLLHUP);
-    stage_equal(so_error(), ECONNRESET);
-    stage_equal(so_error(), 0);
+    stage_equal(stage_so_error(sock), ECONNRESET);
+    stage_equal(stage_so_error(sock), 0);
     expect_reset_for_good();
 }
 
@@ -264,7 +240,7 @@ static void a_peers_end_stays_an_end(void) {
     dial_and_talk(0);
     stage_say(0, "ab");
     stage_finish(0);
-    stage_wait(events_of(POLLRDHUP, 0) & POLLRDHUP);
+    stage_wait(stage_polled(sock, POLLRDHUP, 0) & POLLRDHUP);
     lose("wifi0");
     stage_wait(send(sock, "x", 1, MSG_NOSIGNAL) < 0);
     stage_equal(errno, ECONNRESET);
@@ -278,7 +254,7 @@ static void a_peers_reset_is_told_as_the_kernel_tells_it(void) {
     signal(SIGPIPE, on_pipe);
     dial_and_talk(0);
     stage_hang_up(0);
-    stage_expect(events_of(POLLIN, -1) & POLLHUP);
+    stage_expect(stage_polled(sock, POLLIN, -1) & POLLHUP);
     stage_fails(recv(sock, &byte, 1, 0), ECONNRESET);
     stage_equal(recv(sock, &byte, 1, 0), 0);
     stage_fails(send(sock, "x", 1, MSG_NOSIGNAL), EPIPE);
@@ -397,7 +373,7 @@ static void a_childs_unread_bytes_are_not_dropped(void) {
     int go[2];
     dial_and_talk(0);
     stage_say(0, "some bytes");
-    stage_equal(events_of(POLLIN, -1), POLLIN);
+    stage_equal(stage_polled(sock, POLLIN, -1), POLLIN);
     stage_equal(pipe(go), 0);
     const pid_t child = fork();
     if (child == 0) {
@@ -432,7 +408,7 @@ static void an_executed_program_reads_what_had_arrived_then_an_error(void) {
     }
     close(out[1]);
     stage_say(0, "some bytes");
-    stage_equal(events_of(POLLIN, -1), POLLIN);
+    stage_equal(stage_polled(sock, POLLIN, -1), POLLIN);
     lose("wifi0");
     stage_wait(send(sock, "x", 1, MSG_NOSIGNAL) < 0);
     stage_equal(write(go[1], "\n", 1), 1);

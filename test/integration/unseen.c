@@ -50,15 +50,9 @@ static FILE *dial_and_open(const char *mode) {
     return file;
 }
 
-static int events_of(short events, int timeout) {
-    struct pollfd p = {.fd = sock, .events = events};
-    int n = poll(&p, 1, timeout);
-    return n < 0 ? n : p.revents;
-}
-
 static void bytes_arrive(const char *text) {
     stage_say(0, text);
-    stage_equal(events_of(POLLIN, -1), POLLIN);
+    stage_equal(stage_polled(sock, POLLIN, -1), POLLIN);
 }
 
 static void lose(void) {
@@ -162,7 +156,7 @@ static void bytes_that_wait_to_be_read_keep_no_writer_in_the_dark(void) {
     bytes_arrive("some bytes");
     lose_and_hear();
     expect_write_fails(file, ECONNRESET);
-    stage_equal(events_of(POLLIN, -1) & POLLIN, POLLIN);
+    stage_equal(stage_polled(sock, POLLIN, -1) & POLLIN, POLLIN);
     stage_equal(recv(sock, text, sizeof text, 0), 10);
     stage_equal(memcmp(text, "some bytes", 10), 0);
     stage_fails(recv(sock, text, 1, 0), ECONNRESET);
@@ -180,7 +174,7 @@ static void under_a_FILE_it_still_looks_like_what_it_was(void) {
     stage_equal(type, SOCK_STREAM);
     stage_equal(getsockname(sock, (struct sockaddr *)&own, &ownlen), 0);
     stage_equal(own.sin_family, AF_INET);
-    stage_expect(events_of(POLLIN, 0) & POLLHUP);
+    stage_expect(stage_polled(sock, POLLIN, 0) & POLLHUP);
 }
 
 static void what_a_FILE_was_told_of_can_connect_again(void) {

@@ -70,19 +70,6 @@ static int dial_again(void) {
     return connect(sock, (struct sockaddr *)&to, sizeof to);
 }
 
-static int so_error(void) {
-    int error = -1;
-    socklen_t len = sizeof error;
-    stage_equal(getsockopt(sock, SOL_SOCKET, SO_ERROR, &error, &len), 0);
-    return error;
-}
-
-static int events_of(short events, int timeout) {
-    struct pollfd p = {.fd = sock, .events = events};
-    int n = poll(&p, 1, timeout);
-    return n < 0 ? n : p.revents;
-}
-
 /* ---- a thread in one call ---- */
 
 static struct caller {
@@ -114,18 +101,6 @@ static long outcome(void) {
     return caller.result;
 }
 
-static bool asleep(void) {
-    char path[64], state = '?';
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)caller.tid);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return false;
-    if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
-        state = '?';
-    fclose(f);
-    return state == 'S';
-}
-
 /* It sleeps, and goes on sleeping. */
 static void expect_waiting(void) {
     int calm = 0;
@@ -134,7 +109,7 @@ static void expect_waiting(void) {
         if (caller.over || stage_late())
             stage_fail(__FILE__, __LINE__, "it does not wait: %ld, %s", caller.result,
                        strerror(caller.error));
-        calm = asleep() ? calm + 1 : 0;
+        calm = stage_asleep(caller.tid) ? calm + 1 : 0;
         stage_pause();
     }
 }
@@ -164,15 +139,15 @@ static void a_blocking_connect_waits_for_its_network(void) {
 
 static void a_non_blocking_connect_is_in_progress_until_its_network_comes(void) {
     stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
-    stage_equal(so_error(), 0);
+    stage_equal(stage_so_error(sock), 0);
     stage_fails(dial_again(), EALREADY);
     stage_fails(send(sock, "x", 1, MSG_NOSIGNAL), EAGAIN);
     char byte;
     stage_fails(recv(sock, &byte, 1, 0), EAGAIN);
     stage_fails(dial_again(), EALREADY);
     stage_up("wifi");
-    stage_equal(events_of(POLLIN | POLLOUT, -1), POLLOUT);
-    stage_equal(so_error(), 0);
+    stage_equal(stage_polled(sock, POLLIN | POLLOUT, -1), POLLOUT);
+    stage_equal(stage_so_error(sock), 0);
     stage_equal(send(sock, "hello", 5, 0), 5);
     stage_expect_connection(0, "127.0.1.1");
     stage_expect_text(0, "hello");
@@ -182,7 +157,7 @@ static void connect_called_again_tells_what_the_kernel_would(void) {
     stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
     stage_fails(dial_again(), EALREADY);
     stage_up("wifi");
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     stage_equal(dial_again(), 0);
     stage_fails(dial_again(), EISCONN);
 }
@@ -191,13 +166,13 @@ static void a_refusal_is_told_once_when_the_network_has_come(void) {
     stage_refuse(true);
     stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
     stage_up("wifi");
-    stage_expect(events_of(POLLOUT, -1) & POLLERR);
-    stage_equal(so_error(), ECONNREFUSED);
-    stage_equal(so_error(), 0);
+    stage_expect(stage_polled(sock, POLLOUT, -1) & POLLERR);
+    stage_equal(stage_so_error(sock), ECONNREFUSED);
+    stage_equal(stage_so_error(sock), 0);
     stage_refuse(false);
     stage_fails(dial_again(), EINPROGRESS); /* as Linux lets one try again */
-    stage_expect(events_of(POLLOUT, -1) & POLLOUT);
-    stage_equal(so_error(), 0);
+    stage_expect(stage_polled(sock, POLLOUT, -1) & POLLOUT);
+    stage_equal(stage_so_error(sock), 0);
     stage_expect_connection(0, "127.0.1.1");
 }
 
@@ -216,7 +191,7 @@ static void what_waits_takes_no_port_from_the_machine(void) {
     stage_equal(inode, st.st_ino);
     stage_expect(port && (ntohl(address) & 0xffc00000) == 0x7f400000);
     stage_up("wifi");
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     stage_expect_connection(0, "127.0.1.1");
 }
 
@@ -260,7 +235,7 @@ static void expect_silence(void) {
     struct epoll_event e;
     bool writable;
     const double before = cpu_seconds();
-    stage_equal(events_of(POLLIN | POLLOUT | POLLPRI, MOMENT_MS), 0);
+    stage_equal(stage_polled(sock, POLLIN | POLLOUT | POLLPRI, MOMENT_MS), 0);
     stage_equal(select_on(MOMENT_MS, &writable), 0);
     for (int i = 0; i < SETS; i++)
         stage_equal(epoll_wait(sets[i], &e, 1, MOMENT_MS), 0);
@@ -275,7 +250,7 @@ static void expect_writable(void) {
         stage_equal(e.events, EPOLLOUT);
         stage_equal(e.data.u64, 40 + i);
     }
-    stage_equal(events_of(POLLIN | POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLIN | POLLOUT, -1), POLLOUT);
     stage_equal(select_on(-1, &writable), 1);
     stage_expect(writable);
     stage_equal(epoll_wait(sets[0], &e, 1, 0), 1); /* level: again */
@@ -340,17 +315,17 @@ static void a_slow_handshake_is_silent_too(void) {
     stage_up("wifi");
     stage_fails(dial_again(), EALREADY);
     expect_silence();
-    stage_equal(so_error(), 0);
+    stage_equal(stage_so_error(sock), 0);
     stage_fails(dial_again(), EALREADY);
     stage_crowd(false);
     expect_writable();
-    stage_equal(so_error(), 0);
+    stage_equal(stage_so_error(sock), 0);
 }
 
 static void *poller(void *unused) {
     (void)unused;
     caller.tid = (pid_t)syscall(SYS_gettid);
-    done(events_of(POLLIN | POLLOUT, -1));
+    done(stage_polled(sock, POLLIN | POLLOUT, -1));
     return NULL;
 }
 
@@ -404,12 +379,12 @@ static void threads_asleep_in_epoll_wake_when_it_is_connected(void) {
 static void duplicates_wait_and_connect_together(void) {
     stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
     const int copy = dup(sock);
-    stage_equal(events_of(POLLOUT, MOMENT_MS), 0);
+    stage_equal(stage_polled(sock, POLLOUT, MOMENT_MS), 0);
     stage_up("wifi");
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     close(sock);
     sock = copy;
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     stage_equal(send(copy, "by the copy", 11, 0), 11);
     stage_expect_text(0, "by the copy");
 }
@@ -445,7 +420,7 @@ static void options_and_flags_are_the_programs_own(void) {
         stage_equal(info.tcpi_state, 2); /* SYN_SENT */
         len = sizeof value;
         stage_up("wifi");
-        stage_equal(events_of(POLLOUT, -1), POLLOUT);
+        stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     }
     struct sockaddr_in name;
     socklen_t namelen = sizeof name;
@@ -459,7 +434,7 @@ static void a_socket_that_waits_can_be_closed(void) {
     stage_fails(fcntl(sock, F_GETFD), EBADF);
     stage_up("wifi");
     stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
     stage_expect_connection(0, "127.0.1.1");
     stage_equal(send(sock, "hello", 5, 0), 5);
     stage_expect_text(0, "hello");
@@ -475,14 +450,14 @@ static void patience_ends_a_blocking_connect(void) {
     clock_gettime(CLOCK_MONOTONIC, &ended);
     stage_expect(ended.tv_sec - begun.tv_sec + (double)(ended.tv_nsec - begun.tv_nsec) / 1e9 >= 0.3);
     stage_equal(stage_connections(), 0);
-    stage_equal(so_error(), 0);
+    stage_equal(stage_so_error(sock), 0);
 }
 
 static void patience_ends_a_non_blocking_connect(void) {
     stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
-    stage_expect(events_of(POLLOUT, -1) & POLLERR);
-    stage_equal(so_error(), ETIMEDOUT);
-    stage_equal(so_error(), 0);
+    stage_expect(stage_polled(sock, POLLOUT, -1) & POLLERR);
+    stage_equal(stage_so_error(sock), ETIMEDOUT);
+    stage_equal(stage_so_error(sock), 0);
 }
 
 /* ---- the program's own life goes on ---- */
@@ -535,10 +510,10 @@ static void a_handler_without_SA_RESTART_interrupts_connect(void) {
     begin(dial_with_alarms, NULL);
     stage_fails(outcome(), EINTR);
     setitimer(ITIMER_REAL, &(struct itimerval){{0, 0}, {0, 0}}, NULL);
-    stage_equal(events_of(POLLOUT, 0), 0);
+    stage_equal(stage_polled(sock, POLLOUT, 0), 0);
     stage_up("wifi"); /* what was begun goes on, as Linux has it */
-    stage_equal(events_of(POLLOUT, -1), POLLOUT);
-    stage_equal(so_error(), 0);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
+    stage_equal(stage_so_error(sock), 0);
     stage_expect_connection(0, "127.0.1.1");
 }
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <libcmm.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -54,6 +55,32 @@ void stage_pause(void) {
     const int error = errno;
     nanosleep(&ms, NULL);
     errno = error;
+}
+
+int stage_polled(int fd, short events, int timeout_ms) {
+    struct pollfd p = {.fd = fd, .events = events};
+    int n = poll(&p, 1, timeout_ms);
+    return n < 0 ? n : p.revents;
+}
+
+int stage_so_error(int fd) {
+    int error = -1;
+    socklen_t len = sizeof error;
+    stage_equal(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
+    return error;
+}
+
+/* The name, in parentheses, may hold anything. */
+bool stage_asleep(pid_t thread) {
+    char path[64], line[256] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)thread);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return false;
+    line[fread(line, 1, sizeof line - 1, f)] = 0;
+    fclose(f);
+    const char *end = strrchr(line, ')');
+    return end && end[1] == ' ' && end[2] == 'S';
 }
 
 void stage_wait_begins(void) {

@@ -94,6 +94,12 @@ void stage_wait_begins(void);
         }                                                                                                    \
     } while (0)
 
+/* ---- what a program is told, and what it is at ---- */
+
+int stage_polled(int fd, short events, int timeout_ms); /* revents, 0 for none, or -1 */
+int stage_so_error(int fd);
+bool stage_asleep(pid_t thread); /* or process: it sleeps in the kernel */
+
 /* ---- the scout ---- */
 
 /* The test's own directory, removed after it. */
