@@ -97,7 +97,7 @@ static void a_handshake_that_follows_a_wait_outlasts_patience_too(void) {
         silent = false;
         began = now_ms();
         stage_equal(pthread_create(&thread, NULL, dialer, NULL), 0);
-        stage_wait(silent && events_of(POLLOUT, 0) == 0); /* it waits */
+        stage_wait(silent && stage_polled(sock, POLLOUT, 0) == 0); /* it waits */
         stage_up("wifi");
         came = now_ms();
         stage_wait(now_ms() > began + patience + 5 * MOMENT_MS);
