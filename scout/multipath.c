@@ -205,8 +205,10 @@ static void inherit(struct multipath *m) {
     multipath_ledger_read(m->ledger, &ledger);
     list(m, &all);
     for (unsigned i = 0; i < ledger.count; i++)
-        if (is_there(&all, &ledger.endpoint[i]))
-            m->own[m->count++] = ledger.endpoint[i];
+        if (is_there(&all, &ledger.endpoint[i])) {
+            m->own[m->count] = ledger.endpoint[i];
+            m->own[m->count++].path.way = true; /* as far as we know */
+        }
     if (ledger.limit_set && ledger.limit_set == m->limit_before) {
         m->limit_before = ledger.limit_before;
         m->limit_set = ledger.limit_set;
@@ -339,7 +341,9 @@ static bool stays(const struct multipath *m, const struct multipath_endpoint *e,
     const struct multipath_path *p = path_of(&e->path.address, paths, count);
     if (!m->asked || (p && p->withdrawn))
         return false;
-    return p ? p->ifindex == e->path.ifindex && p->backup == e->path.backup : !any;
+    if (!p)
+        return !any;
+    return p->ifindex == e->path.ifindex && p->backup == e->path.backup && (e->path.way || !p->way);
 }
 
 static void add_missing(struct multipath *m, const struct multipath_path *paths, unsigned count) {

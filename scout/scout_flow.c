@@ -48,7 +48,9 @@ static void add_path(const struct wire_network *n, const struct fact_link *l, ui
     for (unsigned i = 0; l && i < l->address_count && !p.address.family; i++)
         if (l->addresses[i].family == family && l->addresses[i].preferred)
             p.address = l->addresses[i];
+    p.way = l && (family == AF_INET ? l->way_out4 : l->way_out6);
     if (!l && n->family == family) {
+        p.way = true;
         p.address.family = n->family;
         memcpy(p.address.bytes, n->address, sizeof p.address.bytes);
     }

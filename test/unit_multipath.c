@@ -127,6 +127,24 @@ START_TEST(what_has_changed_is_made_anew) {
 }
 END_TEST
 
+/* Where the kernel has tried in vain it tries again, once. */
+START_TEST(what_gets_a_way_out_is_made_anew) {
+    struct multipath_path p[] = {path(1), path(2)};
+    multipath_settle(&ours, true, p, 2);
+    const uint8_t id = found(1)->id;
+    p[0].way = true;
+    multipath_settle(&ours, true, p, 2);
+    ck_assert_uint_eq(endpoints(), 2);
+    ck_assert_uint_eq(ours.own[0].path.address.bytes[3], 2); /* the other is behind it now */
+    ck_assert_uint_eq(found(1)->id, id);
+    p[0].way = false;
+    multipath_settle(&ours, true, p, 2);
+    p[0].way = true;
+    multipath_settle(&ours, true, p, 2);
+    ck_assert_uint_eq(ours.own[0].path.address.bytes[3], 2);
+}
+END_TEST
+
 START_TEST(loopback_and_link_local_addresses_are_none) {
     const struct multipath_path p[] = {
         {.address = {.family = AF_INET, .prefix = 8, .preferred = true, .bytes = {127, 0, 1, 1}},
@@ -317,6 +335,7 @@ int main(void) {
     tcase_add_test(c, what_goes_while_another_is_offered_is_taken_out);
     tcase_add_test(c, the_last_one_stays_when_it_is_lost_and_goes_when_it_is_withdrawn);
     tcase_add_test(c, what_has_changed_is_made_anew);
+    tcase_add_test(c, what_gets_a_way_out_is_made_anew);
     tcase_add_test(c, loopback_and_link_local_addresses_are_none);
     tcase_add_test(c, those_of_others_are_never_touched);
     tcase_add_test(c, what_a_killed_scout_has_left_its_successor_takes_back);

@@ -193,6 +193,23 @@ static void a_network_that_comes_later_carries_it_on(void) {
     stage_equal(stage_connections(), 1);
 }
 
+/* The kernel has tried it in vain before: what has no way is called for next door, where nobody answers. */
+static void a_network_whose_way_out_comes_later_carries_it_on(void) {
+    need_multipath();
+    stage_far_shell("echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore");
+    stage_link("cell0", false);
+    stage_wait(has_endpoint("10.1.0.2") && !has_endpoint("10.2.0.2"));
+    dial_and_talk();
+    stage_shell("ip link set cell0 up");
+    stage_wait(has_endpoint("10.2.0.2"));
+    stage_equal(goes_by("cell0"), 0);
+    stage_link("cell0", true);
+    stage_wait(goes_by("cell0"));
+    lose("wifi0", "wifi");
+    expect_to_hear("by cell");
+    stage_equal(stage_connections(), 1);
+}
+
 /* Without labels of its own: which network that is, is not the label's to say. */
 static void it_outlives_a_time_without_any_network(void) {
     need_multipath();
@@ -407,6 +424,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST_WITH(a_stream_survives_the_loss_of_its_network_with_no_byte_changed, WORLD, world, ENV),
     STAGE_TEST_WITH(it_survives_one_loss_after_the_other, WORLD, world, ENV),
     STAGE_TEST_WITH(a_network_that_comes_later_carries_it_on, WORLD, world, ENV),
+    STAGE_TEST_WITH(a_network_whose_way_out_comes_later_carries_it_on, WORLD, world, ENV),
     STAGE_TEST_WITH(it_outlives_a_time_without_any_network, WORLD, world, ENV),
     STAGE_TEST_WITH(a_withdrawn_network_is_left_for_another, WORLD, world, ENV),
     STAGE_TEST_WITH(a_rule_asks_for_it_too, WORLD, world, "CMM_RULES=tcp:10.9.0.1=background+mptcp"),

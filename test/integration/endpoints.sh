@@ -22,10 +22,13 @@ are() {
     [ "$(endpoints)" = "$*" ]
 }
 
-# ADDRESS...: waits for it, and says what there is.
+# ADDRESS...: waits for it, and says what there was; for a moment one may be missing that is made anew.
 become() {
-    within 10 are "$@"
-    endpoints
+    if within 10 are "$@"; then
+        words "$@"
+    else
+        endpoints
+    fi
 }
 
 says() {
