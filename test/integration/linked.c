@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -27,6 +28,31 @@ static const char brief[] = "[network wifi]\nmatch = wifi0\nlabels = background\
 #define BG    CMM_LABEL_BACKGROUND
 #define CELL  CMM_LABEL_ONDEMAND
 #define SMALL CMM_LABEL_SMALL
+
+/* ---- signals ---- */
+
+static _Atomic int hangups;
+
+static void on_hangup(int signal) {
+    (void)signal;
+    hangups++;
+}
+
+static void a_linked_program_has_its_hangups_to_itself(void) {
+    enum { FLAPS = 60 };
+    struct sigaction act = {.sa_handler = on_hangup};
+    stage_equal(sigaction(SIGHUP, &act, NULL), 0);
+    stage_up("wifi");
+    stage_equal(talk_dial(0, BG, NULL), 0);
+    for (int i = 0; i < FLAPS; i++) {
+        stage_up("cell");
+        stage_equal(hangups, i);
+        stage_equal(kill(getpid(), SIGHUP), 0);
+        stage_wait(hangups == i + 1);
+        stage_down("cell");
+    }
+    stage_equal(hangups, FLAPS);
+}
 
 /* ---- plain sockets ---- */
 
@@ -285,6 +311,7 @@ static const struct stage_test tests[] = {
                   STAGE_WORLD | STAGE_UP, world),
     STAGE_TEST_IN(in_a_program_that_is_preloaded_too_they_get_the_default_labels,
                   STAGE_WORLD | STAGE_UP | STAGE_PRELOAD, world),
+    STAGE_TEST(a_linked_program_has_its_hangups_to_itself),
     STAGE_TEST(cmm_poll_and_cmm_select_are_the_plain_calls),
     STAGE_TEST(a_duplicate_is_the_same_socket_before_and_after_a_move),
     STAGE_TEST(hundreds_of_sockets_wait_together_and_each_is_served_once),
