@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 
-enum { MANY = 1000, CHANGES = 101 };
+enum { MANY = 1000, CHANGES = 101, MESSAGE = 1500 };
 
 /* Shared by all: how many have woken, and when the last. */
 static struct {
@@ -155,7 +155,7 @@ static int join_queue(int i) {
 }
 
 __attribute__((noreturn)) static void tell_all(int control, int count) {
-    static const char snapshot[1500];
+    static const char snapshot[MESSAGE];
     char byte[sizeof(struct wire_set)];
     while (recv(control, byte, sizeof byte, 0) > 0)
         for (int i = 0; i < count; i++) {
@@ -174,10 +174,11 @@ static double bare(void *arg) {
     return until_all(began, c->count);
 }
 
+/* A user has room for 819200 bytes of queues, unless he may raise that: 250 must fit. */
 static bool make_queues(int count) {
     for (int i = 0; i < count; i++) {
         char name[64];
-        struct mq_attr attr = {.mq_maxmsg = 1, .mq_msgsize = 3072};
+        struct mq_attr attr = {.mq_maxmsg = 1, .mq_msgsize = MESSAGE};
         snprintf(name, sizeof name, "/cmm-bench-%d", i);
         queues[i] = mq_open(name, O_CREAT | O_EXCL | O_RDWR, 0600, &attr);
         mq_unlink(name);
