@@ -121,21 +121,41 @@ struct frame *self_frame(const void *sock) {
     return f;
 }
 
-static bool anyone_in(const void *sock) {
+/* Of the other threads. */
+static bool anyone(bool (*is)(const struct self *t, const void *sock), const void *sock) {
     bool found = false;
     const struct hold h = list_take();
     for (struct self *t = list; t && !found; t = t->next)
-        found = t != &self && __atomic_load_n(&t->in_call, __ATOMIC_ACQUIRE) == sock;
+        found = t != &self && is(t, sock);
     list_drop(h);
     return found;
 }
 
+static bool is_there(const struct self *t, const void *sock) {
+    return true;
+}
+
+static bool is_in(const struct self *t, const void *sock) {
+    return __atomic_load_n(&t->in_call, __ATOMIC_ACQUIRE) == sock;
+}
+
+static bool polls(const struct self *t, const void *sock) {
+    return t->wake_fd >= 0;
+}
+
+bool self_others_poll(void) {
+    return anyone(polls, NULL);
+}
+
+/* A thread that enters the list later has seen what was published before. */
 bool self_quiesce(const void *sock, int limit_ms) {
+    if (!anyone(is_there, NULL))
+        return true;
     if (barrier_ready)
         real_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0, 0, 0, 0);
     else
         nanosleep(&(struct timespec){0, 1000000}, NULL); /* by then what others have written is seen */
-    for (int spins = 0; anyone_in(sock); spins++) {
+    for (int spins = 0; anyone(is_in, sock); spins++) {
         if (spins < 100) {
             sched_yield();
             continue;
@@ -157,15 +177,6 @@ int self_wake_fd(void) {
 void self_wake_drain(void) {
     uint64_t count;
     (void)!real.read(self.wake_fd, &count, sizeof count);
-}
-
-bool self_others_poll(void) {
-    bool found = false;
-    const struct hold h = list_take();
-    for (struct self *t = list; t && !found; t = t->next)
-        found = t != &self && t->wake_fd >= 0;
-    list_drop(h);
-    return found;
 }
 
 void self_wake_all(void) {
