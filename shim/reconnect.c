@@ -17,8 +17,17 @@
 
 enum { SETTLING_MS = 100 }; /* a route that comes late is looked for so often */
 
-void reconnect_announce(struct sock *s) {
+/* Where no placeholder can be had now, there is a next time. */
+static void settle(struct sock *s) {
     swap_settle(s);
+    if (!s->standing || s->due)
+        return;
+    s->due = wait_now_ms() + SETTLING_MS;
+    link_kick();
+}
+
+void reconnect_announce(struct sock *s) {
+    settle(s);
     swap_review(s);
     wait_wake(&s->waiters);
     run_schedule(s);
@@ -76,7 +85,7 @@ static int leave(struct sock *s, uint64_t labels) {
         reconnect_consider(s);
     else
         reconnect_announce(s);
-    swap_settle(s);
+    settle(s);
     return r;
 }
 
@@ -128,6 +137,7 @@ void reconnect_tick(struct sock *s, uint64_t now_ms) {
     if (!s->due || s->due > now_ms)
         return;
     s->due = 0;
+    settle(s);
     if (s->state == LIFE_MOVING)
         drain(s, now_ms);
     else if (s->state == LIFE_DEAD)

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -237,6 +239,33 @@ static void what_a_blocking_send_has_left_polls_silent_until_the_next_is_there(v
     stage_expect_text(1, "hello");
     stage_equal(poll(&p, 1, -1), 1);
     stage_equal(p.revents, POLLOUT);
+}
+
+/* Past every door: the library is not to know of it. */
+static short polled(void) {
+    struct pollfd p = {.fd = talk_sock, .events = POLLIN | POLLOUT | POLLRDHUP};
+    stage_expect(syscall(SYS_poll, &p, 1, 0) >= 0);
+    return p.revents;
+}
+
+static void it_polls_silent_as_soon_as_a_descriptor_can_be_had(void) {
+    const struct rlimit few = {48, 4096}, many = {4096, 4096};
+    int last = -1;
+    connect_on_cell_with_wifi_there(0);
+    stage_crowd(true);
+    stage_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    for (int fd; (fd = dup(STDERR_FILENO)) >= 0; last = fd)
+        ;
+    stage_equal(close(last), 0);
+    called.text = "hello";
+    called.labels = BG;
+    talk_begin(call);
+    stage_wait(polled() & POLLHUP);
+    stage_equal(setrlimit(RLIMIT_NOFILE, &many), 0);
+    stage_wait(polled() == 0);
+    stage_crowd(false);
+    stage_equal(talk_join(), 5);
+    stage_expect_text(1, "hello");
 }
 
 static void patience_never_covers_the_handshake(void) {
@@ -485,6 +514,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(while_connecting_a_blocking_send_waits_for_the_handshake),
     STAGE_TEST(while_connecting_a_nonblocking_send_is_deferred_or_gets_EAGAIN),
     STAGE_TEST(what_a_blocking_send_has_left_polls_silent_until_the_next_is_there),
+    STAGE_TEST(it_polls_silent_as_soon_as_a_descriptor_can_be_had),
     STAGE_TEST(patience_never_covers_the_handshake),
     STAGE_TEST_IN(two_threads_that_want_different_networks_both_get_on, 0, apart),
     STAGE_TEST(plain_calls_are_the_cmm_ones),
