@@ -7,6 +7,7 @@
 #include "call.h"
 #include "datagram.h"
 #include "flow.h"
+#include "judge.h"
 #include "lift.h"
 #include "link.h"
 #include "log.h"
@@ -14,11 +15,9 @@
 #include "route.h"
 #include "socket_calls.h"
 #include "swap.h"
-#include "tell.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -85,83 +84,6 @@ void capture_bound(int fd, const struct sockaddr *to, socklen_t len) {
         s->port = at.sin6_port; /* where IPv4 has it, too */
     if (!is_no_bind(to, len))
         chosen(s, fd);
-}
-
-/* ---- whose business is it ---- */
-
-struct verdict {
-    bool ours;
-    bool ruled; /* ... by a rule, which overrides every exemption */
-    bool home;  /* ... though it is the machine itself */
-    uint64_t labels;
-    int policy;
-};
-
-/* For a datagram only what is new: there may be many. */
-static void say_left_alone(int protocol, uint32_t ifindex) {
-    char name[IF_NAMESIZE];
-    if (!if_indextoname(ifindex, name))
-        return;
-    lock_take();
-    const bool news = tell_left(shim.left, name);
-    if (news)
-        link_report();
-    lock_drop();
-    if (news || protocol == IPPROTO_TCP)
-        log_say(LOG_INFO, "left alone: route by %s", name);
-}
-
-/* The machine's own way there leads through something that is no network of ours: a tunnel, a container's
- * bridge. */
-static bool routed_elsewhere(int protocol, const struct sockaddr *to) {
-    struct route way;
-    bool elsewhere;
-    lock_take();
-    const bool spoken = shim.nets.spoken;
-    lock_drop();
-    if (!spoken || route_get(to, 0, &way) < 0)
-        return false;
-    if (way.local)
-        return true;
-    lock_take();
-    elsewhere = way.ifindex && !net_find_ifindex(&shim.nets, way.ifindex);
-    lock_drop();
-    if (elsewhere)
-        say_left_alone(protocol, way.ifindex);
-    return elsewhere;
-}
-
-static bool is_home(const struct sockaddr *to) {
-    struct route way;
-    return route_get(to, 0, &way) == 0 && way.local;
-}
-
-/* Nothing is wished for but a way: a stream waits while there is none at all. */
-static bool has_no_way(int protocol, const struct sockaddr *to) {
-    struct route way;
-    lock_take();
-    const bool spoken = shim.nets.spoken;
-    lock_drop();
-    return protocol == IPPROTO_TCP && spoken && !route_special(to) && route_get(to, 0, &way) == -ENETUNREACH;
-}
-
-/* bound: the program has chosen a way itself. */
-static struct verdict judge(int protocol, const struct sockaddr *to, bool bound) {
-    struct verdict v = {.labels = shim.labels_bad ? LABEL_INTENTS : atomic_load(&shim.default_labels),
-                        .policy = (int)shim.on_loss};
-    const struct rule *rule = rules_find(&shim.rules, protocol, to);
-    if (rule) {
-        v.labels = rule->labels;
-        v.policy = rule->policy ? rule->policy : v.policy;
-        v.ours = v.ruled = !rule->bypass && v.labels;
-        v.home = v.ruled && is_home(to);
-        if (!rule->bypass && !v.labels)
-            v.ours = !bound && has_no_way(protocol, to);
-        return v;
-    }
-    v.ours = v.labels && !bound && (to->sa_family == AF_INET || to->sa_family == AF_INET6) &&
-             !route_special(to) && !routed_elsewhere(protocol, to);
-    return v;
 }
 
 /* ---- streams ---- */

@@ -1,0 +1,18 @@
+/* judge - whose business a destination is. Without the lock. */
+#ifndef CMM_JUDGE_H
+#define CMM_JUDGE_H
+
+#include "shim.h"
+
+struct verdict {
+    bool ours;
+    bool ruled; /* ... by a rule, which overrides every exemption */
+    bool home;  /* ... though it is the machine itself */
+    uint64_t labels;
+    int policy;
+};
+
+/* bound: the program has chosen a way itself. */
+struct verdict judge(int protocol, const struct sockaddr *to, bool bound);
+
+#endif
