@@ -2,33 +2,55 @@
  * An environment made from scratch would leave the library behind: it is completed. Children of vfork come in
  * here, on their parent's memory: nothing is allocated but on the stack, and nothing locked. All else is
  * libc's own. */
+#include "adopt.h"
 #include "hook.h"
 
 #include <alloca.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <string.h>
 
 enum { MOST = 8192 }; /* pointers on the stack */
 
 extern char **environ;
 
-static size_t room_for(char *const env[]) {
-    const size_t size = keep_room(&shim.keep, env);
+static size_t count_of(char *const env[]) {
+    size_t n = 0;
+    while (env && env[n])
+        n++;
+    return n;
+}
+
+/* 0: it lacks nothing. */
+static size_t room_for(char *const env[], bool holds) {
+    size_t size = keep_room(&shim.keep, env);
+    if (holds)
+        size = (size ? size : count_of(env) + 1) + 1;
     return size > MOST ? 0 : size;
 }
 
-static char *const *completed(char *const env[], size_t size, char **room) {
+static char *const *completed(char *const env[], size_t size, char **room, char *held) {
     if (!size)
         return env;
-    keep_complete(&shim.keep, env, room);
+    char **at = room;
+    if (held)
+        *at++ = held;
+    if (keep_room(&shim.keep, env))
+        keep_complete(&shim.keep, env, at);
+    else if (env)
+        memcpy(at, env, (count_of(env) + 1) * sizeof *env);
+    else
+        *at = NULL;
     return room;
 }
 
-/* `whole' is env, or the same with what it lacks. */
+/* `whole' is env, or the same with what it lacks, and with the connections that it goes on with. */
 #define COMPLETE(env)                                                                                        \
-    const size_t size = room_for(env);                                                                       \
+    char text[ADOPT_TEXT];                                                                                   \
+    char *const held = adopt_list(text) ? text : NULL;                                                       \
+    const size_t size = room_for((env), held != NULL);                                                       \
     char **const room = alloca((size + 1) * sizeof *room);                                                   \
-    char *const *const whole = completed((env), size, room)
+    char *const *const whole = completed((env), size, room, held)
 
 HOOK(int, execve, (const char *path, char *const argv[], char *const env[])) {
     COMPLETE(env);

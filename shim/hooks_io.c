@@ -2,6 +2,7 @@
  * A descriptor that is not ours goes straight to libc; a steady connection too, marked so that a swap can
  * wait for the call. All else is one call of flow. On a captured socket a broken pipe raises SIGPIPE as it
  * would without us; on a cmm socket nothing does. */
+#include "adopt.h"
 #include "capture.h"
 #include "datagram.h"
 #include "hook.h"
@@ -126,24 +127,26 @@ HOOK(ssize_t, sendto,
 }
 
 static void each_right(const struct msghdr *msg, void (*act)(int fd)) {
-    if (msg->msg_controllen < sizeof(struct cmsghdr) || !hook_any())
-        return;
     for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
         int fd;
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
             continue;
         for (size_t at = 0; CMSG_LEN(at + sizeof fd) <= c->cmsg_len; at += sizeof fd) {
             memcpy(&fd, CMSG_DATA(c) + at, sizeof fd);
-            if (hook_find(fd))
-                act(fd);
+            act(fd);
         }
     }
 }
 
+static void give(int fd) {
+    if (hook_find(fd))
+        socket_given(fd);
+}
+
 /* What the kernel has taken it has read: so can we. */
 static ssize_t given(const struct msghdr *msg, ssize_t n) {
-    if (n >= 0)
-        each_right(msg, socket_given);
+    if (n >= 0 && msg->msg_controllen && hook_any())
+        each_right(msg, give);
     return n;
 }
 
@@ -335,19 +338,31 @@ static ssize_t recv_whole(struct sock *s, int fd, struct msghdr *msg, int flags)
 }
 
 /* Numbers that come by message were free: a record of one is of something closed unseen. */
-static ssize_t received(const struct msghdr *msg, ssize_t n) {
-    if (n >= 0 && msg)
-        each_right(msg, socket_gone);
+static void take_over(int fd) {
+    if (hook_find(fd))
+        socket_gone(fd);
+    adopt_one(fd);
+}
+
+HOOK_SLOW ssize_t received(const struct msghdr *msg, ssize_t n) {
+    const int error = errno;
+    each_right(msg, take_over);
+    errno = error;
     return n;
+}
+
+static ssize_t plain_recvmsg(int fd, struct msghdr *msg, int flags) {
+    const ssize_t n = real.recvmsg(fd, msg, flags);
+    return n >= 0 && msg->msg_controllen && (sock_first() || shim_wants()) ? received(msg, n) : n;
 }
 
 HOOK_SLOW ssize_t managed_recvmsg(int fd, struct msghdr *msg, int flags) {
     struct sock *s = hook_find(fd);
-    return s && msg ? recv_whole(s, fd, msg, flags) : received(msg, real.recvmsg(fd, msg, flags));
+    return s && msg ? recv_whole(s, fd, msg, flags) : plain_recvmsg(fd, msg, flags);
 }
 
 HOOK(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags)) {
-    return HOOK_PLAIN(sock_look(fd)) ? real.recvmsg(fd, msg, flags) : managed_recvmsg(fd, msg, flags);
+    return HOOK_PLAIN(sock_look(fd)) ? plain_recvmsg(fd, msg, flags) : managed_recvmsg(fd, msg, flags);
 }
 
 HOOK_SLOW ssize_t managed_readv(int fd, const struct iovec *iov, int count) {

@@ -30,6 +30,7 @@ enum life_event {
     LIFE_DRAINED, /* left */
     LIFE_RESET,
     LIFE_CLOSE,
+    LIFE_INHERIT, /* it has come connected */
     LIFE_EVENTS
 };
 

@@ -4,6 +4,7 @@
  * first socket that needs it. Under AT_SECURE the CMM_* variables are not looked at. Deliberately absent:
  * exits, aborts and uninvited output, whatever fails. */
 #include "shim.h"
+#include "adopt.h"
 #include "datagram.h"
 #include "duration.h"
 #include "holder.h"
@@ -291,6 +292,8 @@ __attribute__((constructor)) static void begin(void) {
     pthread_atfork(before_fork, in_parent, in_child);
     if (pthread_key_create(&leader_key, leader_left) == 0)
         know_leader();
+    if (shim.preloaded && shim_wants() && getenv("CMM_HELD"))
+        adopt_all();
     if (!shim.preloaded) {
         real_init();
         self_prepare();

@@ -50,6 +50,21 @@ static int bind_address(int fd, int family, const struct wire_network *n, in_por
     return real.bind(fd, (struct sockaddr *)&in6, sizeof in6) < 0 ? -errno : 0;
 }
 
+/* A plain stream's: as if the program had chosen that interface for what it sends, which says nothing new to
+ * the kernel, but whose doing it was to the process that gets the connection next. */
+static void sign(const struct sock *s, int fd, uint32_t ifindex) {
+    const uint32_t index = htonl(ifindex);
+    if (s->kind == SOCK_CAPTURED && sock_stream(s))
+        real.setsockopt(fd, IPPROTO_IP, IP_UNICAST_IF, &index, sizeof index);
+}
+
+bool swap_signed(int fd, uint32_t *ret_ifindex) {
+    uint32_t index = 0;
+    socklen_t len = sizeof *ret_ifindex, size = sizeof index;
+    return real.getsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, ret_ifindex, &len) == 0 && *ret_ifindex &&
+           real.getsockopt(fd, IPPROTO_IP, IP_UNICAST_IF, &index, &size) == 0 && index == htonl(*ret_ifindex);
+}
+
 /* A device overrides routing: what never leaves the machine must not be bound to one. Kernels before 5.7 let
  * only root bind to a device: the source address is the next best. */
 static int steer(const struct sock *s, int fd, const struct wire_network *n) {
@@ -58,6 +73,7 @@ static int steer(const struct sock *s, int fd, const struct wire_network *n) {
         return bind_address(fd, s->family, n, s->port);
     if (!index || s->home || route_special((const struct sockaddr *)&s->to))
         return 0;
+    sign(s, fd, n->ifindex); /* of a bound one it is refused */
     if (real.setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &index, sizeof index) == 0)
         return 0;
     if (errno == ENODEV)

@@ -47,6 +47,9 @@ bool swap_collect(struct sock *s, int fd);
 /* Ends a connection under whoever waits on it. */
 void swap_wake(int fd);
 
+/* A plain stream that was steered by the library, here or in another process: by that interface. */
+bool swap_signed(int fd, uint32_t *ret_ifindex);
+
 /* The same as far as it goes without disturbing anybody, while fd is still being drained: who only receives
  * is not kept waiting, nor a peer that sends before it reads on. */
 void swap_gather(struct sock *s, int fd);

@@ -40,8 +40,8 @@ static void leads_out(enum life state, const struct way *ways, int count) {
     leads_out(state, (struct way[]){__VA_ARGS__},                                                            \
               (int)(sizeof((struct way[]){__VA_ARGS__}) / sizeof(struct way)))
 
-START_TEST(a_fresh_socket_only_gets_a_destination) {
-    LEADS_OUT(LIFE_FRESH, {LIFE_CONNECT, LIFE_WAITING});
+START_TEST(a_fresh_socket_gets_a_destination_or_has_come_connected) {
+    LEADS_OUT(LIFE_FRESH, {LIFE_CONNECT, LIFE_WAITING}, {LIFE_INHERIT, LIFE_LIVE});
 }
 END_TEST
 
@@ -151,7 +151,7 @@ int main(void) {
     Suite *s = suite_create("life");
     SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
-    tcase_add_test(t, a_fresh_socket_only_gets_a_destination);
+    tcase_add_test(t, a_fresh_socket_gets_a_destination_or_has_come_connected);
     tcase_add_test(t, every_attempt_starts_from_waiting);
     tcase_add_test(t, connect_comes_only_after_pre_reconnect_is_back);
     tcase_add_test(t, post_reconnect_comes_only_after_connect);

@@ -1,0 +1,156 @@
+/* adopted - connections that come into a program ready made: by exec in their maker's place, or by message.
+ * In a world of two interfaces. Whoever made them is gone, and their network's loss is told all the same. */
+#include "stage.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char world[] = "[network wifi]\nmatch = wifi0\nlabels = background, large\n"
+                            "[network cell]\nmatch = cell0\nlabels = small, large\n";
+
+/* A byte has passed: no silence about the loss. */
+static int dial_and_talk(const char *device) {
+    struct sockaddr_in to = stage_tcp();
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (device)
+        stage_equal(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)), 0);
+    stage_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    stage_equal(send(fd, "hello", 5, 0), 5);
+    stage_expect_text(0, "hello");
+    return fd;
+}
+
+static bool is_called(pid_t pid, const char *name) {
+    char path[64], text[64] = "";
+    snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
+    FILE *f = fopen(path, "re");
+    if (f && !fgets(text, sizeof text, f))
+        text[0] = 0;
+    if (f)
+        fclose(f);
+    text[strcspn(text, "\n")] = 0;
+    return strcmp(text, name) == 0;
+}
+
+/* A process that dials, and becomes cat. */
+static pid_t cat_of_a_connection(const char *text) {
+    const pid_t child = fork();
+    if (child == 0) {
+        const int fd = dial_and_talk(NULL);
+        dup2(fd, 0);
+        dup2(open(text, O_WRONLY | O_CREAT | O_TRUNC, 0600), 1);
+        dup2(open("/dev/null", O_WRONLY), 2);
+        close(fd);
+        execlp("cat", "cat", NULL);
+        _exit(99);
+    }
+    stage_wait(is_called(child, "cat"));
+    return child;
+}
+
+static void a_program_in_its_makers_place_hears_it(void) {
+    int status;
+    const pid_t child = cat_of_a_connection("/dev/null");
+    stage_link("wifi0", false);
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_equal(status, W_EXITCODE(1, 0));
+}
+
+static void what_had_arrived_is_read_first(void) {
+    char path[] = "/tmp/cmm-adopted-XXXXXX", text[32] = "";
+    int status, out = mkstemp(path);
+    stage_expect(out >= 0);
+    const pid_t child = cat_of_a_connection(path);
+    stage_equal(kill(child, SIGSTOP), 0);
+    stage_say(0, "some bytes");
+    stage_finish(0);
+    stage_equal(kill(child, SIGCONT), 0);
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_equal(status, W_EXITCODE(0, 0)); /* the peer's end stays an end */
+    stage_equal(read(out, text, sizeof text), 10);
+    stage_equal(memcmp(text, "some bytes", 10), 0);
+    unlink(path);
+}
+
+/* ---- by message ---- */
+
+union control {
+    struct cmsghdr head;
+    char room[CMSG_SPACE(sizeof(int))];
+};
+
+static void hand_over(int to, int fd) {
+    char byte = 'x';
+    struct iovec iov = {&byte, 1};
+    union control control = {0};
+    const struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    control.head =
+        (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof fd), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(&control.head), &fd, sizeof fd);
+    stage_equal(sendmsg(to, &msg, 0), 1);
+}
+
+static int taken_over(int from) {
+    char byte;
+    struct iovec iov = {&byte, 1};
+    union control control = {0};
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    int fd;
+    stage_equal(recvmsg(from, &msg, MSG_CMSG_CLOEXEC), 1);
+    memcpy(&fd, CMSG_DATA(&control.head), sizeof fd);
+    return fd;
+}
+
+/* As ssh gets it with ProxyUseFdpass. */
+static int from_a_process_that_is_gone(const char *device) {
+    int pair[2], status;
+    stage_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        hand_over(pair[0], dial_and_talk(device));
+        _exit(0);
+    }
+    const int fd = taken_over(pair[1]);
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_equal(status, 0);
+    return fd;
+}
+
+static void who_was_given_it_by_message_hears_it(void) {
+    char byte;
+    const int fd = from_a_process_that_is_gone(NULL);
+    stage_link("wifi0", false);
+    stage_fails(recv(fd, &byte, 1, 0), ECONNRESET);
+    stage_fails(send(fd, "x", 1, 0), ECONNRESET);
+}
+
+static void what_its_maker_had_bound_is_left_alone(void) {
+    char byte;
+    const int fd = from_a_process_that_is_gone("wifi0");
+    stage_link("wifi0", false);
+    stage_wait(!stage_offered("wifi"));
+    stage_fails(recv(fd, &byte, 1, MSG_DONTWAIT), EAGAIN);
+    stage_link("wifi0", true);
+    stage_wait(stage_offered("wifi"));
+    stage_say(0, "y");
+    stage_equal(recv(fd, &byte, 1, 0), 1);
+}
+
+static const struct stage_test tests[] = {
+#define TEST(name) STAGE_TEST_WITH(name, STAGE_PRELOAD | STAGE_WORLD, NULL, "CMM_LABELS=large")
+    TEST(a_program_in_its_makers_place_hears_it),
+    TEST(what_had_arrived_is_read_first),
+    TEST(who_was_given_it_by_message_hears_it),
+    TEST(what_its_maker_had_bound_is_left_alone),
+};
+
+STAGE_MAIN(world, tests)
