@@ -179,6 +179,12 @@ ssize_t call_judge(struct sock *s, int error) {
     return -error;
 }
 
+int call_told(struct sock *s) {
+    const int error = s->untold;
+    s->untold = 0;
+    return -error;
+}
+
 /* A captured socket that failed by itself: the kernel goes on telling. */
 bool call_kernels_own(const struct sock *s) {
     return s->kind == SOCK_CAPTURED && s->state == LIFE_DEAD && !s->cut;

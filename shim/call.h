@@ -24,6 +24,10 @@ ssize_t call_judge(struct sock *s, int error);
 /* A captured socket that failed by itself: the kernel goes on telling. */
 bool call_kernels_own(const struct sock *s);
 
+/* The error that such a socket has not told yet, once: -errno. To learn of it the kernel had to be asked, and
+ * it, too, tells it once. */
+int call_told(struct sock *s);
+
 /* As flow_wait, with the program's own timeout too. */
 int call_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline, uint64_t limit);
 

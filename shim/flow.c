@@ -201,7 +201,7 @@ static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c, bool
         if (run_must_queue(s, labels))
             r = wait_turn(s, fd, c, labels, &deadline);
         else if (s->state == LIFE_DEAD)
-            return call_kernels_own(s) ? send_dead(fd, c) : -s->error;
+            return !call_kernels_own(s) ? -s->error : s->untold ? call_told(s) : send_dead(fd, c);
         else if (!choose_stays(s, labels))
             r = elsewhere(s, fd, c, labels, &moved, &deadline);
         else if (moved && c->handler && s->user_depth && !pthread_equal(s->user, pthread_self()))

@@ -75,7 +75,7 @@ struct sock {
         join_until;   /* ... ms: by then one that is there must have taken it; cut: or the kernel have told */
     uint32_t lost_at; /* what `swaps' was after the latest loss */
     uint32_t born;    /* ... when the record was taken for this socket */
-    int untold;       /* captured: that, until SO_ERROR or connect() has told it */
+    int untold;       /* captured: that, until it has been told once */
 
     struct sockaddr_storage to;
     socklen_t tolen;

@@ -144,6 +144,22 @@ static void a_wrong_address_is_refused_without_a_network(void) {
     expect_refusal(AF_INET6, &in, sizeof in, EINVAL);
 }
 
+/* Some ask the socket itself: luasocket by a receive. */
+static void a_refusal_is_told_once_by_whatever_asks(void) {
+    char byte;
+    stage_up("wifi");
+    stage_refuse(true);
+    stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
+    stage_expect(stage_polled(sock, POLLOUT, -1) & POLLERR);
+    stage_fails(recv(sock, &byte, 0, 0), ECONNREFUSED);
+    stage_equal(recv(sock, &byte, 1, 0), 0);
+    stage_equal(stage_so_error(sock), 0);
+    stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
+    stage_expect(stage_polled(sock, POLLOUT, -1) & POLLERR);
+    stage_fails(send(sock, "x", 1, MSG_NOSIGNAL), ECONNREFUSED);
+    stage_fails(send(sock, "x", 1, MSG_NOSIGNAL), EPIPE);
+}
+
 /* ---- again, and elsewhere ---- */
 
 static void a_wait_is_called_off_by_AF_UNSPEC(void) {
@@ -228,6 +244,7 @@ static const struct stage_test tests[] = {
                     RULE " CMM_PATIENCE=3"),
     TEST(the_programs_own_timeout_ends_the_call_not_the_attempt),
     TEST(a_wrong_address_is_refused_without_a_network),
+    TEST(a_refusal_is_told_once_by_whatever_asks),
     TEST(a_wait_is_called_off_by_AF_UNSPEC),
     TEST(a_first_send_that_connects_waits_as_connect_does),
     TEST(after_a_refusal_it_may_go_where_nothing_is_ours),
