@@ -66,6 +66,25 @@ def git(scheme, url, told):
                    again=f"for try in 1 2 3 4 5; do {clone.format('large', 'large')} && break; done")
 
 
+def push(url):
+    """Of a commit that is new each time, to a branch that is."""
+    make = ("git init -q new && head -c {} $files/large >new/f && git -C new add f && "
+            "git -C new -c user.name=a -c user.email=a@example.org commit -q -m $$ && ")
+    go = f"run git -C new push -q {url}/text.git HEAD:refs/heads/$$ && echo pushed"
+    return make.format(300_000) + go, make.format(5_000_000) + go, make.format(5_000_000) + \
+        "for try in 1 2 3 4 5; do " + go + " && break; done"
+
+
+def pushes(name, server, url, needs, taken, why, shell=""):
+    ask, take, again = push(url)
+    return Program(name, server, ("git", *needs), ask=shell + ask, take=shell + take if taken else "", told=taken,
+                   again=shell + again, why=why)
+
+
+SMART = ("fcgiwrap", "file:/usr/lib/git-core/git-http-backend")
+GIT_SSH = 'export GIT_SSH_COMMAND="ssh -F $world/ssh/config"; '
+APT = ("mkdir -p state/lists/partial cache/archives/partial; chmod -R a+rwX .; sed s,HERE,$PWD, $world/apt/apt.conf >conf; "
+       "export APT_CONFIG=$PWD/conf; ")
 LIGHT = [
     Program("curl http", "nginx", ("curl", "nc.openbsd"),
             ask=f"run curl -sS {HTTP}/text", take=f"run curl -sS {HTTP}/large",
@@ -83,6 +102,20 @@ LIGHT = [
     git("git", "git://$name", (128, "reset")),
     git("http", HTTP, (128, "reset|RPC failed")),
     git("ssh", "ssh://$name$files", (128, "reset|hung up")),
+    Program("git smart http", "nginx", ("git", *SMART),
+            ask="run git clone -q http://$name/smart/text.git clone && cat clone/text",
+            take="run git clone -q http://$name/smart/large.git clone && cat clone/large", told=(128, "reset|RPC failed"),
+            again="for try in 1 2 3 4 5; do run git clone -q http://$name/smart/large.git clone && break; done; "
+            "cat clone/large"),
+    pushes("git push http", "nginx", "http://$name/smart", SMART, (), {"again": AGAIN + ": git's curl does by itself"}),
+    pushes("git push ssh", "sshd", "ssh://$name$files", (), (128, "reset|hung up"), {}, GIT_SSH),
+    Program("apt-get", "nginx", ("apt-get", "dpkg-deb"), untraced="how far its methods get before it ends them is chance",
+            ask=APT + "run apt-get -qq update && run apt-get -qq download cmm-text && cat *.deb",
+            again=APT + "apt-get -qq update && run apt-get -qq -o Acquire::Retries=5 download cmm-large && cat *.deb"),
+    Program("ssh fdpass", "sshd", ("ssh", "nc.openbsd"),
+            ask=f"run {SSH} -o ProxyUseFdpass=yes -o ProxyCommand='nc.openbsd -F %h %p' $name cat $files/text",
+            take=f"run {SSH} -o ProxyUseFdpass=yes -o ProxyCommand='nc.openbsd -F %h %p' $name cat $files/large",
+            told=(255, "")),
     Program("ssh", "sshd", ("ssh",), ask=f"run {SSH} $name cat $files/text", take=f"run {SSH} $name cat $files/large",
             told=(255, "")),
     Program("scp", "sshd", ("scp",), ask="run scp -q -F $world/ssh/config $name:$files/text got && cat got",

@@ -7,6 +7,7 @@ Deliberately absent: what a client asks, which is in programs.
 """
 
 import glob
+import hashlib
 import os
 import shutil
 import subprocess
@@ -82,6 +83,32 @@ def repositories(world):
         quiet("git", "-C", work, *user, "commit", "-q", "-m", "first")
         quiet("git", "clone", "-q", "--bare", work, bare)
         quiet("git", "-C", bare, "update-server-info")
+        quiet("git", "-C", bare, "config", "http.receivepack", "true")
+
+
+def archive(world):
+    """A repository of Debian packages, and what apt-get is to know of it: nothing of the machine's own. HERE is its user's
+    to say."""
+    own, debs, index = world.root + "/apt", world.files + "/debs", ""
+    os.mkdir(own)
+    os.mkdir(debs)
+    for name in ("text", "large"):
+        control = f"Package: cmm-{name}\nVersion: 1\nArchitecture: all\nMaintainer: a <a@example.org>\nDescription: it\n"
+        tree, deb = f"{own}/{name}", f"{debs}/{name}.deb"
+        os.makedirs(tree + "/DEBIAN")
+        os.chmod(tree + "/DEBIAN", 0o755)
+        write(tree + "/DEBIAN/control", control)
+        shutil.copy(f"{world.files}/{name}", tree)
+        quiet("dpkg-deb", "-Znone", "-b", tree, deb)
+        with open(deb, "rb") as f:
+            content = f.read()
+        index += f"{control}Filename: ./{name}.deb\nSize: {len(content)}\nSHA256: {hashlib.sha256(content).hexdigest()}\n\n"
+    write(debs + "/Packages", index)
+    sources = write(own + "/sources.list", f"deb [trusted=yes] http://{world.name}/debs ./\n")
+    lines = [f'Dir::Etc {{ main "/dev/null"; parts "/dev/null"; sourceparts "/dev/null"; sourcelist "{sources}"; }};',
+             'Dir::State "HERE/state"; Dir::State::status "/dev/null"; Dir::Cache "HERE/cache";',
+             'Acquire::Languages "none";', "" if world.privileged else 'APT::Sandbox::User "root";']
+    write(own + "/apt.conf", "\n".join(lines))
 
 
 # ---- one by one ----
@@ -103,6 +130,15 @@ http {{
     server {{
         listen 80; listen 443 ssl; root {root}/files;
         ssl_certificate {root}/cert.pem; ssl_certificate_key {root}/key.pem;
+        location /smart/ {{ # git's own protocol over HTTP, pushes too
+            client_max_body_size 0; rewrite ^/smart(/.*)$ $1 break;
+            fastcgi_pass unix:{root}/fcgi.sock;
+            fastcgi_param SCRIPT_FILENAME {core}/git-http-backend; fastcgi_param PATH_INFO $fastcgi_script_name;
+            fastcgi_param GIT_PROJECT_ROOT {root}/files; fastcgi_param GIT_HTTP_EXPORT_ALL 1; fastcgi_param REMOTE_USER a;
+            fastcgi_param QUERY_STRING $query_string; fastcgi_param REQUEST_METHOD $request_method;
+            fastcgi_param CONTENT_TYPE $content_type; fastcgi_param CONTENT_LENGTH $content_length;
+            fastcgi_param HTTP_CONTENT_ENCODING $http_content_encoding;
+        }}
     }}
 }}
 """
@@ -110,7 +146,10 @@ http {{
 
 def nginx(world):
     certificate(world)
-    conf = write(world.root + "/nginx.conf", NGINX.format(root=world.root))
+    core = run("git", "--exec-path").stdout.strip() if have("git") else "/nowhere"
+    if have("fcgiwrap"):
+        begin(world, "fcgiwrap", "fcgiwrap", "-c", "4", "-s", f"unix:{world.root}/fcgi.sock")
+    conf = write(world.root + "/nginx.conf", NGINX.format(root=world.root, core=core))
     begin(world, "nginx", "nginx", "-e", world.root + "/nginx.error", "-c", conf)
 
 
@@ -251,6 +290,8 @@ def serve(world, names):
     classes(world)
     if have("git"):
         repositories(world)
+    if have("apt-get") and have("dpkg-deb"):
+        archive(world)
     for name in names:
         SERVERS[name].start(world)
     for name in names:
