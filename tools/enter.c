@@ -173,9 +173,19 @@ static enum enter check_elf(int fd, const char *path, char *why, size_t len) {
     return e.e_phentsize == sizeof(elf_segment) ? check_segments(fd, &e, path, why, len) : ENTER_YES;
 }
 
+/* An option of env(1), at whose end another word may be a part of it; or, behind -S, the program already. */
+static char *past_option(char *word, const char *blank, char **save) {
+    static const char *const with_word[] = {"-u", "-C", "--unset", "--chdir"};
+    char *const split = *word == '-' ? word + 1 + strspn(word + 1, "iv") : word;
+    for (size_t i = 0; i < sizeof with_word / sizeof *with_word; i++)
+        if (!strcmp(word, with_word[i]))
+            strtok_r(NULL, blank, save); /* what it is about */
+    return *split == 'S' && split[1] ? split + 1 : strtok_r(NULL, blank, save);
+}
+
 /* The program that "#!/usr/bin/env [-S] [NAME=VALUE] PROGRAM" runs, else the interpreter itself. */
 static bool interpreter(char *line, char ret_path[ENTER_PATH]) {
-    static const char blank[] = " \t\r\n";
+    static const char blank[] = " \t\r\n\"'";
     char *save, *word = strtok_r(line, blank, &save);
     if (!word)
         return false;
@@ -183,9 +193,9 @@ static bool interpreter(char *line, char ret_path[ENTER_PATH]) {
     char *base = strrchr(word, '/');
     if (strcmp(base ? base + 1 : word, "env"))
         return true;
-    while ((word = strtok_r(NULL, blank, &save)) && (*word == '-' || strchr(word, '=')))
-        if (!strcmp(word, "-u") || !strcmp(word, "-C"))
-            strtok_r(NULL, blank, &save); /* what it is about */
+    word = strtok_r(NULL, blank, &save);
+    while (word && (*word == '-' || strchr(word, '=')))
+        word = past_option(word, blank, &save);
     return !word || enter_find(word, ret_path) == 0;
 }
 

@@ -106,7 +106,8 @@ chmod +x "$stage/script"
 like 'a script is what its interpreter is' '125 *statically linked*' "$(outcome "$run" --strict "$stage/script")"
 mkdir "$stage/bin"
 ln "$static" "$stage/bin/found-by-env" 2>/dev/null || cp "$static" "$stage/bin/found-by-env"
-for line in 'env found-by-env' 'env -S found-by-env 7' 'env -S A=1 found-by-env' 'env -i found-by-env' 'env -S -u HOME found-by-env'; do
+for line in 'env found-by-env' 'env -S found-by-env 7' 'env -S A=1 found-by-env' 'env -i found-by-env' 'env -S -u HOME found-by-env' \
+    'env -S --chdir / found-by-env' 'env -Sfound-by-env' 'env -vS "found-by-env"'; do
     printf '#!/usr/bin/%s\n' "$line" >"$stage/script"
     like "so is one with '#!/usr/bin/$line'" '125 *statically linked*' \
         "$(PATH=$stage/bin:$PATH outcome "$run" --strict "$stage/script")"
