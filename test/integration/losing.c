@@ -3,6 +3,7 @@
  * gone. */
 #include "talk.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
@@ -408,6 +409,23 @@ static void labels_0_wait_only_while_there_is_no_route_at_all(void) {
     stage_wait(talk_put("x", 0) == 1);
 }
 
+/* Each is tried, then all rest; it is no real failure yet, and nothing is tried within itself. */
+static void several_young_networks_without_a_way_by_IPv6_are_no_network_yet(void) {
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
+    const struct timespec soon = {0, 400000000};
+    stage_equal(inet_pton(AF_INET6, "fd00:9::1", &to.sin6_addr), 1);
+    stage_shell("ip -6 addr add fd00:1::2/64 dev wifi0 nodad && ip -6 addr add fd00:2::2/64 dev cell0 nodad");
+    stage_wait(stage_offered("wifi") && stage_offered("cell"));
+    talk_sock = cmm_socket(AF_INET6, SOCK_STREAM, 0);
+    stage_expect(talk_sock >= 0);
+    stage_equal(cmm_set_patience(talk_sock, &soon), 0);
+    stage_equal(cmm_connect(talk_sock, (struct sockaddr *)&to, sizeof to, SMALL, NULL, NULL, NULL),
+                CMM_DEFERRED);
+    stage_fails(talk_put("x", SMALL), ETIMEDOUT);
+    stage_equal(stage_connections(), 0);
+    stage_equal(cmm_close(talk_sock), 0);
+}
+
 static void without_replay_a_blocking_send_cut_short_is_made_again_as_a_whole(void) {
     live_in_the_world(0);
     stage_hold(true);
@@ -443,6 +461,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST_IN(with_replay_a_loss_in_the_middle_of_the_repetition_repeats_it, STAGE_WORLD, world),
     STAGE_TEST_IN(a_network_lost_while_it_is_being_left_is_not_waited_for, STAGE_WORLD, world),
     STAGE_TEST_IN(labels_0_wait_only_while_there_is_no_route_at_all, STAGE_WORLD, world),
+    STAGE_TEST_IN(several_young_networks_without_a_way_by_IPv6_are_no_network_yet, STAGE_WORLD, world),
     STAGE_TEST_IN(with_replay_what_was_acknowledged_is_not_sent_again, STAGE_WORLD, world),
 };
 
