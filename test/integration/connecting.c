@@ -3,43 +3,19 @@
  * is asked for. What moves with a socket and what is lost on the way is proven in carrying. */
 #include "talk.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/select.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-static const char config[] = "[network wifi]\naddress = 127.0.1.1\nlabels = all\nmetric = 100\n"
-                             "[network cell]\naddress = 127.0.2.1\nlabels = ondemand, small\nmetric = 200\n"
-                             "[network twin]\naddress = 127.0.3.1\nlabels = all\nmetric = 300\n";
 static const char world[] = "[network wifi]\nmatch = wifi0\nlabels = all\n"
                             "[network cell]\nmatch = cell0\nlabels = ondemand, small\n";
 
 #define BG    CMM_LABEL_BACKGROUND
 #define SMALL CMM_LABEL_SMALL
-
-static bool source_is(const char *address) {
-    struct sockaddr_in own;
-    socklen_t len = sizeof own;
-    return cmm_getsockname(talk_sock, (struct sockaddr *)&own, &len) == 0 && len == sizeof own &&
-           own.sin_addr.s_addr == inet_addr(address);
-}
-
-static bool silent(void) {
-    struct pollfd p = {.fd = talk_sock, .events = POLLIN | POLLOUT | POLLRDHUP};
-    fd_set rd, wr;
-    struct timeval none = {0, 0};
-    FD_ZERO(&rd);
-    FD_SET(talk_sock, &rd);
-    wr = rd;
-    return poll(&p, 1, 0) == 0 && select(talk_sock + 1, &rd, &wr, NULL, &none) == 0;
-}
 
 /* ---- cmm_connect ---- */
 
@@ -49,7 +25,7 @@ static void on_a_matching_network_connect_is_made_at_once(void) {
     stage_up("cell");
     stage_up("wifi");
     stage_equal(talk_dial(0, BG, NULL), 0);
-    stage_expect(source_is("127.0.1.1") && talk_on("wifi"));
+    stage_expect(talk_source_is("127.0.1.1") && talk_on("wifi"));
     stage_equal(cmm_getpeername(talk_sock, (struct sockaddr *)&peer, &len), 0);
     stage_expect(peer.sin_port == to.sin_port && peer.sin_addr.s_addr == to.sin_addr.s_addr);
     stage_expect_connection(0, "127.0.1.1");
@@ -74,7 +50,7 @@ static void a_nonblocking_connect_is_deferred_while_the_handshake_is_under_way(v
     stage_up("wifi");
     stage_crowd(true);
     stage_equal(talk_dial(SOCK_NONBLOCK, BG, NULL), CMM_DEFERRED);
-    stage_expect(silent());
+    stage_expect(talk_silent());
     stage_fails(talk_connect(BG, NULL), EISCONN);
     stage_crowd(false);
     talk_expect_moved(0, "127.0.1.1", "wifi");
@@ -353,4 +329,4 @@ static const struct stage_test tests[] = {
     STAGE_TEST_IN(unreachable_by_a_network_that_has_long_been_there_is_a_real_failure, STAGE_WORLD, world),
 };
 
-STAGE_MAIN(config, tests)
+STAGE_MAIN(talk_config, tests)

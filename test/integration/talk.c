@@ -3,17 +3,25 @@
  * runs the handler. */
 #include "talk.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+const char talk_config[] = "[network wifi]\naddress = 127.0.1.1\nlabels = all\nmetric = 100\n"
+                           "[network cell]\naddress = 127.0.2.1\nlabels = ondemand, small\nmetric = 200\n"
+                           "[network twin]\naddress = 127.0.3.1\nlabels = all\nmetric = 300\n";
 
 int talk_sock = -1;
 struct talk_event talk_events[TALK_EVENTS];
 _Atomic int talk_count;
 int (*talk_in_pre)(int sock), (*talk_in_post)(int sock);
 pthread_t talk_thread;
+_Atomic bool talk_gate, talk_inside;
 
 static pthread_mutex_t diary = PTHREAD_MUTEX_INITIALIZER;
 
@@ -148,4 +156,28 @@ long talk_join(void) {
 
 bool talk_asleep(void) {
     return stage_asleep(worker.tid);
+}
+
+bool talk_source_is(const char *address) {
+    struct sockaddr_in own;
+    socklen_t len = sizeof own;
+    return cmm_getsockname(talk_sock, (struct sockaddr *)&own, &len) == 0 && len == sizeof own &&
+           own.sin_addr.s_addr == inet_addr(address);
+}
+
+bool talk_silent(void) {
+    struct pollfd p = {.fd = talk_sock, .events = POLLIN | POLLOUT | POLLRDHUP};
+    fd_set rd, wr;
+    struct timeval none = {0, 0};
+    FD_ZERO(&rd);
+    FD_SET(talk_sock, &rd);
+    wr = rd;
+    return poll(&p, 1, 0) == 0 && select(talk_sock + 1, &rd, &wr, NULL, &none) == 0;
+}
+
+int talk_wait_at_gate(int s) {
+    (void)s;
+    talk_inside = true;
+    stage_wait(talk_gate);
+    return 0;
 }

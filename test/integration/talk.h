@@ -21,12 +21,18 @@ struct talk_event {
     _Atomic long result; /* of a thunk's send, once it is back */
 };
 
+extern const char talk_config[]; /* wifi (all), cell (ondemand, small), twin (all) */
+
 extern int talk_sock;
 extern struct talk_event talk_events[TALK_EVENTS];
 extern _Atomic int talk_count;
 
 /* What the handlers do besides keeping the diary; NULL: nothing. Their word is the handler's. */
 extern int (*talk_in_pre)(int sock), (*talk_in_post)(int sock);
+
+/* Such a handler: it says that it is inside, and waits for the gate to open. */
+extern _Atomic bool talk_gate, talk_inside;
+int talk_wait_at_gate(int sock);
 
 /* A new socket, connecting to the far end's TCP port with the handlers that keep the diary, and with arg as
  * their argument: what cmm_connect says. */
@@ -49,6 +55,8 @@ void talk_note(void *arg);
 /* The diary as letters: "<>" after the first connection. */
 const char *talk_diary(void);
 bool talk_on(const char *network);
+bool talk_source_is(const char *address);
+bool talk_silent(void); /* in poll and select */
 
 /* The socket has left its last connection and is on another (the far end's number i), by the network of this
  * source address. */
