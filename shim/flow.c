@@ -289,8 +289,10 @@ static bool answer_closed(struct flow_call *c, int failed) {
 
 bool flow_answered(struct flow_call *c, struct flow_tried *ret) {
     *ret = (struct flow_tried){0};
-    if (c->count == FLOW_UNTRIED)
+    if (c->count == FLOW_UNTRIED) {
+        pthread_testcancel(); /* the answer may need no call that is a cancellation point */
         return false;
+    }
     ret->failed = c->count < 0 ? errno : 0;
     ret->taken = c->count > 0 ? (size_t)c->count : 0;
     ret->swaps = c->swaps;

@@ -48,6 +48,7 @@ HOOK(int, connect, (int fd, const struct sockaddr *to, socklen_t len)) {
     struct sock *s = hook_own(fd);
     if (!s || !to)
         return real.connect(fd, to, len);
+    pthread_testcancel();
     int r = s->kind == SOCK_CAPTURED ? capture_connect(fd, to, len) : flow_connect_plainly(fd, to, len);
     return r == CAPTURE_PASS ? real.connect(fd, to, len) : (int)hook_told(r);
 }

@@ -122,6 +122,40 @@ static void a_thread_can_be_cancelled_while_its_connection_waits(void) {
     alive_expect();
 }
 
+static _Atomic int failures;
+
+static void *fail_in_recv_forever(void *unused) {
+    char byte;
+    while (recv(alive_sock, &byte, 1, 0) < 0)
+        failures++;
+    return unused;
+}
+
+static void *fail_in_send_forever(void *unused) {
+    while (send(alive_sock, "x", 1, MSG_NOSIGNAL) < 0)
+        failures++;
+    return unused;
+}
+
+/* The library answers by itself, and the kernel is not asked. */
+static void a_thread_can_be_cancelled_among_calls_that_fail_at_once(void) {
+    void *(*const calls[])(void *) = {fail_in_recv_forever, fail_in_send_forever};
+    alive_begin();
+    alive_says(alive_sock, 0, "used");
+    stage_down("wifi");
+    for (int i = 0; i < 2; i++) {
+        pthread_t thread;
+        void *result;
+        failures = 0;
+        stage_equal(pthread_create(&thread, NULL, calls[i], NULL), 0);
+        stage_wait(failures > 100);
+        stage_equal(pthread_cancel(thread), 0);
+        stage_equal(pthread_join(thread, &result), 0);
+        stage_expect(result == PTHREAD_CANCELED);
+    }
+    alive_expect();
+}
+
 static void *exit_from_here(void *unused) {
     (void)unused;
     stage_wait(tid && stage_asleep(tid));
@@ -351,6 +385,7 @@ static const struct stage_test tests[] = {
     TEST(a_thread_can_be_cancelled_in_send),
     TEST(a_thread_can_be_cancelled_in_poll_and_select),
     TEST(a_thread_can_be_cancelled_in_a_connect_that_waits),
+    TEST(a_thread_can_be_cancelled_among_calls_that_fail_at_once),
     MOVING(a_thread_can_be_cancelled_while_its_connection_waits),
     TEST(any_thread_can_end_the_process),
     TEST(a_program_that_has_taken_all_keys_has_them_to_itself),
