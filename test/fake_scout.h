@@ -38,7 +38,7 @@ static struct {
 
 /* ---- the fake scout's hands ---- */
 
-static struct wire_snapshot snapshot(uint64_t generation) {
+static inline struct wire_snapshot snapshot(uint64_t generation) {
     struct wire_snapshot s = {
         .header = {WIRE_VERSION, WIRE_SNAPSHOT, 0}, .generation = generation, .count = 1};
     s.header.size = (uint32_t)wire_snapshot_size(s.count);
@@ -47,16 +47,16 @@ static struct wire_snapshot snapshot(uint64_t generation) {
     return s;
 }
 
-static void say(const void *msg, size_t len) {
+static inline void say(const void *msg, size_t len) {
     ck_assert_int_eq(send(fake.client, msg, len, MSG_NOSIGNAL), (ssize_t)len);
 }
 
-static void say_snapshot(uint64_t generation) {
+static inline void say_snapshot(uint64_t generation) {
     struct wire_snapshot s = snapshot(generation);
     say(&s, s.header.size);
 }
 
-static void say_with_fds(const void *msg, size_t len, const int *fds, size_t count) {
+static inline void say_with_fds(const void *msg, size_t len, const int *fds, size_t count) {
     union {
         struct cmsghdr align;
         char bytes[CMSG_SPACE(8 * sizeof(int))];
@@ -73,7 +73,7 @@ static void say_with_fds(const void *msg, size_t len, const int *fds, size_t cou
 }
 
 /* As the scout makes one: random name, read-only end handed over, unlinked. The read-only end. */
-static int new_mailbox(long msgsize) {
+static inline int new_mailbox(long msgsize) {
     char name[64];
     struct mq_attr attr = {.mq_maxmsg = 1, .mq_msgsize = msgsize};
     snprintf(name, sizeof name, "/cmm-unit-%d", (int)getpid());
@@ -85,31 +85,31 @@ static int new_mailbox(long msgsize) {
     return reader;
 }
 
-static void put(const void *msg, size_t len) {
+static inline void put(const void *msg, size_t len) {
     const struct timespec past = {0, 0};
     ck_assert_int_eq(mq_timedsend(fake.mailbox, msg, len, 0, &past), 0);
 }
 
-static void put_snapshot(uint64_t generation) {
+static inline void put_snapshot(uint64_t generation) {
     struct wire_snapshot s = snapshot(generation);
     put(&s, s.header.size);
 }
 
 /* ---- replies ---- */
 
-static void with_mailbox(void) {
+static inline void with_mailbox(void) {
     struct wire_snapshot s = snapshot(1);
     int reader = new_mailbox(sizeof s);
     say_with_fds(&s, s.header.size, &reader, 1);
     close(reader);
 }
 
-static void without_mailbox(void) {
+static inline void without_mailbox(void) {
     say_snapshot(1);
 }
 
 /* What each test of wrong messages says: version, size, content, type, too short, too long. */
-static int say_nonsense(void (*out)(const void *, size_t)) {
+static inline int say_nonsense(void (*out)(const void *, size_t)) {
     struct wire_snapshot s = snapshot(66);
     struct wire_snapshot wrong = s;
     size_t len = s.header.size;
@@ -139,7 +139,7 @@ static int say_nonsense(void (*out)(const void *, size_t)) {
     return 9;
 }
 
-static void say_overlong(void) {
+static inline void say_overlong(void) {
     char big[WIRE_MAX + 100] = {0};
     struct wire_snapshot s = snapshot(66);
     s.header.size = sizeof big;
@@ -147,7 +147,7 @@ static void say_overlong(void) {
     say(big, sizeof big);
 }
 
-static void nonsense_then_mailbox(void) {
+static inline void nonsense_then_mailbox(void) {
     int reader = new_mailbox(sizeof(struct wire_snapshot));
     say_nonsense(say);
     say_overlong();
@@ -159,23 +159,23 @@ static void nonsense_then_mailbox(void) {
     with_mailbox();
 }
 
-static void refusal(void) {
+static inline void refusal(void) {
     struct wire_done d = {{WIRE_VERSION, WIRE_DONE, sizeof d}, EDQUOT, 0, "too many"};
     say(&d, sizeof d);
 }
 
-static void hang_up(void) {
+static inline void hang_up(void) {
     close(fake.client);
     fake.client = -1;
 }
 
-static void silence(void) {}
+static inline void silence(void) {}
 
-static int wanted_queue(void) {
+static inline int wanted_queue(void) {
     return (fake.got[fake.got_count - 1].flags & WIRE_WANT_QUEUE) != 0;
 }
 
-static void two_mailboxes(void) {
+static inline void two_mailboxes(void) {
     struct wire_snapshot s = snapshot(1);
     if (!wanted_queue()) {
         say_snapshot(2);
@@ -188,7 +188,7 @@ static void two_mailboxes(void) {
     mq_close(fake.mailbox);
 }
 
-static void a_crowd_of_descriptors(void) {
+static inline void a_crowd_of_descriptors(void) {
     struct wire_snapshot s = snapshot(1);
     int crowd[8] = {0, 0, 0, 0, 0, 0, 0, 0};
     if (wanted_queue())
@@ -197,7 +197,7 @@ static void a_crowd_of_descriptors(void) {
         say_snapshot(2);
 }
 
-static void a_pipe_for_a_mailbox(void) {
+static inline void a_pipe_for_a_mailbox(void) {
     struct wire_snapshot s = snapshot(1);
     int pipes[2];
     if (!wanted_queue()) {
@@ -210,7 +210,7 @@ static void a_pipe_for_a_mailbox(void) {
     close(pipes[1]);
 }
 
-static void a_mailbox_of_another_size(void) {
+static inline void a_mailbox_of_another_size(void) {
     struct wire_snapshot s = snapshot(1);
     if (!wanted_queue()) {
         say_snapshot(2);
@@ -224,7 +224,7 @@ static void a_mailbox_of_another_size(void) {
 
 enum { FEW = 256 }; /* descriptors, where they are to be had no more */
 
-static void set_limit(rlim_t soft) {
+static inline void set_limit(rlim_t soft) {
     struct rlimit limit;
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
     limit.rlim_cur = soft;
@@ -233,7 +233,7 @@ static void set_limit(rlim_t soft) {
 
 /* Both ends are this process: no number is free while the message is on its way, and one for each end when
  * the other has given up. */
-static void a_mailbox_without_room(void) {
+static inline void a_mailbox_without_room(void) {
     struct wire_snapshot s = snapshot(1);
     int filler[FEW], count = 0;
     char end;
@@ -252,7 +252,7 @@ static void a_mailbox_without_room(void) {
         close(filler[--count]);
 }
 
-static void labels_with_noise(void) {
+static inline void labels_with_noise(void) {
     struct wire_labels l = {.header = {WIRE_VERSION, WIRE_LABELS, sizeof l}};
     struct wire_done d = {{WIRE_VERSION, WIRE_DONE, sizeof d}, 0, 0, ""};
     strcpy(l.names[3], "backup");
@@ -263,12 +263,12 @@ static void labels_with_noise(void) {
     say(&d, sizeof d);
 }
 
-static void done_only(void) {
+static inline void done_only(void) {
     struct wire_done d = {{WIRE_VERSION, WIRE_DONE, sizeof d}, 0, 0, ""};
     say(&d, sizeof d);
 }
 
-static void an_error_out_of_range(void) {
+static inline void an_error_out_of_range(void) {
     struct wire_done d = {{WIRE_VERSION, WIRE_DONE, sizeof d}, -7, 0, ""};
     say(&d, sizeof d);
 }
@@ -289,7 +289,7 @@ static void *serve(void *unused) {
     return unused;
 }
 
-static int listen_at(const char *path) {
+static inline int listen_at(const char *path) {
     struct sockaddr_un to = {.sun_family = AF_UNIX};
     int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     snprintf(to.sun_path, sizeof to.sun_path, "%s", path);
@@ -298,7 +298,7 @@ static int listen_at(const char *path) {
     return sock;
 }
 
-static void start_scout(void (*reply)(void), int conversations) {
+static inline void start_scout(void (*reply)(void), int conversations) {
     fake.reply = reply;
     fake.conversations = conversations;
     fake.listener = listen_at(fake.path);
@@ -306,11 +306,11 @@ static void start_scout(void (*reply)(void), int conversations) {
     ck_assert_int_eq(pthread_create(&fake.thread, NULL, serve, NULL), 0);
 }
 
-static void join_scout(void) {
+static inline void join_scout(void) {
     ck_assert_int_eq(pthread_join(fake.thread, NULL), 0);
 }
 
-static void setup(void) {
+static inline void setup(void) {
     struct rlimit limit;
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
     fake.limit = limit.rlim_cur;
@@ -320,7 +320,7 @@ static void setup(void) {
     snprintf(fake.path, sizeof fake.path, "%s/scout.sock", fake.dir);
 }
 
-static void teardown(void) {
+static inline void teardown(void) {
     char bell[96];
     snprintf(bell, sizeof bell, "%s/scout.bell", fake.dir);
     unlink(bell);
