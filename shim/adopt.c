@@ -1,8 +1,9 @@
 /* adopt - connections of ours that have come into this process ready made.
  * Whoever made them may be gone: `exec cat' in a shell, a helper that dials and hands its socket over. So the
- * loss of their network is told from here. By the signature that the connection bears (swap) it is known to
- * be ours, and by which network it goes; the environment only says where it is worth looking. Without the
- * lock, on any thread; in the constructor. Deliberately absent: datagrams, and what is still connecting. */
+ * loss of their network is told from here. That a connection is ours, and by which network it goes, is told
+ * by the environment where it has come by exec, and where it has come by message by the signature it bears
+ * (swap). Without the lock, on any thread; in the constructor. Deliberately absent: datagrams, and what is
+ * still connecting. */
 #include "adopt.h"
 #include "judge.h"
 #include "link.h"
@@ -15,7 +16,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+enum { MOST = 16, LOOKED_AT = 256, ENTRY = 64 };
 
 static int option(int fd, int name) {
     int value = -1;
@@ -24,72 +28,129 @@ static int option(int fd, int name) {
 }
 
 /* Its options are not known, so no fresh socket could take its place: it stays where it is. */
-static void take(struct sock *s, int fd, const struct wire_network *n, const struct verdict *v) {
+static void take(struct sock *s, int fd, uint64_t net, uint64_t labels) {
     s->patient = shim.patient;
     s->patience = shim.patience;
     s->policy = RULES_POLICY_FAIL;
-    s->net = n->id;
-    s->on_labels = v->labels;
-    atomic_store(&s->labels, v->labels);
-    s->lived = s->given = true;
+    s->net = net;
+    s->on_labels = labels;
+    atomic_store(&s->labels, labels);
+    s->lived = s->given = s->sealed = true;
     s->redirected = fd <= STDERR_FILENO;
     sock_turn(s, LIFE_INHERIT);
     swap_know(s, fd);
-    swap_review(s);
-    reconnect_consider(s);
 }
+
+/* Two numbers may lead to one connection. */
+static struct sock *known(unsigned long inode) {
+    struct sock *s = sock_first();
+    while (s && (!inode || s->inode != inode))
+        s = s->next;
+    return s;
+}
+
+static unsigned long inode_of(int fd) {
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode) ? st.st_ino : 0;
+}
+
+static bool is_stream(int fd, struct sockaddr_storage *ret_to, socklen_t *ret_len) {
+    return option(fd, SO_TYPE) == SOCK_STREAM && option(fd, SO_PROTOCOL) == IPPROTO_TCP &&
+           real.getpeername(fd, (struct sockaddr *)ret_to, ret_len) == 0;
+}
+
+/* With the lock. NULL: it was known already, or cannot be. */
+static struct sock *take_in(int fd, uint64_t net, uint64_t labels) {
+    struct sockaddr_storage to = {0};
+    socklen_t len = sizeof to;
+    struct sock *s = known(inode_of(fd));
+    if (s || sock_find(fd) || !is_stream(fd, &to, &len)) {
+        if (s && !sock_find(fd))
+            sock_alias(s, fd);
+        return NULL;
+    }
+    s = sock_new(fd, SOCK_CAPTURED, option(fd, SO_DOMAIN), SOCK_STREAM, IPPROTO_TCP);
+    if (!s)
+        return NULL;
+    s->to = to;
+    s->tolen = len;
+    take(s, fd, net, labels);
+    return s;
+}
+
+/* ---- by message ---- */
 
 void adopt_one(int fd) {
     struct sockaddr_storage to = {0};
     socklen_t len = sizeof to;
     uint32_t ifindex;
     if (!shim.preloaded || !shim_wants() || self.holding || getpid() != shim.owner || sock_find(fd) ||
-        !swap_signed(fd, &ifindex) || option(fd, SO_TYPE) != SOCK_STREAM ||
-        option(fd, SO_PROTOCOL) != IPPROTO_TCP || real.getpeername(fd, (struct sockaddr *)&to, &len) < 0 ||
-        link_need() < 0)
+        !swap_signed(fd, &ifindex) || !is_stream(fd, &to, &len) || link_need() < 0)
         return;
     self_prepare();
     const struct verdict v = judge(IPPROTO_TCP, (const struct sockaddr *)&to, false);
     lock_take();
     const struct wire_network *n = net_find_ifindex(&shim.nets, ifindex);
-    struct sock *s = v.ours && n && net_matches(n, v.labels) && !sock_find(fd)
-                         ? sock_new(fd, SOCK_CAPTURED, option(fd, SO_DOMAIN), SOCK_STREAM, IPPROTO_TCP)
-                         : NULL;
+    struct sock *s = v.ours && n && net_matches(n, v.labels) ? take_in(fd, n->id, v.labels) : NULL;
     if (s) {
-        memcpy(&s->to, &to, len);
-        s->tolen = len;
-        take(s, fd, n, &v);
+        swap_review(s);
+        reconnect_consider(s);
     }
     lock_drop();
 }
 
+/* ---- by exec ---- */
+
+struct held {
+    unsigned long inode;
+    unsigned long long net, labels;
+};
+
+static unsigned read_held(const char *text, struct held ret[MOST]) {
+    unsigned n = 0;
+    for (; text && n < MOST; text = strchr(text, ',') ? strchr(text, ',') + 1 : NULL)
+        n += sscanf(text, "%lx:%llx:%llx", &ret[n].inode, &ret[n].net, &ret[n].labels) == 3;
+    return n;
+}
+
+/* No thread and no scout for it, until the first call on one of them. */
 void adopt_all(void) {
-    char *at = getenv("CMM_HELD");
+    struct held held[MOST];
     const int error = errno;
-    real_init();
-    while (at && *at) {
-        adopt_one((int)strtol(at, &at, 10));
-        at += *at != 0;
-    }
+    const unsigned n = read_held(getenv("CMM_HELD"), held);
     unsetenv("CMM_HELD");
+    self_prepare();
+    lock_take();
+    for (int fd = 0; n && fd < LOOKED_AT; fd++) {
+        const unsigned long inode = inode_of(fd);
+        for (unsigned i = 0; inode && i < n; i++)
+            if (held[i].inode == inode)
+                take_in(fd, held[i].net, held[i].labels);
+    }
+    if (sock_first())
+        link_lapse();
+    lock_drop();
     errno = error;
 }
 
-static bool goes_on(int fd) {
-    const struct sock *s = sock_find(fd);
-    return s && s->kind == SOCK_CAPTURED && s->state == LIFE_LIVE && s->net && sock_stream(s) &&
-           !(real.fcntl(fd, F_GETFD, NULL) & FD_CLOEXEC);
+static bool goes_on(const struct sock *s) {
+    return s && s->kind == SOCK_CAPTURED && s->state == LIFE_LIVE && s->net && sock_stream(s) && !s->carried;
 }
 
+/* By inode numbers: whoever is between fork and exec may have given it another descriptor, and a child of
+ * vfork does so unseen. */
 bool adopt_list(char ret_text[ADOPT_TEXT]) {
+    const struct sock *last = NULL;
     size_t at = (size_t)snprintf(ret_text, ADOPT_TEXT, "CMM_HELD=");
-    const size_t none = at;
     if (!sock_first())
         return false;
-    for (int fd = 0; fd < SOCK_PAGE * SOCK_PAGES; fd++)
-        if (fd >= SOCK_LOW && !atomic_load(&sock_pages[fd / SOCK_PAGE]))
-            fd |= SOCK_PAGE - 1; /* none on its page */
-        else if (at < ADOPT_TEXT - sizeof "-2147483648," && goes_on(fd))
-            at += (size_t)snprintf(ret_text + at, ADOPT_TEXT - at, "%s%d", at == none ? "" : ",", fd);
-    return at > none;
+    for (int fd = 0; fd < LOOKED_AT && at < ADOPT_TEXT - ENTRY; fd++) {
+        const struct sock *s = sock_find(fd);
+        if (s == last || !goes_on(s))
+            continue;
+        at += (size_t)snprintf(ret_text + at, ENTRY, "%lx:%llx:%llx,", s->inode, (unsigned long long)s->net,
+                               (unsigned long long)atomic_load(&s->labels));
+        last = s;
+    }
+    return last != NULL;
 }

@@ -5,7 +5,7 @@
 
 #include "shim.h"
 
-enum { ADOPT_TEXT = 128 };
+enum { ADOPT_TEXT = 512 };
 
 /* fd may be one: then it is managed from here on. */
 void adopt_one(int fd);
@@ -13,8 +13,8 @@ void adopt_one(int fd);
 /* In the constructor: what the program before this one in the process, or its parent, has left. */
 void adopt_all(void);
 
-/* "CMM_HELD=3,7": the numbers of those that a program executed now goes on with. For children of vfork, too:
- * neither locks nor allocates. False: there are none. */
+/* "CMM_HELD=INODE:NETWORK:LABELS,...": those that a program executed now may go on with. For children of
+ * vfork, too: neither locks nor allocates. False: there are none. */
 bool adopt_list(char ret_text[ADOPT_TEXT]);
 
 #endif

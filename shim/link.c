@@ -478,6 +478,10 @@ void link_resume(void) {
     link_need();
 }
 
+void link_lapse(void) {
+    lapsed = true;
+}
+
 static void let_go(void) {
     scout_link_close(&wire);
     scout_link_close(&found);

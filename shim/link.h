@@ -19,6 +19,9 @@ int link_need(void);
  * there was none, or it has not ended after so long; 0: there is no limit. */
 bool link_rest(int limit_ms);
 
+/* What this process has was made before it was executed: as in a forked child. */
+void link_lapse(void);
+
 /* In a forked child, before it uses a socket of its parent's: as link_need, if the parent had the thread. */
 void link_resume(void);
 

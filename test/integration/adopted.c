@@ -6,8 +6,10 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -77,6 +79,63 @@ static void what_had_arrived_is_read_first(void) {
     stage_equal(read(out, text, sizeof text), 10);
     stage_equal(memcmp(text, "some bytes", 10), 0);
     unlink(path);
+}
+
+extern char **environ;
+
+/* As with Python's subprocess: between it and its starter nobody has seen which number it became. */
+static void a_program_that_was_spawned_hears_it_though_its_starter_is_gone(void) {
+    int status, pids[2];
+    pid_t starter, child;
+    stage_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    stage_equal(pipe(pids), 0);
+    starter = fork();
+    if (starter == 0) {
+        posix_spawn_file_actions_t actions;
+        char *const arguments[] = {(char *)"cat", NULL};
+        const int fd = dial_and_talk(NULL);
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+        posix_spawn_file_actions_init(&actions);
+        posix_spawn_file_actions_adddup2(&actions, fd, 0);
+        posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+        if (posix_spawnp(&child, "cat", &actions, NULL, arguments, environ) != 0 ||
+            write(pids[1], &child, sizeof child) != sizeof child)
+            _exit(99);
+        _exit(0);
+    }
+    stage_equal(read(pids[0], &child, sizeof child), sizeof child);
+    stage_equal(waitpid(starter, &status, 0), starter);
+    stage_wait(is_called(child, "cat"));
+    stage_link("wifi0", false);
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_equal(status, W_EXITCODE(1, 0));
+}
+
+/* No number takes what had arrived from the other. */
+static void what_has_two_numbers_is_one(void) {
+    char text[32] = "";
+    int status, out[2];
+    stage_equal(pipe(out), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        const int fd = dial_and_talk(NULL);
+        dup2(fd, 0);
+        fcntl(fd, F_SETFD, 0);
+        dup2(open("/dev/null", O_WRONLY), 2);
+        dup2(out[1], 1);
+        execlp("sh", "sh", "-c", "kill -STOP $$; head -c 10; exec cat", NULL);
+        _exit(99);
+    }
+    close(out[1]);
+    stage_equal(waitpid(child, &status, WUNTRACED), child);
+    stage_expect(WIFSTOPPED(status));
+    stage_say(0, "some bytes");
+    stage_equal(kill(child, SIGCONT), 0);
+    stage_equal(read(out[0], text, sizeof text), 10);
+    stage_equal(memcmp(text, "some bytes", 10), 0);
+    stage_link("wifi0", false);
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_equal(status, W_EXITCODE(1, 0));
 }
 
 /* ---- by message ---- */
@@ -149,6 +208,8 @@ static const struct stage_test tests[] = {
 #define TEST(name) STAGE_TEST_WITH(name, STAGE_PRELOAD | STAGE_WORLD, NULL, "CMM_LABELS=large")
     TEST(a_program_in_its_makers_place_hears_it),
     TEST(what_had_arrived_is_read_first),
+    TEST(a_program_that_was_spawned_hears_it_though_its_starter_is_gone),
+    TEST(what_has_two_numbers_is_one),
     TEST(who_was_given_it_by_message_hears_it),
     TEST(what_its_maker_had_bound_is_left_alone),
 };
