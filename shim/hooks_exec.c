@@ -8,6 +8,7 @@
 #include <alloca.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { MOST = 8192 }; /* pointers on the stack */
@@ -141,4 +142,48 @@ HOOK(int, execle, (const char *path, const char *first, ...)) {
     va_end(list);
     COMPLETE(env);
     return real.execve(path, argv, whole);
+}
+
+/* ---- by a shell, whose own environment libc makes ---- */
+
+/* The command behind what the environment lacks. NULL: it lacks nothing, or there is no memory. */
+static char *exported(const char *command) {
+    static const char word[] = "export '", quoted[] = "'\\''", end[] = "'\n";
+    size_t size = 1;
+    if (!command || !keep_room(&shim.keep, environ))
+        return NULL;
+    for (unsigned i = 0; i < shim.keep.count; i++)
+        size += strlen(shim.keep.entry[i]) * (sizeof quoted - 1) + sizeof word + sizeof end;
+    char *const text = malloc(size + strlen(command));
+    if (!text)
+        return NULL;
+    char *at = text;
+    for (unsigned i = 0; i < shim.keep.count; i++) {
+        at = stpcpy(at, word);
+        for (const char *c = shim.keep.entry[i]; *c; c++)
+            at = *c == '\'' ? stpcpy(at, quoted) : (*at = *c, at + 1);
+        at = stpcpy(at, end);
+    }
+    strcpy(at, command);
+    return text;
+}
+
+HOOK(int, system, (const char *command)) {
+    char *const whole = exported(command);
+    int r, error;
+    pthread_cleanup_push(free, whole);
+    r = real.system(whole ? whole : command);
+    error = errno;
+    pthread_cleanup_pop(1);
+    errno = error;
+    return r;
+}
+
+HOOK(FILE *, popen, (const char *command, const char *mode)) {
+    char *const whole = exported(command);
+    FILE *const file = real.popen(whole ? whole : command, mode);
+    const int error = errno;
+    free(whole);
+    errno = error;
+    return file;
 }

@@ -97,6 +97,8 @@
       (pid_t * pid, const char *file, const posix_spawn_file_actions_t *actions,                             \
        const posix_spawnattr_t *attributes, char *const argv[], char *const env[]),                          \
       (pid, file, actions, attributes, argv, env))                                                           \
+    X(int, system, (const char *command), (command))                                                         \
+    X(FILE *, popen, (const char *command, const char *mode), (command, mode))                               \
     X(FILE *, fdopen, (int fd, const char *mode), (fd, mode))                                                \
     X(int, vdprintf, (int fd, const char *format, va_list args), (fd, format, args))                         \
     X(int, __vdprintf_chk, (int fd, int flag, const char *format, va_list args), (fd, flag, format, args))   \

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -174,6 +175,41 @@ static void a_program_of_nothing_but_its_arguments_is_entered(void) {
     stage_expect(holds(said, "CMM_LABELS=background\n") && holds(said, "LD_PRELOAD=/"));
 }
 
+/* ---- by a shell ---- */
+
+static void by_system(const char *p, const char *f, char *const env[]) {
+    (void)f, (void)env;
+    const int status = system(p);
+    errno = status < 0 ? errno : WEXITSTATUS(status);
+}
+
+static void by_popen(const char *p, const char *f, char *const env[]) {
+    (void)f, (void)env;
+    FILE *pipe = popen(p, "r");
+    for (int c; pipe && (c = fgetc(pipe)) != EOF;)
+        putchar(c);
+    fflush(stdout);
+    const int status = pipe ? pclose(pipe) : 99;
+    errno = WEXITSTATUS(status);
+}
+
+static const struct way shells[] = {{"system", by_system, true}, {"popen", by_popen, true}};
+
+/* It exits as its last command does, whatever is before. */
+static void what_a_shell_starts_is_entered_too(void) {
+    char *const bare[] = {(char *)"PATH=/usr/bin:/bin", (char *)"MINE=1", NULL};
+    char *const without[] = {(char *)"PATH=/usr/bin:/bin", (char *)"CMM_LABELS=small", NULL};
+    char said[8192];
+    for (size_t i = 0; i < sizeof shells / sizeof *shells; i++) {
+        stage_equal(started(&shells[i], "env; exit 7", file, bare, said, sizeof said), 7);
+        stage_expect(holds(said, "MINE=1\n") && holds(said, "CMM_LABELS=background\n"));
+        stage_expect(holds(said, "LD_PRELOAD=/") && holds(said, "CMM_OTHER=it's\n"));
+        stage_equal(started(&shells[i], "env; exit 8", file, without, said, sizeof said), 8);
+        stage_expect(holds(said, "CMM_LABELS=small\n") && !holds(said, "LD_PRELOAD"));
+    }
+    stage_expect(system(NULL));
+}
+
 static void without_labels_nothing_is_added(void) {
     char *const env[] = {(char *)"PATH=/usr/bin:/bin", NULL};
     char said[8192];
@@ -189,6 +225,7 @@ static const struct stage_test tests[] = {
     TEST(who_takes_the_library_alone_out_is_without_it, "CMM_LABELS=background"),
     TEST(what_cannot_be_started_is_told_as_libc_tells_it, "CMM_LABELS=background"),
     TEST(a_program_of_nothing_but_its_arguments_is_entered, "CMM_LABELS=background"),
+    TEST(what_a_shell_starts_is_entered_too, "CMM_LABELS=background CMM_OTHER=it's"),
     TEST(without_labels_nothing_is_added, "CMM_RULES=10.0.0.0/8=bypass"),
 };
 
