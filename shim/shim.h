@@ -15,28 +15,30 @@
 #include <unistd.h>
 
 struct shim {
-    struct net_table nets;
-
     _Atomic uint64_t default_labels;
     bool labels_bad; /* CMM_LABELS made no sense: labeled connects fail */
-    struct rules rules;
-    bool rules_want;          /* one of them has labels */
-    struct label_names names; /* of user bits, as last asked of the scout */
+    bool rules_want; /* one of them has labels */
     bool names_known;
-    struct wait_list lookups;         /* name lookups that wait for a network */
-    unsigned releases;                /* how often all that waits was released */
-    char left[WIRE_LEFT][WIRE_IFACE]; /* what was left alone went by these */
-    const char *scout;                /* CMM_SCOUT, or NULL */
-    _Atomic(const char *) left_to;    /* not yet told: the library behind us that takes connections */
-    bool patient;                     /* captured sockets wait for ever */
-    struct timespec patience;         /* else so long */
+    struct wait_list lookups;      /* name lookups that wait for a network */
+    unsigned releases;             /* how often all that waits was released */
+    const char *scout;             /* CMM_SCOUT, or NULL */
+    _Atomic(const char *) left_to; /* not yet told: the library behind us that takes connections */
+    bool patient;                  /* captured sockets wait for ever */
+    struct timespec patience;      /* else so long */
     enum rules_policy on_loss;
 
-    bool preloaded;   /* the program's plain sockets get the default labels */
-    bool manual;      /* CMM_DISPATCH_MANUAL */
-    bool used;        /* a cmm socket has been made: the mode is fixed */
-    pid_t owner;      /* a vfork child or raw clone is not us; 0: nothing was asked of us yet */
-    struct keep keep; /* for programs that are started from here */
+    bool preloaded; /* the program's plain sockets get the default labels */
+    bool manual;    /* CMM_DISPATCH_MANUAL */
+    bool used;      /* a cmm socket has been made: the mode is fixed */
+    pid_t owner;    /* a vfork child or raw clone is not us; 0: nothing was asked of us yet */
+
+    /* Large. What every start reads and writes is together above: each page it touches costs it some
+     * microseconds. */
+    struct net_table nets;
+    struct rules rules;
+    struct label_names names;         /* of user bits, as last asked of the scout */
+    char left[WIRE_LEFT][WIRE_IFACE]; /* what was left alone went by these */
+    struct keep keep;                 /* for programs that are started from here */
 };
 
 extern struct shim shim __attribute__((visibility("hidden")));
