@@ -54,7 +54,8 @@ static bool hand_on(const struct label_names *names) {
     return setenv("CMM_NAMES", text, 1) == 0;
 }
 
-/* A name that is not built in may be one of the scout's configuration. */
+/* A name that is not built in may be one of the scout's configuration; while it is away, one that was handed
+ * on. */
 static bool labels_and_rules_ok(void) {
     struct ctl_client c;
     struct ctl_view v = {0};
@@ -64,7 +65,9 @@ static bool labels_and_rules_ok(void) {
     bool unknown_label = strstr(why, "unknown label '");
     bool asked = unknown_label && ctl_client_open(&c, setting("CMM_SCOUT")) == 0;
     bool answered = asked && ctl_client_view(&c, CTL_LABELS, &v) == 0;
-    bool ok = answered && parse(&v.names, why, sizeof why) == 0 && hand_on(&v.names);
+    if (unknown_label && !answered)
+        label_names_parse(setting("CMM_NAMES"), &v.names);
+    bool ok = unknown_label && parse(&v.names, why, sizeof why) == 0 && hand_on(&v.names);
     if (!ok && unknown_label && !answered)
         say("%s, and no scout to ask for the names of its configuration", why);
     else if (!ok)

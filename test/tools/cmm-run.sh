@@ -68,6 +68,10 @@ like 'nor one with too long a path' "125 cmm-run: no scout can be called '/*'" \
     "$(outcome "$run" --scout "/$(printf %0200d 1)" true)"
 is 'a level of CMM_LOG that is none is 125' "125 cmm-run: CMM_LOG is error, warn, info or debug, with :FILE behind or not: 'loud:x'" \
     "$(CMM_LOG=loud:x outcome "$run" true)"
+is 'while the scout is away, what it told a cmm-run around this one still holds' 'backup backup=40' \
+    "$(CMM_NAMES=backup=40 "$run" -l backup sh -c 'echo $CMM_LABELS $CMM_NAMES')"
+is 'and nothing else' "125 cmm-run: unknown label 'nosuch', and no scout to ask for the names of its configuration" \
+    "$(CMM_NAMES=backup=40 outcome "$run" -l nosuch true)"
 is 'an unknown option is 125' '125 cmm-run: unknown option --nosuch; see cmm-run --help' \
     "$(outcome "$run" --nosuch true)"
 is 'an option without its value is 125' '125 cmm-run: option --rule needs a value; see cmm-run --help' \
