@@ -293,9 +293,23 @@ static bool have(const struct multipath *m, const struct multipath_path *p) {
     return false;
 }
 
-static bool id_taken(const struct multipath *m, uint8_t id) {
-    for (unsigned i = 0; i < m->count; i++)
-        if (m->own[i].id == id)
+/* The kernel's own word: its errors differ from version to version. 0: all of ours are taken. */
+static uint8_t free_id(const struct multipath *m, const struct multipath_list *all) {
+    for (unsigned slot = 0; slot < MULTIPATH_MAX; slot++) {
+        const uint8_t id = (uint8_t)(m->first_id + slot);
+        bool taken = false;
+        for (unsigned i = 0; i < all->count; i++)
+            taken |= all->endpoint[i].id == id;
+        if (!taken)
+            return id;
+    }
+    return 0;
+}
+
+/* Another manager's, who looks after it. */
+static bool is_anothers(const struct multipath_list *all, const struct fact_address *a) {
+    for (unsigned i = 0; i < all->count; i++)
+        if (same_address(&all->endpoint[i].path.address, a))
             return true;
     return false;
 }
@@ -316,24 +330,20 @@ static void raise_limit(struct multipath *m, uint32_t need) {
 
 /* Written down before it is done: who is killed in between claims what is not there, which is nothing. */
 static void add(struct multipath *m, const struct multipath_path *p) {
-    struct multipath_endpoint *e = &m->own[m->count];
-    int r = -EBUSY;
+    struct multipath_list all;
+    list(m, &all);
+    if (is_anothers(&all, &p->address))
+        return;
     raise_limit(m, m->count + 1);
-    for (unsigned i = 0; i < MULTIPATH_MAX && r == -EBUSY; i++) {
-        const uint8_t id = (uint8_t)(m->first_id + i);
-        if (id_taken(m, id))
-            continue;
-        *e = (struct multipath_endpoint){.path = *p, .id = id};
-        m->count++;
-        keep(m);
-        r = change(m, MPTCP_PM_CMD_ADD_ADDR, e);
-        m->count -= r < 0;
-    }
+    m->own[m->count] = (struct multipath_endpoint){.path = *p, .id = free_id(m, &all)};
+    m->count++;
+    keep(m);
+    const int r = m->own[m->count - 1].id ? change(m, MPTCP_PM_CMD_ADD_ADDR, &m->own[m->count - 1]) : -EBUSY;
     if (r == 0)
         return;
+    m->count--;
     keep(m);
-    if (r != -EEXIST) /* else another manager's, who looks after it */
-        log_often(LOG_WARNING, "Multipath TCP: no endpoint for interface %u: %s", p->ifindex, strerror(-r));
+    log_often(LOG_WARNING, "Multipath TCP: no endpoint for interface %u: %s", p->ifindex, strerror(-r));
 }
 
 static bool stays(const struct multipath *m, const struct multipath_endpoint *e,
