@@ -17,7 +17,7 @@ labels = blue
 match = wwan*
 labels = small
 [network vpn]
-match = tun*
+match = tun0
 labels = large
 [network ports]
 match = br0
