@@ -60,6 +60,7 @@ static long in_epoll(void) {
 
 /* As daemon() does it. */
 static void a_child_that_goes_on_alone_with_a_set_hears_the_next_connection(void) {
+    stage_not_under_tsan("knows the threads of a forked child no more");
     struct epoll_event event = {.events = EPOLLIN};
     int ends[2], status;
     moving_live(0);

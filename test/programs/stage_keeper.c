@@ -42,6 +42,7 @@ struct far_record *keeper_inherited(int *ret_commands) {
     close(*ret_commands);
     *ret_commands = low;
     unsetenv("CMM_STAGE");
+    unsetenv("CMM_STAGE_PROGRAM");
     return at == MAP_FAILED ? NULL : at;
 }
 
@@ -234,19 +235,40 @@ static void set_environment(const char *words) {
         putenv(at);
 }
 
-/* ThreadSanitizer sees no lock that is taken inside its own blocking calls, so ours come before them: by the
- * loader's option, not its variable, that the program remain a linked one. */
-static void execute(const struct stage_test *t) {
+/* ThreadSanitizer sees no lock that is taken inside its own blocking calls, and no close that goes past it:
+ * so ours come before them. By the loader's option, not its variable, that the program remain a linked one.
+ */
+static void execute_in_order(const char *program, char *const argv[]) {
 #ifdef __SANITIZE_THREAD__
-    char program[256];
+    char *words[16], option[] = "--preload";
+    char *library = getenv("CMM_PRELOAD_LIB");
     Dl_info loader;
-    const char *library = getenv("CMM_PRELOAD_LIB");
-    const ssize_t len = readlink("/proc/self/exe", program, sizeof program - 1);
-    program[len < 0 ? 0 : len] = '\0';
-    if (cmm_networks && !(t->flags & STAGE_PRELOAD) && library && dladdr((void *)getauxval(AT_BASE), &loader))
-        execl(loader.dli_fname, loader.dli_fname, "--preload", library, program, t->name, NULL);
+    int n = 4;
+    if (!cmm_networks || !library || !dladdr((void *)getauxval(AT_BASE), &loader))
+        return;
+    words[0] = words[3] = (char *)program;
+    words[1] = option;
+    words[2] = library;
+    for (int i = 1; argv[i] && n < 15; i++)
+        words[n++] = argv[i];
+    words[n] = NULL;
+    setenv("CMM_STAGE_PROGRAM", program, 1);
+    execv(loader.dli_fname, words);
 #endif
-    execl("/proc/self/exe", "test", t->name, NULL);
+}
+
+static void own_program(char *ret, size_t size) {
+    const char *known = getenv("CMM_STAGE_PROGRAM");
+    const ssize_t len = known ? snprintf(ret, size, "%s", known) : readlink("/proc/self/exe", ret, size - 1);
+    ret[len < 0 ? 0 : len] = '\0';
+}
+
+static void execute(const struct stage_test *t) {
+    char program[256], *argv[] = {program, (char *)t->name, NULL};
+    own_program(program, sizeof program);
+    if (!(t->flags & STAGE_PRELOAD))
+        execute_in_order(program, argv);
+    execv(program, argv);
 }
 
 static pid_t start_test(const struct far_record *r, const struct stage_test *t, int shared, int commands) {
@@ -370,7 +392,11 @@ static bool chosen(int argc, char **argv, const char *name) {
 }
 
 int keeper_main(int argc, char **argv, const char *config, const struct stage_test *tests, size_t count) {
+    char program[256];
     int failed = 0, ran = 0;
+    own_program(program, sizeof program);
+    if (!getenv("CMM_STAGE_PROGRAM"))
+        execute_in_order(program, argv);
     for (size_t i = 0; i < count; i++) {
         if (!chosen(argc, argv, tests[i].name))
             continue;
