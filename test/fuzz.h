@@ -1,7 +1,8 @@
 /* fuzz - one driver for all fuzz_*.c: a file defines fuzz_seeds and LLVMFuzzerTestOneInput.
  *
  * Without a fuzzing engine (-DCMM_ENGINE leaves main to it) the program mutates its seeds by itself: `fuzz_x
- * [RUNS [SEED]]', the same inputs for the same seed, or `fuzz_x FILE...' for a corpus. A finding is an abort
+ * [RUNS [SEED [CORPUS]]]', the same inputs for the same seed, or `fuzz_x FILE...' for an engine's corpus.
+ * CORPUS is what an engine has found worth keeping, an input a line as hex: more seeds. A finding is an abort
  * with the input written to stderr as hex.
  */
 #ifndef CMM_FUZZ_H
@@ -125,17 +126,44 @@ static void fuzz_file(const char *path) {
     LLVMFuzzerTestOneInput(fuzz_input, fuzz_size);
 }
 
+static struct fuzz_seed *fuzz_known;
+static uint32_t fuzz_count;
+
+static void fuzz_know(const void *data, size_t size) {
+    fuzz_known = realloc(fuzz_known, (fuzz_count + 1) * sizeof *fuzz_known);
+    FUZZ_CHECK(fuzz_known && size && size <= FUZZ_MAX);
+    fuzz_known[fuzz_count++] = (struct fuzz_seed){data, size};
+}
+
+static void fuzz_read_corpus(const char *path) {
+    char line[2 * FUZZ_MAX + 2];
+    FILE *f = fopen(path, "r");
+    if (!f) {
+        perror(path);
+        exit(EXIT_FAILURE);
+    }
+    while (fgets(line, sizeof line, f)) {
+        size_t len = strspn(line, "0123456789abcdef") / 2;
+        uint8_t *bytes = malloc(len + 1);
+        for (size_t i = 0; bytes && i < len; i++)
+            if (sscanf(line + 2 * i, "%2hhx", &bytes[i]) != 1)
+                abort();
+        fuzz_know(bytes, len);
+    }
+    fclose(f);
+}
+
 static void fuzz_runs(long runs) {
-    uint32_t count = 0;
-    while (fuzz_seeds[count].size)
-        count++;
+    for (uint32_t i = 0; fuzz_seeds[i].size; i++)
+        fuzz_know(fuzz_seeds[i].data, fuzz_seeds[i].size);
+    const uint32_t count = fuzz_count;
     for (long i = 0; i < runs; i++) {
-        const struct fuzz_seed *seed = &fuzz_seeds[(size_t)i % count];
+        const struct fuzz_seed *seed = &fuzz_known[(size_t)i % count];
         memcpy(fuzz_input, seed->data, seed->size);
         fuzz_size = seed->size;
         /* The first round gives the seeds themselves. */
         for (uint32_t k = (size_t)i < count ? 0 : 1 + fuzz_random(6); k; k--)
-            fuzz_mutate(&fuzz_seeds[fuzz_random(count)]);
+            fuzz_mutate(&fuzz_known[fuzz_random(count)]);
         LLVMFuzzerTestOneInput(fuzz_input, fuzz_size);
     }
     printf("%ld runs, nothing found\n", runs);
@@ -152,6 +180,8 @@ int main(int argc, char **argv) {
     }
     if (argc > 2)
         fuzz_state = strtoull(argv[2], NULL, 10) | 1;
+    if (argc > 3)
+        fuzz_read_corpus(argv[3]);
     fuzz_runs(runs);
     return EXIT_SUCCESS;
 }
