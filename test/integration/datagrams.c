@@ -158,6 +158,19 @@ static void connect_never_waits_and_the_socket_is_silent_until_it_can_send(void)
     stage_equal(value, 100000);
 }
 
+/* The network that comes has no address of that family. */
+static void what_can_never_be_sent_is_told_and_the_socket_is_silent_no_more(void) {
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
+    inet_pton(AF_INET6, "fd00:9::1", &to.sin6_addr);
+    down("cell0");
+    sock = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    stage_fails(sendto(sock, "x", 1, 0, (struct sockaddr *)&to, sizeof to), EAGAIN);
+    stage_equal(stage_polled(sock, POLLOUT, 0), 0);
+    up("cell0");
+    stage_wait(sendto(sock, "x", 1, 0, (struct sockaddr *)&to, sizeof to) == -1 && errno == ENETUNREACH);
+    stage_equal(stage_polled(sock, POLLOUT, 0), POLLOUT);
+}
+
 static void an_unconnected_socket_is_silent_from_its_first_send_on(void) {
     down("cell0");
     make(SOCK_NONBLOCK);
@@ -388,6 +401,7 @@ static const struct stage_test tests[] = {
     TEST(one_socket_serves_destinations_of_either_kind, "small"),
     TEST(an_IPv6_socket_goes_by_it_too, "small"),
     TEST(connect_never_waits_and_the_socket_is_silent_until_it_can_send, "small"),
+    TEST(what_can_never_be_sent_is_told_and_the_socket_is_silent_no_more, "small"),
     TEST(an_unconnected_socket_is_silent_from_its_first_send_on, "small"),
     TEST(a_blocking_send_waits, "small"),
     TEST(with_no_route_at_all_it_waits_too, "small"),
