@@ -69,7 +69,8 @@ static void start_again(void) {
         lift_forget(*all[i]);
         *all[i] = -1;
     }
-    kicked = asked = false;
+    kicked = false;
+    asked = false;
     lapsed = link_begin() < 0;
 }
 
