@@ -1,50 +1,12 @@
 /* answers - what the labeled calls answer: how long they wait, which error is which, and the names of labels
  * and networks. */
-#include "stage.h"
+#include "hello.h"
 
 #include <errno.h>
-#include <libcmm.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define WIFI CMM_LABEL_BACKGROUND
-#define CELL CMM_LABEL_ONDEMAND
-
-static const char config[] = "[label backup]\nbit = 40\n"
-                             "[network wifi]\naddress = 127.0.1.1\nlabels = background, backup\n"
-                             "[network cell]\naddress = 127.0.2.1\nlabels = ondemand\n";
-
-/* ---- sockets and thunks ---- */
-
-static _Atomic int runs;
-static ssize_t result;
-
-static void send_hello(void *arg) {
-    result = cmm_send((int)(long)arg, "hello", 5, 0, WIFI, send_hello, arg);
-    runs++;
-}
-
-static int try_connect(int type, unsigned long labels, int *ret_sock) {
-    struct sockaddr_in to = stage_tcp();
-    *ret_sock = cmm_socket(AF_INET, type, 0);
-    stage_expect(*ret_sock >= 0);
-    return cmm_connect(*ret_sock, (struct sockaddr *)&to, sizeof to, labels, NULL, NULL, NULL);
-}
-
-static int waiting_socket(unsigned long labels) {
-    int sock;
-    stage_equal(try_connect(SOCK_STREAM, labels, &sock), CMM_DEFERRED);
-    return sock;
-}
-
-static int connected_socket(unsigned long labels) {
-    int sock;
-    stage_equal(try_connect(SOCK_STREAM, labels, &sock), 0);
-    return sock;
-}
 
 /* ---- patience ---- */
 
@@ -64,8 +26,8 @@ static void patience_covers_waits_for_a_network_never_waits_for_the_peer(void) {
     const struct timespec moment = {0, 20000000};
     pthread_t thread;
     stage_up("wifi");
-    int sock = connected_socket(WIFI);
-    int other = connected_socket(WIFI);
+    int sock = hello_connected(WIFI);
+    int other = hello_connected(WIFI);
     stage_equal(cmm_set_patience(sock, &moment), 0);
     stage_equal(cmm_set_patience(other, &moment), 0);
     pthread_create(&thread, NULL, receive, &sock);
@@ -90,7 +52,7 @@ static void *connect_with_patience(void *arg) {
 /* Others run out of it meanwhile, again and again. */
 static void let_patience_pass(void) {
     const struct timespec moment = {0, 20000000};
-    int other = waiting_socket(CELL);
+    int other = hello_waiting(CELL);
     stage_equal(cmm_set_patience(other, &moment), 0);
     for (int i = 0; i < 5; i++)
         stage_fails(cmm_send(other, "x", 1, 0, CELL, NULL, NULL), ETIMEDOUT);
@@ -116,7 +78,7 @@ static _Atomic bool gate;
 
 static void stop(void *arg) {
     (void)arg;
-    runs++;
+    hello_runs++;
     stage_wait(gate);
 }
 
@@ -131,10 +93,10 @@ static void *wait_in_send(void *arg) {
 static void patience_does_not_cover_the_wait_for_ones_turn(void) {
     const struct timespec moment = {0, 20000000};
     pthread_t thread;
-    int sock = waiting_socket(WIFI);
+    int sock = hello_waiting(WIFI);
     stage_equal(cmm_send(sock, "x", 1, 0, WIFI, stop, NULL), CMM_DEFERRED);
     stage_up("wifi");
-    stage_wait(runs == 1);
+    stage_wait(hello_runs == 1);
     stage_equal(cmm_set_patience(sock, &moment), 0);
     pthread_create(&thread, NULL, wait_in_send, &sock);
     stage_wait(receiving == 1);
@@ -147,7 +109,7 @@ static void patience_does_not_cover_the_wait_for_ones_turn(void) {
 static void patience_ends_a_receive_that_waits_for_a_network(void) {
     const struct timespec moment = {0, 20000000};
     char byte;
-    int sock = waiting_socket(WIFI);
+    int sock = hello_waiting(WIFI);
     stage_equal(cmm_set_patience(sock, &moment), 0);
     stage_fails(cmm_recv(sock, &byte, 1, 0), ETIMEDOUT);
     stage_equal(cmm_set_patience(sock, NULL), 0);
@@ -176,10 +138,10 @@ static void what_is_no_cmm_socket_is_ebadf(void) {
         struct iovec iov = {&c, 1};
         struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
         stage_fails(cmm_connect(fd, (struct sockaddr *)&to, sizeof to, WIFI, NULL, NULL, NULL), EBADF);
-        stage_fails(cmm_send(fd, &c, 1, 0, WIFI, send_hello, NULL), EBADF);
-        stage_fails(cmm_write(fd, &c, 1, WIFI, send_hello, NULL), EBADF);
-        stage_fails(cmm_writev(fd, &iov, 1, WIFI, send_hello, NULL), EBADF);
-        stage_fails(cmm_sendmsg(fd, &msg, 0, WIFI, send_hello, NULL), EBADF);
+        stage_fails(cmm_send(fd, &c, 1, 0, WIFI, hello_send, NULL), EBADF);
+        stage_fails(cmm_write(fd, &c, 1, WIFI, hello_send, NULL), EBADF);
+        stage_fails(cmm_writev(fd, &iov, 1, WIFI, hello_send, NULL), EBADF);
+        stage_fails(cmm_sendmsg(fd, &msg, 0, WIFI, hello_send, NULL), EBADF);
         stage_fails(cmm_recv(fd, &c, 1, 0), EBADF);
         stage_fails(cmm_read(fd, &c, 1), EBADF);
         stage_fails(cmm_setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value, sizeof value), EBADF);
@@ -207,8 +169,8 @@ static void before_cmm_connect_it_is_enotconn(void) {
     char c = 0;
     stage_up("wifi");
     int sock = cmm_socket(AF_INET, SOCK_STREAM, 0);
-    stage_fails(cmm_send(sock, &c, 1, 0, WIFI, send_hello, NULL), ENOTCONN);
-    stage_fails(cmm_send(sock, &c, 1, 0, CELL, send_hello, NULL), ENOTCONN);
+    stage_fails(cmm_send(sock, &c, 1, 0, WIFI, hello_send, NULL), ENOTCONN);
+    stage_fails(cmm_send(sock, &c, 1, 0, CELL, hello_send, NULL), ENOTCONN);
     stage_fails(cmm_send(sock, &c, 1, 0, 0, NULL, NULL), ENOTCONN);
     stage_fails(cmm_recv(sock, &c, 1, 0), ENOTCONN);
     stage_fails(cmm_check_label(sock, WIFI, NULL, NULL), ENOTCONN);
@@ -220,10 +182,10 @@ static void before_cmm_connect_it_is_enotconn(void) {
 
 static void a_second_cmm_connect_is_eisconn(void) {
     struct sockaddr_in to = stage_tcp();
-    int waiting = waiting_socket(WIFI);
+    int waiting = hello_waiting(WIFI);
     stage_fails(cmm_connect(waiting, (struct sockaddr *)&to, sizeof to, WIFI, NULL, NULL, NULL), EISCONN);
     stage_up("wifi");
-    int live = connected_socket(WIFI);
+    int live = hello_connected(WIFI);
     stage_fails(cmm_connect(live, (struct sockaddr *)&to, sizeof to, WIFI, NULL, NULL, NULL), EISCONN);
     stage_equal(cmm_reset(live), 0);
     stage_equal(cmm_connect(live, (struct sockaddr *)&to, sizeof to, WIFI, NULL, NULL, NULL), 0);
@@ -242,8 +204,8 @@ static void unknown_label_bits_and_bad_arguments_are_einval(void) {
         stage_fails(cmm_connect(fresh, (struct sockaddr *)&to, sizeof to, 1UL << bit, NULL, NULL, NULL),
                     EINVAL);
     }
-    int sock = connected_socket(WIFI);
-    stage_fails(cmm_send(sock, "x", 1, 0, 0x40, send_hello, NULL), EINVAL);
+    int sock = hello_connected(WIFI);
+    stage_fails(cmm_send(sock, "x", 1, 0, 0x40, hello_send, NULL), EINVAL);
     stage_fails(cmm_check_label(sock, 0x80, NULL, NULL), EINVAL);
     stage_fails(cmm_set_default_labels(0x1000), EINVAL);
     stage_fails(cmm_connect(fresh, NULL, sizeof to, WIFI, NULL, NULL, NULL), EINVAL);
@@ -257,20 +219,20 @@ static void unknown_label_bits_and_bad_arguments_are_einval(void) {
     stage_fails(cmm_labels_parse("red", NULL), EINVAL);
     stage_equal(cmm_get_default_labels(), 0);
     stage_equal(cmm_connect(fresh, (struct sockaddr *)&to, sizeof to, WIFI, NULL, NULL, NULL), 0);
-    stage_equal(runs, 0);
+    stage_equal(hello_runs, 0);
 }
 
 static void patience_over_is_etimedout(void) {
     const struct timespec none = {0, 0};
-    int sock = waiting_socket(WIFI);
+    int sock = hello_waiting(WIFI);
     stage_equal(cmm_set_patience(sock, &none), 0);
     stage_fails(cmm_send(sock, "x", 1, 0, WIFI, NULL, NULL), ETIMEDOUT);
-    stage_equal(cmm_send(sock, "x", 1, 0, WIFI, send_hello, NULL), CMM_DEFERRED); /* a thunk waits for ever */
+    stage_equal(cmm_send(sock, "x", 1, 0, WIFI, hello_send, NULL), CMM_DEFERRED); /* a thunk waits for ever */
 }
 
 static void closed_while_waiting_is_ecanceled(void) {
     pthread_t thread;
-    int sock = waiting_socket(WIFI);
+    int sock = hello_waiting(WIFI);
     pthread_create(&thread, NULL, wait_in_send, &sock);
     stage_wait(receiving == 1 && cmm_check_label(sock, WIFI, NULL, NULL) == CMM_DEFERRED);
     stage_pause();
@@ -321,7 +283,7 @@ static void user_labels_are_known_to_whoever_can_ask_the_scout(void) {
     cmm_labels_format(labels, text, sizeof text);
     stage_expect(strcmp(text, "red,backup") == 0);
     stage_up("wifi");
-    int sock = connected_socket(1UL << 40);
+    int sock = hello_connected(1UL << 40);
     stage_equal(cmm_send(sock, "saved", 5, 0, 1UL << 40, NULL, NULL), 5);
     stage_expect_connection(0, "127.0.1.1");
 }
@@ -360,7 +322,7 @@ static void cmm_networks_tells_what_is_usable_now(void) {
 
 static void cmm_socket_network_tells_the_one_the_socket_is_on(void) {
     struct cmm_network n;
-    int sock = waiting_socket(WIFI);
+    int sock = hello_waiting(WIFI);
     stage_fails(cmm_socket_network(sock, &n), ENOTCONN);
     stage_up("wifi");
     stage_up("cell");
@@ -392,4 +354,4 @@ static const struct stage_test tests[] = {
     STAGE_TEST(cmm_socket_network_tells_the_one_the_socket_is_on),
 };
 
-STAGE_MAIN(config, tests)
+STAGE_MAIN(hello_config, tests)

@@ -1,11 +1,10 @@
 /* scout_comes_and_goes - what holds while there is no scout, one dies, one comes back, or one is told
  * nonsense. */
-#include "stage.h"
+#include "hello.h"
 
 #include "private/wire.h"
 
 #include <errno.h>
-#include <libcmm.h>
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,48 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WIFI CMM_LABEL_BACKGROUND
-#define CELL CMM_LABEL_ONDEMAND
-
-static const char config[] = "[label backup]\nbit = 40\n"
-                             "[network wifi]\naddress = 127.0.1.1\nlabels = background, backup\n"
-                             "[network cell]\naddress = 127.0.2.1\nlabels = ondemand\n";
-
 static const char world[] = "[network wifi]\nmatch = wifi0\nlabels = background\n"
                             "[network cell]\nmatch = cell0\nlabels = ondemand\n";
-
-/* ---- sockets and thunks ---- */
-
-static _Atomic int runs;
-static ssize_t result;
-
-static void send_hello(void *arg) {
-    result = cmm_send((int)(long)arg, "hello", 5, 0, WIFI, send_hello, arg);
-    runs++;
-}
-
-static int try_connect(int type, unsigned long labels, int *ret_sock) {
-    struct sockaddr_in to = stage_tcp();
-    *ret_sock = cmm_socket(AF_INET, type, 0);
-    stage_expect(*ret_sock >= 0);
-    return cmm_connect(*ret_sock, (struct sockaddr *)&to, sizeof to, labels, NULL, NULL, NULL);
-}
-
-static int waiting_socket(unsigned long labels) {
-    int sock;
-    stage_equal(try_connect(SOCK_STREAM, labels, &sock), CMM_DEFERRED);
-    return sock;
-}
-
-static int connected_socket(unsigned long labels) {
-    int sock;
-    stage_equal(try_connect(SOCK_STREAM, labels, &sock), 0);
-    return sock;
-}
-
-static void defer_hello(int sock) {
-    stage_equal(cmm_send(sock, "hello", 5, 0, WIFI, send_hello, (void *)(long)sock), CMM_DEFERRED);
-}
 
 #define carries(i, text)                                                                                     \
     do {                                                                                                     \
@@ -151,7 +110,7 @@ static void a_program_is_unsubscribed_at_its_end(void) {
     pid_t child = fork();
     if (child == 0) {
         close(pipes[1]);
-        waiting_socket(WIFI);
+        hello_waiting(WIFI);
         exit((int)read(pipes[0], &none, 1));
     }
     close(pipes[0]);
@@ -168,8 +127,8 @@ static void without_room_for_a_message_queue_the_news_come_all_the_same(void) {
     stage_equal(setrlimit(RLIMIT_MSGQUEUE, &none), 0);
     stage_scout_start();
     stage_down("wifi");
-    int sock = waiting_socket(WIFI);
-    defer_hello(sock);
+    int sock = hello_waiting(WIFI);
+    hello_defer(sock);
     stage_wait(subscribed(getpid()));
     stage_equal(scout_status().queues, 0);
     for (int i = 0; i < 20; i++) {
@@ -177,50 +136,50 @@ static void without_room_for_a_message_queue_the_news_come_all_the_same(void) {
         stage_down("cell");
     }
     stage_up("wifi");
-    stage_wait(runs == 1);
+    stage_wait(hello_runs == 1);
     carries(0, "hello");
 }
 
 /* ---- no scout yet ---- */
 
 static void with_no_scout_yet_labels_0_behave_as_without_libcmm(void) {
-    int sock = connected_socket(0);
-    stage_equal(cmm_send(sock, "plain", 5, 0, 0, send_hello, NULL), 5);
+    int sock = hello_connected(0);
+    stage_equal(cmm_send(sock, "plain", 5, 0, 0, hello_send, NULL), 5);
     carries(0, "plain");
     stage_equal(cmm_networks(NULL, 0), 0);
-    stage_equal(runs, 0);
+    stage_equal(hello_runs, 0);
 }
 
 static void with_no_scout_yet_and_no_route_labels_0_fail_as_without_libcmm(void) {
     int sock;
     stage_link("wifi0", false);
     stage_link("cell0", false);
-    stage_fails(try_connect(SOCK_STREAM, 0, &sock), ENETUNREACH);
+    stage_fails(hello_dial(SOCK_STREAM, 0, &sock), ENETUNREACH);
 }
 
 static void with_no_route_at_all_labels_0_wait_once_a_scout_has_spoken(void) {
     stage_link("wifi0", false);
     stage_link("cell0", false);
     stage_wait(cmm_networks(NULL, 0) == 0);
-    int sock = waiting_socket(0);
-    stage_equal(cmm_send(sock, "hello", 5, 0, 0, send_hello, (void *)(long)sock), CMM_DEFERRED);
+    int sock = hello_waiting(0);
+    stage_equal(cmm_send(sock, "hello", 5, 0, 0, hello_send, (void *)(long)sock), CMM_DEFERRED);
     stage_link("wifi0", true);
-    stage_wait(runs == 1);
+    stage_wait(hello_runs == 1);
     stage_expect_connection(0, "10.1.0.2");
 }
 
 static void with_no_scout_yet_labeled_calls_find_no_network(void) {
     const struct timespec moment = {0, 50000000};
-    int sock = waiting_socket(WIFI);
+    int sock = hello_waiting(WIFI);
     stage_equal(cmm_check_label(sock, WIFI, NULL, NULL), CMM_DEFERRED);
-    defer_hello(sock);
+    hello_defer(sock);
     stage_fails(cmm_send(sock, "x", 1, MSG_DONTWAIT, CELL, NULL, NULL), EAGAIN);
     stage_equal(cmm_set_patience(sock, &moment), 0);
     stage_fails(cmm_send(sock, "x", 1, 0, CELL, NULL, NULL), ETIMEDOUT);
-    stage_equal(runs, 0);
+    stage_equal(hello_runs, 0);
     stage_scout_start();
-    stage_wait(runs == 1);
-    stage_equal(result, 5);
+    stage_wait(hello_runs == 1);
+    stage_equal(hello_result, 5);
     carries(0, "hello");
 }
 
@@ -244,13 +203,13 @@ static void a_scout_that_comes_back_is_noticed_though_nothing_waits(void) {
 
 static void a_scout_that_dies_leaves_its_last_word_standing(void) {
     stage_up("wifi");
-    int sock = connected_socket(WIFI);
+    int sock = hello_connected(WIFI);
     stage_scout_kill();
     stage_expect(stage_offered("wifi") && !stage_offered("cell"));
     stage_equal(cmm_send(sock, "one ", 4, 0, WIFI, NULL, NULL), 4);
-    int another = connected_socket(WIFI);
+    int another = hello_connected(WIFI);
     stage_equal(cmm_send(another, "another", 7, 0, WIFI, NULL, NULL), 7);
-    int waiting = waiting_socket(CELL);
+    int waiting = hello_waiting(CELL);
     stage_equal(cmm_send(sock, "two", 3, 0, WIFI, NULL, NULL), 3);
     carries(0, "one two");
     carries(1, "another");
@@ -261,7 +220,7 @@ static void a_scout_that_dies_leaves_its_last_word_standing(void) {
 
 static void a_new_scout_that_says_the_same_disturbs_no_connection(void) {
     stage_up("wifi");
-    int sock = connected_socket(WIFI);
+    int sock = hello_connected(WIFI);
     stage_equal(cmm_send(sock, "one ", 4, 0, WIFI, NULL, NULL), 4);
     for (int i = 0; i < 5; i++) {
         stage_scout_kill();
@@ -274,36 +233,36 @@ static void a_new_scout_that_says_the_same_disturbs_no_connection(void) {
 }
 
 static void a_scout_that_comes_back_is_noticed_without_a_restart(void) {
-    int sock = waiting_socket(WIFI);
-    defer_hello(sock);
+    int sock = hello_waiting(WIFI);
+    hello_defer(sock);
     stage_scout_kill();
     stage_scout_start();
-    stage_wait(runs == 1);
+    stage_wait(hello_runs == 1);
     carries(0, "hello");
     stage_scout_kill();
     stage_scout_start();
     stage_down("wifi");
-    defer_hello(sock);
+    hello_defer(sock);
     stage_scout_kill();
-    stage_equal(runs, 1);
+    stage_equal(hello_runs, 1);
     stage_scout_start();
-    stage_wait(runs == 2);
+    stage_wait(hello_runs == 2);
     carries(1, "hello");
 }
 
 static void a_thunk_deferred_while_no_scout_lives_runs_when_one_does(void) {
-    int sock = waiting_socket(WIFI);
+    int sock = hello_waiting(WIFI);
     stage_scout_kill();
-    defer_hello(sock);
+    hello_defer(sock);
     stage_scout_start();
-    stage_wait(runs == 1);
+    stage_wait(hello_runs == 1);
     carries(0, "hello");
 }
 
 static void the_scout_may_be_killed_again_and_again(void) {
     enum { DEATHS = 30 };
     stage_up("wifi");
-    int sock = connected_socket(WIFI);
+    int sock = hello_connected(WIFI);
     for (int i = 0; i < DEATHS; i++) {
         stage_scout_kill();
         stage_equal(cmm_send(sock, ".", 1, 0, WIFI, NULL, NULL), 1);
@@ -318,7 +277,7 @@ static void the_scout_may_be_killed_again_and_again(void) {
 
 static void networks_and_scout_may_come_and_go_in_any_order(void) {
     enum { STEPS = 60 };
-    int deferred = 0, direct = 0, sock = waiting_socket(WIFI);
+    int deferred = 0, direct = 0, sock = hello_waiting(WIFI);
     unsigned seed = 7;
     bool alive = true;
     for (int i = 0; i < STEPS; i++) {
@@ -331,7 +290,7 @@ static void networks_and_scout_may_come_and_go_in_any_order(void) {
             stage_up(i % 2 ? "wifi" : "cell");
         if (what == 3 && alive)
             stage_down(i % 2 ? "wifi" : "cell");
-        ssize_t r = cmm_send(sock, "hello", 5, 0, WIFI, send_hello, (void *)(long)sock);
+        ssize_t r = cmm_send(sock, "hello", 5, 0, WIFI, hello_send, (void *)(long)sock);
         stage_expect(r == CMM_DEFERRED || r == CMM_THUNK_EXECUTED || r == 5);
         direct += r == 5;
         deferred += r != 5;
@@ -341,7 +300,7 @@ static void networks_and_scout_may_come_and_go_in_any_order(void) {
     stage_up("wifi");
     stage_wait(cmm_thunk_count(sock) == 0);
     stage_equal(cmm_send(sock, "bye", 3, 0, WIFI, NULL, NULL), 3);
-    stage_expect(runs >= deferred); /* one that deferred itself again ran twice */
+    stage_expect(hello_runs >= deferred); /* one that deferred itself again ran twice */
     size_t sent = (size_t)(direct + deferred) * 5 + 3, received = 0;
     stage_wait_begins();
     while (received != sent && !stage_late()) {
@@ -368,7 +327,7 @@ static void the_sequence_of_rand_is_the_programs(void) {
     for (int i = 0; i < 20; i++)
         before[i] = rand();
     srand(7);
-    waiting_socket(WIFI);
+    hello_waiting(WIFI);
     for (int i = 0; i < 20; i++) {
         if (i % 5 == 0) {
             stage_scout_kill();
@@ -389,7 +348,7 @@ static void messages_of_the_wrong_version_size_or_content_are_dropped_and_counte
     const uint64_t before = scout_status().dropped;
     uint64_t told = 0;
     stage_up("wifi");
-    int sock = waiting_socket(CELL);
+    int sock = hello_waiting(CELL);
     wrong = a, wrong.header.version++;
     told += (uint64_t)tell(&wrong, sizeof wrong);
     wrong = a, wrong.header.version = 0;
@@ -410,9 +369,10 @@ static void messages_of_the_wrong_version_size_or_content_are_dropped_and_counte
     told += (uint64_t)tell(&who, sizeof who);
     stage_wait(scout_status().dropped >= before + told);
     stage_equal(scout_status().dropped, before + told);
-    stage_equal(cmm_send(sock, "hello", 5, 0, CELL, send_hello, (void *)(long)sock), CMM_DEFERRED);
-    stage_up("cell");      /* it still speaks, and is heard */
-    stage_wait(runs >= 1); /* what it sends is for wifi, which is there, too: it may run again at once */
+    stage_equal(cmm_send(sock, "hello", 5, 0, CELL, hello_send, (void *)(long)sock), CMM_DEFERRED);
+    stage_up("cell"); /* it still speaks, and is heard */
+    stage_wait(hello_runs >=
+               1); /* what it sends is for wifi, which is there, too: it may run again at once */
 }
 
 static const struct stage_test tests[] = {
@@ -437,4 +397,4 @@ static const struct stage_test tests[] = {
     STAGE_TEST(messages_of_the_wrong_version_size_or_content_are_dropped_and_counted),
 };
 
-STAGE_MAIN(config, tests)
+STAGE_MAIN(hello_config, tests)
