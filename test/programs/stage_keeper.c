@@ -43,6 +43,7 @@ struct far_record *keeper_inherited(int *ret_commands) {
     *ret_commands = low;
     unsetenv("CMM_STAGE");
     unsetenv("CMM_STAGE_PROGRAM");
+    unsetenv("CMM_STAGE_LOADER");
     return at == MAP_FAILED ? NULL : at;
 }
 
@@ -244,7 +245,10 @@ static void execute_in_order(const char *program, char *const argv[]) {
     char *library = getenv("CMM_PRELOAD_LIB");
     Dl_info loader;
     int n = 4;
-    if (!cmm_networks || !library || !dladdr((void *)getauxval(AT_BASE), &loader))
+    const char *by = getenv("CMM_STAGE_LOADER"); /* whoever was started by it does not see it any more */
+    if (!by && dladdr((void *)getauxval(AT_BASE), &loader))
+        by = loader.dli_fname;
+    if (!cmm_networks || !library || !by)
         return;
     words[0] = words[3] = (char *)program;
     words[1] = option;
@@ -253,7 +257,8 @@ static void execute_in_order(const char *program, char *const argv[]) {
         words[n++] = argv[i];
     words[n] = NULL;
     setenv("CMM_STAGE_PROGRAM", program, 1);
-    execv(loader.dli_fname, words);
+    setenv("CMM_STAGE_LOADER", by, 1);
+    execv(getenv("CMM_STAGE_LOADER"), words);
 #endif
 }
 
