@@ -266,11 +266,11 @@ void multipath_finish(struct multipath *m) {
 
 /* ---- what is offered ---- */
 
-/* What never leaves the machine or the link joins nothing. */
+/* What never leaves the machine or the link joins nothing; what cannot yet would be tried in vain. */
 static bool usable(const struct multipath_path *p) {
     const uint8_t *b = p->address.bytes;
     struct in6_addr six;
-    if (p->withdrawn)
+    if (p->withdrawn || (p->young && !p->way))
         return false;
     if (p->address.family == AF_INET)
         return b[0] != 127 && !(b[0] == 169 && b[1] == 254);

@@ -13,6 +13,7 @@ struct multipath_path {
     struct fact_address address;
     uint32_t ifindex;
     bool way;       /* out into the world: what goes by it need not end at its neighbours */
+    bool young;     /* ... which it may yet get: its routes are still on their way */
     bool backup;    /* carries only while no other can */
     bool withdrawn; /* it works, and is not to be used */
 };
@@ -49,8 +50,9 @@ void multipath_init(struct multipath *m, const char *scout, int ledger);
 void multipath_finish(struct multipath *m);
 
 /* The endpoints become what is offered. The kernel tries a new one once for each connection: so it is made
- * anew when it has got a way out that it had not. With nothing offered what is there stays: a connection
- * whose last endpoint is taken is closed a minute later. asked: the configuration wants this at all. */
+ * later, or anew, when it has got a way out that it had not. With nothing offered what is there stays: a
+ * connection whose last endpoint is taken is closed a minute later. asked: the configuration wants this at
+ * all. */
 void multipath_settle(struct multipath *m, bool asked, const struct multipath_path *paths, unsigned count);
 
 /* Where they are not ours to make: looks what others have made. True: something has changed. */

@@ -50,6 +50,7 @@ static int patience(const struct scout *s) {
         sooner(&first, monitor_deadline(s->monitor));
     sooner(&first, network_deadline(&s->networks));
     sooner(&first, probe_deadline(&s->probes));
+    sooner(&first, s->paths_due);
     int64_t script = s->script ? script_deadline(s->script) : -1;
     sooner(&first, script < 0 ? -1 : s->script_start + script);
     return first < 0 ? -1 : first <= now ? 0 : first - now > INT32_MAX ? INT32_MAX : (int)(first - now);
@@ -60,7 +61,7 @@ static void pass_time(struct scout *s) {
     if (s->monitor && monitor_deadline(s->monitor) >= 0)
         monitor_tick(s->monitor, now);
     bool news = probe_step(&s->probes, now);
-    if (news || (due >= 0 && due <= now)) {
+    if (news || (due >= 0 && due <= now) || (s->paths_due >= 0 && s->paths_due <= now)) {
         scout_look(s, false);
         scout_publish(s);
     }

@@ -32,6 +32,7 @@ struct scout {
     bool ending,
         crowded; /* crowded: it has been said that there are more networks than programs are told of */
     int64_t script_start;
+    int64_t paths_due; /* when the paths of young networks are looked at again; -1: none is young */
     uint64_t started_ms;
 };
 

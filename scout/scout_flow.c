@@ -10,6 +10,8 @@
 #include "policy.h"
 #include <sys/socket.h>
 
+enum { YOUNG_MS = 2000 }; /* a network's routes come in steps */
+
 static void say_change(void *arg, const char *text) {
     struct scout *s = arg;
     log_often(LOG_INFORM, "%s", text);
@@ -40,11 +42,12 @@ static const struct fact_link *link_of(const struct scout *s, uint32_t ifindex) 
 }
 
 /* The address that new connections of a family would have there. */
-static void add_path(const struct wire_network *n, const struct fact_link *l, uint8_t family,
+static void add_path(const struct wire_network *n, const struct fact_link *l, uint8_t family, int64_t now,
                      struct multipath_path *paths, unsigned *count) {
     struct multipath_path p = {.ifindex = n->ifindex,
                                .backup = n->flags & WIRE_METERED,
-                               .withdrawn = n->state == WIRE_NET_WITHDRAWN};
+                               .withdrawn = n->state == WIRE_NET_WITHDRAWN,
+                               .young = (uint32_t)now - n->since_ms < YOUNG_MS};
     for (unsigned i = 0; l && i < l->address_count && !p.address.family; i++)
         if (l->addresses[i].family == family && l->addresses[i].preferred)
             p.address = l->addresses[i];
@@ -62,6 +65,7 @@ static void add_path(const struct wire_network *n, const struct fact_link *l, ui
  * withdrawn. IPv4 comes first where the kernel has no room for all. */
 static void open_paths(struct scout *s, const struct wire_snapshot *now) {
     struct multipath_path paths[2 * WIRE_NETWORKS];
+    const int64_t at = machine_now_ms();
     unsigned count = 0;
     for (int turn = 0; turn < 2; turn++)
         for (uint32_t i = 0; i < now->count; i++) {
@@ -69,9 +73,13 @@ static void open_paths(struct scout *s, const struct wire_snapshot *now) {
             const uint8_t need = turn == 0 ? WIRE_HAS4 : WIRE_HAS6;
             if ((n->state == WIRE_NET_UP && n->flags & need) || n->state == WIRE_NET_WITHDRAWN)
                 add_path(n, n->flags & WIRE_ADDRESS ? NULL : link_of(s, n->ifindex),
-                         turn == 0 ? AF_INET : AF_INET6, paths, &count);
+                         turn == 0 ? AF_INET : AF_INET6, at, paths, &count);
         }
     multipath_settle(&s->multipath, s->settings.mptcp, paths, count);
+    s->paths_due = -1;
+    for (unsigned i = 0; i < count; i++)
+        if (paths[i].young && !paths[i].way && !paths[i].withdrawn)
+            s->paths_due = at + YOUNG_MS;
 }
 
 static void mark_joins(const struct scout *s, struct wire_snapshot *now) {

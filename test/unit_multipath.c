@@ -145,6 +145,21 @@ START_TEST(what_gets_a_way_out_is_made_anew) {
 }
 END_TEST
 
+START_TEST(what_may_yet_get_a_way_out_is_waited_for) {
+    struct multipath_path p[] = {path(1), path(2)};
+    p[0].way = true;
+    multipath_settle(&ours, true, p, 1);
+    p[1].young = true;
+    multipath_settle(&ours, true, p + 1, 1);
+    ck_assert_uint_eq(endpoints(), 1); /* and takes nothing from the one that is there */
+    ck_assert(found(1));
+    p[1].way = true;
+    multipath_settle(&ours, true, p + 1, 1);
+    ck_assert(!found(1));
+    ck_assert(found(2));
+}
+END_TEST
+
 START_TEST(loopback_and_link_local_addresses_are_none) {
     const struct multipath_path p[] = {
         {.address = {.family = AF_INET, .prefix = 8, .preferred = true, .bytes = {127, 0, 1, 1}},
@@ -336,6 +351,7 @@ int main(void) {
     tcase_add_test(c, the_last_one_stays_when_it_is_lost_and_goes_when_it_is_withdrawn);
     tcase_add_test(c, what_has_changed_is_made_anew);
     tcase_add_test(c, what_gets_a_way_out_is_made_anew);
+    tcase_add_test(c, what_may_yet_get_a_way_out_is_waited_for);
     tcase_add_test(c, loopback_and_link_local_addresses_are_none);
     tcase_add_test(c, those_of_others_are_never_touched);
     tcase_add_test(c, what_a_killed_scout_has_left_its_successor_takes_back);
