@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { CALM = 50 };
@@ -69,7 +68,7 @@ void dialing_expect_waiting(void) {
 
 void *dialing_blocking(void *unused) {
     (void)unused;
-    dialing_caller.tid = (pid_t)syscall(SYS_gettid);
+    dialing_caller.tid = gettid();
     dialing_done(dialing_connect(0));
     return NULL;
 }

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -49,7 +48,7 @@ static long found_by(const char *name) {
 static _Atomic long answer;
 
 static void *look_up(void *name) {
-    tid = (pid_t)syscall(SYS_gettid);
+    tid = gettid();
     answer = found_by(name);
     over = true;
     return NULL;
@@ -112,7 +111,7 @@ static int ask(const char *how, const char *name) {
 }
 
 static void *ask_resolver(void *how) {
-    tid = (pid_t)syscall(SYS_gettid);
+    tid = gettid();
     res_init();
     answer = ask(how, "waits.example") < 0 ? h_errno : 0;
     over = true;

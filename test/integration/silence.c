@@ -9,7 +9,6 @@
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -142,7 +141,7 @@ static void a_slow_handshake_is_silent_too(void) {
 
 static void *poller(void *unused) {
     (void)unused;
-    dialing_caller.tid = (pid_t)syscall(SYS_gettid);
+    dialing_caller.tid = gettid();
     dialing_done(stage_polled(dialing_sock, POLLIN | POLLOUT, -1));
     return NULL;
 }
@@ -150,7 +149,7 @@ static void *poller(void *unused) {
 static void *selecter(void *unused) {
     bool writable = false;
     (void)unused;
-    dialing_caller.tid = (pid_t)syscall(SYS_gettid);
+    dialing_caller.tid = gettid();
     int n = select_on(-1, &writable);
     dialing_done(n == 1 && writable ? POLLOUT : -1);
     return NULL;
@@ -158,7 +157,7 @@ static void *selecter(void *unused) {
 
 static void *epoller(void *set) {
     struct epoll_event e = {0};
-    dialing_caller.tid = (pid_t)syscall(SYS_gettid);
+    dialing_caller.tid = gettid();
     int n = epoll_wait(*(int *)set, &e, 1, -1);
     dialing_done(n == 1 ? (long)e.events : -1);
     return NULL;

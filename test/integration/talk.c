@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/select.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 const char talk_config[] = "[network wifi]\naddress = 127.0.1.1\nlabels = all\nmetric = 100\n"
@@ -128,7 +127,7 @@ static struct {
 
 static void *work(void *unused) {
     (void)unused;
-    worker.tid = (pid_t)syscall(SYS_gettid);
+    worker.tid = gettid();
     worker.result = worker.job();
     worker.error = errno;
     worker.over = true;

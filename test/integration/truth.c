@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -60,7 +59,7 @@ static struct holder {
 
 static void *reader(void *fd) {
     char text[64];
-    holder.tid = (pid_t)syscall(SYS_gettid);
+    holder.tid = gettid();
     holder.result = recv(*(int *)fd, text, sizeof text, 0);
     holder.error = errno;
     holder.over = true;
@@ -76,7 +75,7 @@ static void *known_reader(void *fd) {
 
 static void *writer(void *fd) {
     static char bulk[1 << 20];
-    holder.tid = (pid_t)syscall(SYS_gettid);
+    holder.tid = gettid();
     do
         holder.result = send(*(int *)fd, bulk, sizeof bulk, 0);
     while (holder.result > 0);
