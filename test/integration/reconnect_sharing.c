@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -224,15 +225,18 @@ static void given_by_one_of_several_messages_it_fails(void) {
 
 /* ---- without the policy ---- */
 
+/* Without the library, which would tell it by itself, and let go before we look. */
 static FILE *spawn_reader(void) {
-    stage_not_under_tsan("is not in a shell, where the library needs it");
+    static char name[] = "sh", how[] = "-c", path[] = "PATH=/usr/bin:/bin",
+                line[] = "while ! read go; do :; done <fifo; exec cat 2>/dev/null";
+    char *const argv[] = {name, how, line, NULL}, *const environment[] = {path, NULL};
     int out[2];
     stage_equal(pipe2(out, O_CLOEXEC), 0);
     const pid_t child = vfork();
     if (!child) {
         dup2(moving_sock, 0);
         dup2(out[1], 1);
-        execl("/bin/sh", "sh", "-c", "while ! read go; do :; done <fifo; exec cat 2>/dev/null", (char *)NULL);
+        syscall(SYS_execve, "/bin/sh", argv, environment);
         _exit(127);
     }
     close(out[1]);
