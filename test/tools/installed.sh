@@ -42,4 +42,10 @@ else
     like 'and runs' '2 usage: *' "$(LD_LIBRARY_PATH=$lib outcome "$stage/messages")"
 fi
 is 'cmm-run runs a program with the shim that is installed' "$lib/libcmm_preload.so" "$("$run" sh -c 'echo "$LD_PRELOAD"')"
+
+# Who makes packages builds plainly; options that nobody here sets must be understood, too.
+top=$(cd "$(dirname "$0")/../.." && pwd)
+for type in plain debug release; do
+    ok "it can be set up to be built as $type" meson setup "$stage/$type" "$top" -Dtests=false --buildtype="$type"
+done
 tap_end
