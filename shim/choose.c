@@ -70,13 +70,24 @@ static int tell_nothing(const struct sock *s, uint64_t labels, const struct net_
     return 0;
 }
 
+/* No wish, and the kernel has just had no route: networks that are up and all lack the peer's family are told
+ * to an unmodified program as they are to one with a wish. */
+static int tell_no_route(const struct sock *s) {
+    struct net_table seen;
+    const struct wire_network *n = NULL;
+    if (s->kind == SOCK_LABELED)
+        return 0;
+    look_from(s, 0, false, &seen, &n);
+    return n ? 0 : tell_nothing(s, 0, &seen);
+}
+
 int choose_network(const struct sock *s, uint64_t labels, const struct wire_network **ret) {
     struct net_table seen;
     const struct wire_network *n = NULL;
     const bool avoiding = s->backoff_ms && s->due > wait_now_ms();
     *ret = NULL;
     if (!labels)
-        return !avoiding;
+        return avoiding ? tell_no_route(s) : 1;
     if (s->kind == SOCK_LABELED && !avoiding)
         n = net_pick(&shim.nets, labels, choose_family(s));
     else

@@ -60,6 +60,15 @@ static void no_wish_waits_only_while_there_is_no_route_at_all(void) {
     stage_expect_connection(0, "10.1.0.2");
 }
 
+/* Programs that are told so try the other family. */
+static void no_wish_does_not_wait_for_a_family_that_no_network_has(void) {
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
+    inet_pton(AF_INET6, "fd00:9::1", &to.sin6_addr);
+    const int fd = socket(AF_INET6, SOCK_STREAM, 0);
+    stage_wait(stage_offered("wifi"));
+    stage_fails(connect(fd, (struct sockaddr *)&to, sizeof to), ENETUNREACH);
+}
+
 /* ---- destinations ---- */
 
 static int listener_at(const char *address, int family, struct sockaddr_storage *ret, socklen_t *len) {
@@ -438,6 +447,8 @@ static const struct stage_test tests[] = {
     TEST_WITH(a_rule_of_none_never_binds, "CMM_LABELS=small CMM_RULES=10.9.0.0/16=none"),
     TEST_WITH(no_wish_waits_only_while_there_is_no_route_at_all,
               "CMM_LABELS=small CMM_RULES=10.9.0.0/16=none"),
+    TEST_WITH(no_wish_does_not_wait_for_a_family_that_no_network_has,
+              "CMM_LABELS=small CMM_RULES=[fd00::]/8=none"),
     TEST(the_machines_own_addresses_are_left_alone),
     TEST(special_destinations_never_wait),
     TEST(unix_sockets_are_left_alone),
