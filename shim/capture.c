@@ -102,6 +102,18 @@ void capture_say_no_scout(void) {
                 *name ? " --name " : "", name);
 }
 
+/* deaf: nobody would ever tell it of a network. What only lacks a way then lacks it as without us. */
+static int admit(struct verdict *v, int deaf) {
+    if (v->ours && !v->labels)
+        v->ours = deaf == 0;
+    if (!v->ours || !v->labels)
+        return 0;
+    if (shim.labels_bad || deaf < 0)
+        return shim.labels_bad ? -EINVAL : deaf;
+    capture_say_no_scout();
+    return 0;
+}
+
 static int outcome(struct sock *s) {
     int error = s->error;
     if (s->state == LIFE_LIVE)
@@ -193,6 +205,11 @@ static bool same_way(const struct sock *s, const struct sockaddr *to, socklen_t 
     return atomic_load(&s->clear) && (!to || (!s->tolen && memcmp(&s->to, to, len) == 0));
 }
 
+/* Memberships and broadcasts are left alone, unless a rule with labels takes them in. */
+static bool steers(const struct sock *s, const struct verdict *v) {
+    return v->ours && (v->ruled || !to_many(s));
+}
+
 /* Lock held, dropped to judge. */
 static int send_datagram(struct sock *s, int fd, const struct sockaddr *to, socklen_t len, int flags) {
     const bool blocking = !(flags & MSG_DONTWAIT) && !(real.fcntl(fd, F_GETFL, NULL) & O_NONBLOCK);
@@ -205,23 +222,40 @@ static int send_datagram(struct sock *s, int fd, const struct sockaddr *to, sock
     const int deaf = link_need();
     self_register();
     struct verdict v = judge(IPPROTO_UDP, to ? to : (struct sockaddr *)&peer, bound);
-    if (v.ours && (shim.labels_bad || deaf < 0)) {
-        lock_take();
-        return shim.labels_bad ? -EINVAL : deaf;
-    }
-    if (v.ours)
-        capture_say_no_scout();
+    const int r = admit(&v, deaf);
     lock_take();
-    if (v.ours && (v.ruled || !to_many(s)))
+    if (r < 0)
+        return r;
+    if (steers(s, &v))
         return datagram_steer(s, to ? to : (struct sockaddr *)&peer, to ? len : peerlen, v.labels, blocking);
     datagram_leave_alone(s);
     return 0;
 }
 
-bool capture_unsent(int fd, int error) {
+/* What no label steers has no way for as long as the kernel has none. */
+static bool is_nowhere(struct sock *s, const struct sockaddr *to) {
+    struct sockaddr_storage peer = s->to;
+    const bool bound = s->bound, known = to || s->tolen;
+    atomic_store(&s->clear, false);
+    lock_drop();
+    to = to ? to : (struct sockaddr *)&peer;
+    struct verdict v = {.ours = false};
+    if (known)
+        v = judge(IPPROTO_UDP, to, bound);
+    const bool nowhere = v.ours && !v.labels && judge_nowhere(to);
+    lock_take();
+    return nowhere && steers(s, &v);
+}
+
+bool capture_unsent(int fd, const struct sockaddr *to, int error) {
     lock_take();
     struct sock *s = sock_find(fd);
-    const bool again = s && s->state == LIFE_FRESH && datagram_unreachable(s, error);
+    bool again = false;
+    if (s && s->state == LIFE_FRESH) {
+        sock_get(s);
+        again = datagram_unreachable(s, error) || (error == ENETUNREACH && !s->net && is_nowhere(s, to));
+        sock_put(s);
+    }
     lock_drop();
     return again;
 }
@@ -242,7 +276,7 @@ int capture_datagram(int fd, const struct sockaddr *to, socklen_t len, int flags
 /* It never waits: what cannot go now waits when it is sent. */
 static int connect_datagram(struct sock *s, const struct sockaddr *to, socklen_t len,
                             const struct verdict *v) {
-    if (v->ours && to->sa_family != AF_UNSPEC && (v->ruled || !to_many(s)) && well_formed(s, to, len))
+    if (steers(s, v) && to->sa_family != AF_UNSPEC && well_formed(s, to, len))
         return datagram_connect(s, to, len, v->labels);
     s->tolen = 0;
     datagram_leave_alone(s);
@@ -289,19 +323,19 @@ int capture_connect(int fd, const struct sockaddr *to, socklen_t len) {
         return CAPTURE_PASS;
     if (to->sa_family == AF_UNSPEC && sock_stream(s))
         return let_go(s, fd, false);
-    const int deaf = link_need();
+    int r = link_need();
     struct verdict v = {.ours = true};
-    if (!sock_stream(s) || s->state == LIFE_FRESH || s->state == LIFE_DEAD)
+    if (!sock_stream(s) || s->state == LIFE_FRESH || s->state == LIFE_DEAD) {
         v = judge(sock_stream(s) ? IPPROTO_TCP : IPPROTO_UDP, to, s->bound);
+        r = admit(&v, r);
+    }
     if (!v.ours && sock_stream(s))
         return let_go(s, fd, true);
-    if (v.ours && (shim.labels_bad || deaf < 0))
-        return shim.labels_bad ? -EINVAL : deaf; /* nobody would ever tell it of a network */
-    if (v.ours)
-        capture_say_no_scout();
+    if (r < 0)
+        return r;
     lock_take();
     sock_get(s);
-    int r = sock_stream(s) ? connect_stream(s, fd, to, len, &v) : connect_datagram(s, to, len, &v);
+    r = sock_stream(s) ? connect_stream(s, fd, to, len, &v) : connect_datagram(s, to, len, &v);
     sock_put(s);
     lock_drop();
     return r;

@@ -17,8 +17,8 @@ int capture_connect(int fd, const struct sockaddr *to, socklen_t len);
 /* Before a datagram goes out to (NULL: the connected peer): 0, or -errno. flags as for send. */
 int capture_datagram(int fd, const struct sockaddr *to, socklen_t len, int flags);
 
-/* It did not go out: true if that was its network's doing, and it is to be tried again. */
-bool capture_unsent(int fd, int error);
+/* It did not go out: true if that was its network's doing, or it had none, and it is to be tried again. */
+bool capture_unsent(int fd, const struct sockaddr *to, int error);
 
 /* The program bound it, or chose an interface for it by an option: left alone, unless a rule says otherwise.
  */

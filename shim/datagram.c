@@ -17,7 +17,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
-enum { RETRY_MS = 100, YOUNG_MS = 10000 };
+enum { RETRY_MS = 100, REST_MS = 1000, YOUNG_MS = 10000 };
 
 /* ---- aside, and back ---- */
 
@@ -152,14 +152,21 @@ static int steer(struct sock *s, const struct wire_network *n) {
     return r;
 }
 
-static bool not_yet(int error) {
+/* Without a wish it is the kernel's word that there is no route at all: any other is somebody's decision. */
+static bool not_yet(const struct sock *s, int error) {
+    if (!atomic_load(&s->labels))
+        return error == ENETUNREACH;
     return error == ENETUNREACH || error == EHOSTUNREACH || error == ENETDOWN || error == EADDRNOTAVAIL ||
            error == ENODEV;
 }
 
-static void try_again(struct sock *s) {
-    s->due = wait_now_ms() + RETRY_MS;
+static void look_again(struct sock *s, unsigned ms) {
+    s->due = wait_now_ms() + ms;
     link_kick();
+}
+
+static void try_again(struct sock *s) {
+    look_again(s, RETRY_MS);
 }
 
 /* A way that works is kept, though a better one may be there. */
@@ -168,23 +175,45 @@ static bool goes_well(const struct sock *s, uint64_t labels) {
     return n && n->state == WIRE_NET_UP && choose_suits(s, n, labels) && !s->aside;
 }
 
+/* n NULL: the kernel's choice. 1, 0: not yet, or -errno. */
+static int go_by(struct sock *s, const struct wire_network *n) {
+    const int r = steer(s, n);
+    if (r == 0)
+        return 1;
+    if (!not_yet(s, -r))
+        return r;
+    try_again(s);
+    return 0;
+}
+
+/* No wish: it goes as the kernel routes it, and waits only where that has no way. A route may come by what is
+ * no network of ours, of which no scout tells. */
+static int find_any_way(struct sock *s) {
+    const struct wire_network *none;
+    struct route way;
+    if (route_get((struct sockaddr *)&s->to, 0, &way) != -ENETUNREACH) {
+        s->backoff_ms = 0;
+        return s->aside || s->net ? go_by(s, NULL) : 1;
+    }
+    s->backoff_ms = RETRY_MS;
+    s->navoid = 0;
+    look_again(s, choose_settling(s, 0) ? RETRY_MS : REST_MS);
+    const int r = choose_network(s, 0, &none);
+    s->due = r < 0 ? 0 : s->due;
+    return r;
+}
+
 /* 1: steered, 0: no way now, or -errno. */
 static int find_way(struct sock *s, uint64_t labels) {
     const struct wire_network *n;
+    if (!labels)
+        return find_any_way(s);
     if (goes_well(s, labels))
         return 1;
     int r = choose_network(s, labels, &n);
     if (r == 0 && choose_settling(s, labels))
         try_again(s);
-    if (r <= 0 || !n)
-        return r;
-    r = steer(s, n);
-    if (r == 0)
-        return 1;
-    if (!not_yet(-r))
-        return r;
-    try_again(s);
-    return 0;
+    return r > 0 ? go_by(s, n) : r;
 }
 
 static void wait_here(struct sock *s) {
@@ -228,7 +257,7 @@ int datagram_connect(struct sock *s, const struct sockaddr *to, socklen_t len, u
     if (r < 0)
         return r;
     if (real.connect(datagram_number(s, s->fds[0]), to, len) < 0) {
-        if (!not_yet(errno)) {
+        if (!not_yet(s, errno)) {
             s->tolen = 0;
             return -errno;
         }
@@ -245,7 +274,7 @@ int datagram_connect(struct sock *s, const struct sockaddr *to, socklen_t len, u
 
 bool datagram_unreachable(struct sock *s, int error) {
     const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
-    if (!s->net || !not_yet(error))
+    if (!s->net || !not_yet(s, error))
         return false;
     if (n && n->state == WIRE_NET_UP && (uint32_t)wait_now_ms() - n->since_ms >= YOUNG_MS &&
         route_carried(n->ifindex))

@@ -29,7 +29,7 @@ static ssize_t send_flow(struct sock *s, int fd, const struct msghdr *msg, int f
 /* Steered, a datagram is libc's. failed: it was tried already. */
 static ssize_t send_datagram(int fd, const struct msghdr *msg, int flags, int failed) {
     for (ssize_t n;;) {
-        if (failed && !capture_unsent(fd, failed))
+        if (failed && !capture_unsent(fd, msg->msg_name, failed))
             return hook_told(-failed);
         int r = capture_datagram(fd, msg->msg_name, msg->msg_namelen, flags);
         if (r < 0)

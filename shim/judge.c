@@ -50,13 +50,17 @@ static bool is_home(const struct sockaddr *to) {
     return route_get(to, 0, &way) == 0 && way.local;
 }
 
-/* Nothing is wished for but a way: a stream waits while there is none at all. */
-static bool has_no_way(int protocol, const struct sockaddr *to) {
+bool judge_nowhere(const struct sockaddr *to) {
     struct route way;
+    return route_get(to, 0, &way) == -ENETUNREACH;
+}
+
+/* Nothing is wished for but a way. A stream's is asked for now; a datagram socket may yet lose its own. */
+static bool may_lack_way(int protocol, const struct sockaddr *to) {
     lock_take();
     const bool spoken = shim.nets.spoken;
     lock_drop();
-    return protocol == IPPROTO_TCP && spoken && !route_special(to) && route_get(to, 0, &way) == -ENETUNREACH;
+    return spoken && !route_special(to) && (protocol != IPPROTO_TCP || judge_nowhere(to));
 }
 
 struct verdict judge(int protocol, const struct sockaddr *to, bool bound) {
@@ -69,7 +73,7 @@ struct verdict judge(int protocol, const struct sockaddr *to, bool bound) {
         v.ours = v.ruled = !rule->bypass && v.labels;
         v.home = v.ruled && is_home(to);
         if (!rule->bypass && !v.labels)
-            v.ours = !bound && has_no_way(protocol, to);
+            v.ours = !bound && may_lack_way(protocol, to);
         return v;
     }
     v.ours = v.labels && !bound && (to->sa_family == AF_INET || to->sa_family == AF_INET6) &&

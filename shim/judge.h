@@ -5,7 +5,7 @@
 #include "shim.h"
 
 struct verdict {
-    bool ours;
+    bool ours;  /* with labels 0: to wait while there is no way */
     bool ruled; /* ... by a rule, which overrides every exemption */
     bool home;  /* ... though it is the machine itself */
     uint64_t labels;
@@ -14,5 +14,8 @@ struct verdict {
 
 /* bound: the program has chosen a way itself. */
 struct verdict judge(int protocol, const struct sockaddr *to, bool bound);
+
+/* The machine has no route there at all. */
+bool judge_nowhere(const struct sockaddr *to);
 
 #endif

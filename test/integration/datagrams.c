@@ -221,6 +221,104 @@ static void with_no_route_at_all_it_waits_too(void) {
     expect_datagram(0, "10.2.0.2", "late");
 }
 
+/* ---- without a wish: a rule of "none" ---- */
+
+static void no_wish_goes_as_the_kernel_routes_it(void) {
+    make(0);
+    stage_equal(put_to("unconnected"), 11);
+    expect_datagram(0, "10.1.0.2", "unconnected");
+    stage_equal(dial(), 0);
+    stage_equal(put("connected"), 9);
+    expect_datagram(1, "10.1.0.2", "connected");
+}
+
+static void no_wish_waits_only_while_there_is_no_route_at_all(void) {
+    make(SOCK_NONBLOCK);
+    down("cell0");
+    stage_equal(put_to("by wifi"), 7);
+    expect_datagram(0, "10.1.0.2", "by wifi");
+    down("wifi0");
+    stage_fails(put_to("early"), EAGAIN);
+    stage_equal(stage_polled(sock, POLLOUT, MOMENT_MS), 0);
+    stage_equal(dial(), 0);
+    stage_fails(put("early"), EAGAIN);
+    stage_equal(stage_polled(sock, POLLOUT, MOMENT_MS), 0);
+    up("cell0");
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
+    stage_equal(put("by cell"), 7);
+    expect_datagram(1, "10.2.0.2", "by cell");
+    down("cell0");
+    stage_fails(put("early"), EAGAIN);
+    stage_equal(stage_polled(sock, POLLOUT, MOMENT_MS), 0);
+    up("wifi0");
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
+    stage_equal(put("again"), 5);
+    expect_datagram(2, "10.1.0.2", "again");
+}
+
+/* The kernel has taken the route, and no scout tells. */
+static void a_way_that_went_unheard_of_is_waited_for(void) {
+    make(SOCK_NONBLOCK);
+    stage_equal(dial(), 0);
+    stage_equal(put("1"), 1);
+    expect_datagram(0, "10.1.0.2", "1");
+    stage_scout_kill();
+    stage_shell("ip route flush default");
+    stage_fails(put("2"), EAGAIN);
+    stage_equal(stage_polled(sock, POLLOUT, MOMENT_MS), 0);
+    stage_shell("ip route add default via 10.2.0.1");
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
+    stage_equal(put("3"), 1);
+    expect_datagram(1, "10.2.0.2", "3");
+}
+
+static void without_a_wish_a_blocking_send_waits_too(void) {
+    pthread_t thread;
+    down("cell0");
+    down("wifi0");
+    make(0);
+    pthread_create(&thread, NULL, sender, NULL);
+    stage_wait(stage_polled(sock, POLLOUT, 0) == 0); /* it has been put aside */
+    stage_expect(!over);
+    up("wifi0");
+    stage_wait(over);
+    stage_equal(result, 9);
+    expect_datagram(0, "10.1.0.2", "patiently");
+    pthread_join(thread, NULL);
+}
+
+static void without_a_wish_patience_ends_a_blocking_send(void) {
+    down("cell0");
+    down("wifi0");
+    make(0);
+    stage_fails(put_to("never"), ETIMEDOUT);
+    stage_equal(dial(), 0);
+    stage_fails(put("never"), ETIMEDOUT);
+}
+
+/* Nothing waits for what networks that are up do not have: programs try the other family. */
+static void without_a_wish_a_family_that_no_network_has_is_unreachable(void) {
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
+    inet_pton(AF_INET6, "fd00:9::1", &to.sin6_addr);
+    sock = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    stage_wait(sendto(sock, "x", 1, 0, (struct sockaddr *)&to, sizeof to) == -1 && errno == ENETUNREACH);
+    stage_equal(stage_polled(sock, POLLOUT, 0), POLLOUT);
+    stage_fails(connect(sock, (struct sockaddr *)&to, sizeof to), ENETUNREACH);
+}
+
+/* Somebody has decided so: that is no lack of a route. */
+static void without_a_wish_what_is_prohibited_is_told(void) {
+    make(SOCK_NONBLOCK);
+    stage_shell("ip route add unreachable 10.9.0.1");
+    stage_fails(put_to("never"), EHOSTUNREACH);
+    stage_fails(dial(), EHOSTUNREACH);
+    stage_shell("ip route replace prohibit 10.9.0.1");
+    stage_fails(put_to("never"), EACCES);
+    stage_equal(stage_polled(sock, POLLOUT, 0), POLLOUT);
+}
+
+/* ---- how long ---- */
+
 static void patience_ends_a_blocking_send(void) {
     down("cell0");
     make(0);
@@ -405,6 +503,13 @@ static const struct stage_test tests[] = {
     TEST(an_unconnected_socket_is_silent_from_its_first_send_on, "small"),
     TEST(a_blocking_send_waits, "small"),
     TEST(with_no_route_at_all_it_waits_too, "small"),
+    TEST(no_wish_goes_as_the_kernel_routes_it, "small CMM_RULES=10.9.0.0/16=none"),
+    TEST(no_wish_waits_only_while_there_is_no_route_at_all, "small CMM_RULES=10.9.0.0/16=none"),
+    TEST(a_way_that_went_unheard_of_is_waited_for, "small CMM_RULES=10.9.0.0/16=none"),
+    TEST(without_a_wish_a_blocking_send_waits_too, "small CMM_RULES=10.9.0.0/16=none"),
+    TEST(without_a_wish_patience_ends_a_blocking_send, "small CMM_PATIENCE=0.3 CMM_RULES=10.9.0.0/16=none"),
+    TEST(without_a_wish_a_family_that_no_network_has_is_unreachable, "small CMM_RULES=[fd00::]/8=none"),
+    TEST(without_a_wish_what_is_prohibited_is_told, "small CMM_RULES=10.9.0.0/16=none"),
     TEST(patience_ends_a_blocking_send, "small CMM_PATIENCE=0.3"),
     TEST(SO_SNDTIMEO_ends_a_blocking_send, "small"),
     TEST(what_waits_can_be_copied_and_closed, "small"),
