@@ -151,6 +151,26 @@ static void a_nonblocking_plain_connect_is_EINPROGRESS_until_it_is_made(void) {
     stage_expect_text(0, "x");
 }
 
+static void make_with_a_limit(void) {
+    const struct timeval moment = {0, 100000};
+    talk_sock = cmm_socket(AF_INET, SOCK_STREAM, 0);
+    stage_equal(setsockopt(talk_sock, SOL_SOCKET, SO_SNDTIMEO, &moment, sizeof moment), 0);
+}
+
+static void SO_SNDTIMEO_ends_a_plain_connect_as_it_does_on_any_socket(void) {
+    stage_equal(cmm_set_default_labels(BG), 0);
+    make_with_a_limit();
+    stage_fails(plain_connect(), EINPROGRESS);
+    stage_fails(plain_connect(), EALREADY);
+    cmm_close(talk_sock);
+    stage_up("wifi");
+    stage_crowd(true);
+    make_with_a_limit();
+    stage_fails(plain_connect(), EINPROGRESS);
+    stage_crowd(false);
+    talk_expect_moved(0, "127.0.1.1", "wifi");
+}
+
 static const struct stage_test tests[] = {
     STAGE_TEST(check_label_is_0_where_a_send_would_go_out_and_stores_nothing),
     STAGE_TEST(check_label_stores_the_thunk_which_runs_when_a_network_comes),
@@ -163,6 +183,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(plain_connect_waits_for_a_network_as_long_as_patience_has_it),
     STAGE_TEST(a_reset_ends_a_plain_connects_wait_with_ENOTCONN),
     STAGE_TEST(a_nonblocking_plain_connect_is_EINPROGRESS_until_it_is_made),
+    STAGE_TEST(SO_SNDTIMEO_ends_a_plain_connect_as_it_does_on_any_socket),
 };
 
 STAGE_MAIN(config, tests)

@@ -56,6 +56,22 @@ static void a_nonblocking_connect_is_deferred_while_the_handshake_is_under_way(v
     talk_expect_moved(0, "127.0.1.1", "wifi");
 }
 
+static void SO_SNDTIMEO_ends_the_wait_for_a_handshake_not_the_handshake(void) {
+    const struct timeval moment = {0, 100000};
+    stage_up("wifi");
+    stage_crowd(true);
+    talk_sock = cmm_socket(AF_INET, SOCK_STREAM, 0);
+    stage_equal(cmm_setsockopt(talk_sock, SOL_SOCKET, SO_SNDTIMEO, &moment, sizeof moment), 0);
+    stage_equal(talk_connect(BG, NULL), CMM_DEFERRED);
+    stage_expect(talk_silent());
+    stage_fails(talk_put("early", BG), EAGAIN);
+    stage_crowd(false);
+    talk_expect_moved(0, "127.0.1.1", "wifi");
+    stage_wait(strcmp(talk_diary(), "<>") == 0);
+    stage_equal(talk_put("late", BG), 4);
+    stage_expect_text(0, "late");
+}
+
 static void without_a_matching_network_connect_is_deferred_and_made_when_one_comes(void) {
     stage_up("cell");
     stage_equal(talk_dial(0, BG, NULL), CMM_DEFERRED);
@@ -311,6 +327,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(on_a_matching_network_connect_is_made_at_once),
     STAGE_TEST(a_blocking_connect_waits_for_the_handshake),
     STAGE_TEST(a_nonblocking_connect_is_deferred_while_the_handshake_is_under_way),
+    STAGE_TEST(SO_SNDTIMEO_ends_the_wait_for_a_handshake_not_the_handshake),
     STAGE_TEST(without_a_matching_network_connect_is_deferred_and_made_when_one_comes),
     STAGE_TEST(a_second_connect_is_EISCONN_and_one_after_reset_is_not),
     STAGE_TEST(a_refused_connect_fails_until_reset),
