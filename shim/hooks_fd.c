@@ -9,6 +9,7 @@
 #include "socket_calls.h"
 
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
@@ -205,10 +206,12 @@ HOOK(int, ioctl, (int fd, unsigned long request, ...)) {
     va_start(args, request);
     void *arg = va_arg(args, void *);
     va_end(args);
-    if ((request == FIONBIO || request == FIONREAD) && arg && hook_own(fd))
-        return (int)hook_told(request == FIONBIO ? socket_set_nonblocking(fd, *(int *)arg)
-                                                 : socket_unread(fd, arg));
-    return real.ioctl(fd, request, arg);
+    const bool unsent = request == SIOCOUTQ || request == SIOCOUTQNSD;
+    if ((request != FIONBIO && request != FIONREAD && !unsent) || !arg || !hook_own(fd))
+        return real.ioctl(fd, request, arg);
+    return (int)hook_told(unsent               ? socket_unsent(fd, request, arg)
+                          : request == FIONBIO ? socket_set_nonblocking(fd, *(int *)arg)
+                                               : socket_unread(fd, arg));
 }
 
 /* ---- options and names ---- */

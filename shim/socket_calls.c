@@ -233,6 +233,23 @@ int socket_unread(int fd, int *ret_bytes) {
     return 0;
 }
 
+/* Of what is not connected yet the kernel says 0, but of a placeholder that it makes no sense. */
+int socket_unsent(int fd, unsigned long request, int *ret_bytes) {
+    struct sock *s = enter(fd);
+    if (!s)
+        return -EBADF;
+    const int number = described(s, fd);
+    int r = 0;
+    if (s->state == LIFE_LIVE || s->state == LIFE_DEAD || number != fd || untouched(s))
+        r = real.ioctl(number, request, ret_bytes) < 0 ? -errno : 0;
+    else if (s->state == LIFE_MOVING)
+        *ret_bytes = sock_stream(s) ? (int)stream_unacked(s->hidden, true) : 0;
+    else
+        *ret_bytes = (int)s->sent.bytes; /* it will be sent again */
+    lock_drop();
+    return r;
+}
+
 /* ---- names ---- */
 
 static int hand_out(const void *from, socklen_t size, struct sockaddr *addr, socklen_t *len) {

@@ -43,6 +43,7 @@ int socket_network(int fd, struct wire_network *ret);
 /* fcntl F_SETFL and ioctl FIONBIO reach the connection being made too. */
 int socket_set_flags(int fd, long flags);
 int socket_set_nonblocking(int fd, int on);
-int socket_unread(int fd, int *ret_bytes); /* FIONREAD */
+int socket_unread(int fd, int *ret_bytes);                        /* FIONREAD */
+int socket_unsent(int fd, unsigned long request, int *ret_bytes); /* SIOCOUTQ, SIOCOUTQNSD */
 
 #endif

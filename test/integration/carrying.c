@@ -347,6 +347,7 @@ static void end_while_leaving(int (*end)(mc_socket_t)) {
     fill_wifi();
     const size_t told = put_at;
     stage_down("wifi");
+    stage_expect(number(SIOCOUTQ) > 0); /* as in its program's eyes */
     stage_equal(end(talk_sock), 0);
     stage_hold(false);
     stage_wait(stage_end(0) == STAGE_EOF);

@@ -306,6 +306,7 @@ static void with_replay_nothing_is_lost_through_two_losses(void) {
     stage_link("wifi0", false);
     /* cell swallows the handshake too. */
     stage_wait(strcmp(talk_diary(), "<><") == 0);
+    stage_equal(number(SIOCOUTQ), 4);
     stage_link("cell0", false);
     stage_swallow("wifi0", false, false);
     stage_link("wifi0", true);

@@ -5,11 +5,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netdb.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -131,6 +133,12 @@ static void duplicates_wait_and_connect_together(void) {
     stage_expect_text(0, "by the copy");
 }
 
+static int number(unsigned long request) {
+    int value = -1;
+    stage_equal(ioctl(dialing_sock, request, &value), 0);
+    return value;
+}
+
 static void options_and_flags_are_the_programs_own(void) {
     const int on = 1;
     int value = -1;
@@ -158,6 +166,9 @@ static void options_and_flags_are_the_programs_own(void) {
         len = sizeof info;
         stage_equal(getsockopt(dialing_sock, IPPROTO_TCP, TCP_INFO, &info, &len), 0);
         stage_equal(info.tcpi_state, 2); /* SYN_SENT */
+        stage_equal(number(FIONREAD), 0);
+        stage_equal(number(SIOCOUTQ), 0);
+        stage_equal(number(SIOCOUTQNSD), 0);
         len = sizeof value;
         stage_up("wifi");
         stage_equal(stage_polled(dialing_sock, POLLOUT, -1), POLLOUT);
