@@ -15,11 +15,13 @@
 #include <fcntl.h>
 #include <mqueue.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct {
@@ -72,17 +74,36 @@ static inline void say_with_fds(const void *msg, size_t len, const int *fds, siz
     ck_assert_int_eq(sendmsg(fake.client, &m, MSG_NOSIGNAL), (ssize_t)len);
 }
 
+static inline mqd_t make_queue(const char *name, long messages, long msgsize) {
+    struct mq_attr attr = {.mq_maxmsg = messages, .mq_msgsize = msgsize};
+    return mq_open(name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600, &attr);
+}
+
 /* As the scout makes one: random name, read-only end handed over, unlinked. The read-only end. */
 static inline int new_mailbox(long msgsize) {
     char name[64];
-    struct mq_attr attr = {.mq_maxmsg = 1, .mq_msgsize = msgsize};
     snprintf(name, sizeof name, "/cmm-unit-%d", (int)getpid());
-    fake.mailbox = mq_open(name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600, &attr);
+    fake.mailbox = make_queue(name, 1, msgsize);
     ck_assert_msg(fake.mailbox >= 0, "mq_open: %s", strerror(errno));
     int reader = mq_open(name, O_RDONLY | O_CLOEXEC);
     ck_assert_int_ge(reader, 0);
     ck_assert_int_eq(mq_unlink(name), 0);
     return reader;
+}
+
+/* There are 256 queues for all users, and 800 KiB for all programs of one: in the way of other programs is
+ * only that, which is waited for here, where nobody's patience counts. */
+static inline void await_room_for_mailboxes(void) {
+    char name[64];
+    mqd_t roomy;
+    (void)!unshare(CLONE_NEWIPC); /* it takes root */
+    snprintf(name, sizeof name, "/cmm-unit-room-%d", (int)getpid());
+    while ((roomy = make_queue(name, 3, sizeof(struct wire_snapshot))) < 0 &&
+           (errno == EMFILE || errno == ENOSPC))
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+    ck_assert_msg(roomy >= 0, "mq_open: %s", strerror(errno));
+    mq_close(roomy);
+    mq_unlink(name);
 }
 
 static inline void put(const void *msg, size_t len) {
@@ -315,6 +336,7 @@ static inline void setup(void) {
     ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
     fake.limit = limit.rlim_cur;
     fake.client = -1;
+    await_room_for_mailboxes();
     strcpy(fake.dir, "/tmp/cmm-unit-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(fake.dir));
     snprintf(fake.path, sizeof fake.path, "%s/scout.sock", fake.dir);
