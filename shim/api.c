@@ -77,16 +77,22 @@ struct labeled_call {
     resume_handler_t handler;
 };
 
+static bool as_before(const struct sock *s, unsigned long labels) {
+    return s && s->kind == SOCK_LABELED && atomic_load_explicit(&s->labels, memory_order_relaxed) == labels;
+}
+
 __attribute__((noinline)) static ssize_t send_otherwise(struct labeled_call *l, void *arg) {
     struct flow_call *c = &l->c;
     struct flow_tried tried;
+    const bool same = as_before(c->s, l->labels);
     if (l->handler && c->count == FLOW_UNTRIED && !(c->flags & (MSG_OOB | MSG_ZEROCOPY)) &&
         flow_defer_behind(c->fd, l->labels, l->handler, arg))
         return CMM_DEFERRED;
     struct iovec iov = {c->buf, c->len};
     const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    return flow_answered(c, &tried) ? c->count
-                                    : send_message(c->fd, &msg, c->flags, l->labels, l->handler, arg, tried);
+    return flow_timed_send(c, same) || flow_answered(c, &tried)
+               ? c->count
+               : send_message(c->fd, &msg, c->flags, l->labels, l->handler, arg, tried);
 }
 
 PUBLIC FLOW_HOT ssize_t cmm_send(mc_socket_t sock, const void *buf, size_t len, int flags,
@@ -97,9 +103,8 @@ PUBLIC FLOW_HOT ssize_t cmm_send(mc_socket_t sock, const void *buf, size_t len, 
     l.labels = labels;
     l.handler = handler;
     l.c.flags = flags;
-    const bool same =
-        s && s->kind == SOCK_LABELED && atomic_load_explicit(&s->labels, memory_order_relaxed) == labels;
-    if (__builtin_expect(flow_direct_send(&l.c, s, same, sock, buf, len, flags, &n), 1))
+    const enum way way = as_before(s, labels) ? WAY_OPEN : WAY_SHUT;
+    if (__builtin_expect(flow_direct_send(&l.c, s, way, sock, buf, len, flags, &n), 1))
         return n;
     return send_otherwise(&l, arg);
 }
@@ -128,7 +133,7 @@ __attribute__((noinline)) static ssize_t recv_otherwise(struct flow_call *c) {
     struct flow_tried tried;
     struct iovec iov = {c->buf, c->len};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (flow_answered(c, &tried) || c->count > 0)
+    if (flow_timed_recv(c, NULL, NULL) || flow_answered(c, &tried) || c->count > 0)
         return c->count;
     return told(flow_recv(c->fd, &msg, c->flags, tried));
 }
@@ -140,7 +145,7 @@ PUBLIC FLOW_HOT ssize_t cmm_recv(mc_socket_t sock, void *buf, size_t len, int fl
     if (!s || s->kind != SOCK_LABELED)
         return told(-EBADF);
     c.flags = flags;
-    return flow_direct_recv(&c, s, sock, buf, len, flags, NULL, NULL, &n) ? n : recv_otherwise(&c);
+    return flow_direct_recv(&c, s, WAY_OPEN, sock, buf, len, flags, NULL, NULL, &n) ? n : recv_otherwise(&c);
 }
 
 PUBLIC ssize_t cmm_read(mc_socket_t sock, void *buf, size_t len) {

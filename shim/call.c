@@ -24,14 +24,9 @@ static uint64_t patience_ends(const struct sock *s) {
     return s->patient ? 0 : wait_end(&s->patience);
 }
 
-/* When the program's own SO_RCVTIMEO or SO_SNDTIMEO ends a wait that begins now: ms, or 0. */
-uint64_t call_limit(const struct sock *s, int name) {
-    const struct option *o = options_find(&s->options, SOL_SOCKET, name);
-    struct timeval t;
-    if (!o || o->len != sizeof t)
-        return 0;
-    memcpy(&t, o->value, sizeof t);
-    return t.tv_sec || t.tv_usec ? wait_end(&(struct timespec){t.tv_sec, t.tv_usec * 1000}) : 0;
+uint64_t call_limit(const struct sock *s, int name, uint64_t began) {
+    const uint64_t timeout = options_timeout(&s->options, name);
+    return timeout ? timeout + (began ? began : wait_now_ms() + 1) : 0;
 }
 
 int call_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline, uint64_t limit) {
@@ -121,29 +116,100 @@ ssize_t call_recv(int fd, void *msg, int flags) {
     return real.recvmsg(fd, msg, flags);
 }
 
+size_t call_length(const struct msghdr *msg) {
+    size_t len = 0;
+    for (size_t i = 0; i < msg->msg_iovlen; i++)
+        len += msg->msg_iov[i].iov_len;
+    return len;
+}
+
+struct iovec call_rest(const struct msghdr *msg, size_t done) {
+    for (size_t i = 0; i < msg->msg_iovlen; i++) {
+        const struct iovec piece = msg->msg_iov[i];
+        if (done < piece.iov_len)
+            return (struct iovec){(char *)piece.iov_base + done, piece.iov_len - done};
+        done -= piece.iov_len;
+    }
+    return (struct iovec){0};
+}
+
+/* A blocking call, made of some that do not block and of polls in between. */
+struct pieces {
+    const struct sock *s;
+    uint32_t swaps;
+    int fd;
+    call_function *call;
+    struct msghdr *msg;
+    int flags;
+    uint64_t limit;
+    bool low; /* there is an SO_RCVLOWAT, which only a poll waits for */
+};
+
+/* How much has to be done before it is back. */
+static size_t wanted(const struct pieces *p) {
+    if (!sock_stream(p->s) || p->flags & MSG_PEEK || (p->call == call_recv && !(p->flags & MSG_WAITALL)))
+        return 0;
+    return call_length(p->msg);
+}
+
+static ssize_t one_piece(const struct pieces *p, size_t done) {
+    struct iovec piece;
+    struct msghdr rest = {.msg_iov = &piece, .msg_iovlen = 1};
+    if (done)
+        piece = call_rest(p->msg, done);
+    const ssize_t r = p->call(p->fd, done ? &rest : p->msg, p->flags | MSG_DONTWAIT);
+    return r < 0 ? -errno : r;
+}
+
+static int wait_for(const struct pieces *p) {
+    return call_wait_ready(p->fd, p->call == call_send ? POLLOUT : POLLIN, p->limit);
+}
+
+static ssize_t by_pieces(const struct pieces *p) {
+    const size_t all = wanted(p);
+    size_t done = 0;
+    ssize_t r = p->low ? wait_for(p) : 0;
+    while (r >= 0 && atomic_load(&p->s->swaps) == p->swaps) {
+        r = one_piece(p, done);
+        done += r > 0 ? (size_t)r : 0;
+        if (r >= 0 && (!r || done >= all))
+            return (ssize_t)done;
+        if (r == -EAGAIN)
+            r = wait_for(p);
+    }
+    return done ? (ssize_t)done : r < 0 ? r : CALL_AGAIN;
+}
+
 ssize_t call_closed(const struct sock *s, ssize_t r) {
     return r > 0 || (s->kind == SOCK_CAPTURED && r != CALL_AGAIN) ? r : -ECANCELED;
 }
 
-/* Lock held, dropped meanwhile. A count, -errno or CALL_AGAIN. limit: when the program's own timeout ends it.
- */
+/* Lock held, dropped meanwhile. The kernel would begin the program's own timeout anew: so with one, too, the
+ * wait is by poll. */
 ssize_t call_issue(struct sock *s, int fd, call_function *call, void *msg, int flags, bool blocking,
                    uint64_t limit) {
     const uint32_t swaps = atomic_load(&s->swaps);
-    const bool by_poll = s->shared && blocking;
+    const bool by_poll = blocking && (s->shared || limit);
     struct real_call c = {.s = s};
+    struct pieces p = {.s = s,
+                       .swaps = swaps,
+                       .fd = fd,
+                       .call = call,
+                       .msg = msg,
+                       .flags = flags,
+                       .limit = limit,
+                       .low = by_poll && call == call_recv &&
+                              options_find(&s->options, SOL_SOCKET, SO_RCVLOWAT)};
     volatile ssize_t r = CALL_AGAIN;
     self_register();
     lock_drop();
     pthread_cleanup_push(call_cancelled, &c);
     call_begins(&c);
-    if (atomic_load(&s->swaps) == swaps) {
-        r = call(fd, msg, flags | (by_poll ? MSG_DONTWAIT : 0));
+    if (by_poll)
+        r = by_pieces(&p);
+    else if (atomic_load(&s->swaps) == swaps) {
+        r = call(fd, msg, flags);
         r = r < 0 ? -errno : r;
-    }
-    if (by_poll && r == -EAGAIN) {
-        r = call_wait_ready(fd, call == call_send ? POLLOUT : POLLIN, limit);
-        r = r < 0 ? r : CALL_AGAIN;
     }
     pthread_cleanup_pop(0);
     call_over(&c);

@@ -13,8 +13,8 @@ typedef ssize_t call_function(int fd, void *msg, int flags);
 ssize_t call_send(int fd, void *msg, int flags);
 ssize_t call_recv(int fd, void *msg, int flags);
 
-/* A count, -errno or CALL_AGAIN. limit: CLOCK_MONOTONIC ms when the program's own timeout ends it; 0: never.
- */
+/* A count, -errno or CALL_AGAIN. limit: CLOCK_MONOTONIC ms when the program's own timeout ends it if it is
+ * blocking; 0: never. */
 ssize_t call_issue(struct sock *s, int fd, call_function *call, void *msg, int flags, bool blocking,
                    uint64_t limit);
 
@@ -31,8 +31,13 @@ int call_told(struct sock *s);
 /* As flow_wait, with the program's own timeout too. */
 int call_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline, uint64_t limit);
 
-/* When SO_RCVTIMEO or SO_SNDTIMEO (name), set now, would end a call; 0: never. */
-uint64_t call_limit(const struct sock *s, int name);
+/* When SO_RCVTIMEO or SO_SNDTIMEO (name), set now, would end a call that began then (ms; 0: now); 0: never.
+ */
+uint64_t call_limit(const struct sock *s, int name, uint64_t began);
+
+/* The bytes of a message; the first piece of what is left when so many are done (none: of length 0). */
+size_t call_length(const struct msghdr *msg);
+struct iovec call_rest(const struct msghdr *msg, size_t done);
 
 /* Without the lock: until fd is ready, a swap has happened, or limit. 0 or -errno. */
 int call_wait_ready(int fd, short events, uint64_t limit);

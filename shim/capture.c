@@ -124,7 +124,7 @@ static int outcome(struct sock *s) {
 /* Patience is for networks: a handshake takes as long as the kernel lets it. The program's own SO_SNDTIMEO is
  * for both, and ends only the call. */
 static int await(struct sock *s) {
-    const uint64_t limit = call_limit(s, SO_SNDTIMEO);
+    const uint64_t limit = call_limit(s, SO_SNDTIMEO, 0);
     while (s->state != LIFE_LIVE && s->state != LIFE_DEAD && s->state != LIFE_FRESH) {
         uint64_t deadline = s->give_up_at;
         int r = call_wait(s, atomic_load(&s->labels), s->state == LIFE_WAITING, &deadline, limit);

@@ -224,7 +224,7 @@ static void wait_here(struct sock *s) {
 }
 
 int datagram_steer(struct sock *s, const struct sockaddr *to, socklen_t len, uint64_t labels, bool blocking) {
-    const uint64_t limit = call_limit(s, SO_SNDTIMEO);
+    const uint64_t limit = call_limit(s, SO_SNDTIMEO, 0);
     uint64_t deadline = 0;
     if (!s->tolen)
         memcpy(&s->to, to, len);
@@ -242,7 +242,7 @@ int datagram_steer(struct sock *s, const struct sockaddr *to, socklen_t len, uin
         if (r < 0)
             return r;
     }
-    atomic_store(&s->clear, true);
+    atomic_store(&s->clear, WAY_OPEN);
     return 0;
 }
 
@@ -251,7 +251,7 @@ int datagram_connect(struct sock *s, const struct sockaddr *to, socklen_t len, u
     memcpy(&s->to, to, len);
     s->tolen = s->tolen ? len : 0;
     atomic_store(&s->labels, labels);
-    atomic_store(&s->clear, false);
+    atomic_store(&s->clear, WAY_SHUT);
     int r = find_way(s, labels);
     s->tolen = r < 0 ? 0 : len;
     if (r < 0)
@@ -268,7 +268,7 @@ int datagram_connect(struct sock *s, const struct sockaddr *to, socklen_t len, u
         wait_here(s);
         return 0;
     }
-    atomic_store(&s->clear, true);
+    atomic_store(&s->clear, WAY_OPEN);
     return 0;
 }
 
@@ -283,13 +283,13 @@ bool datagram_unreachable(struct sock *s, int error) {
     s->navoid = 1;
     s->net = 0;
     s->backoff_ms = RETRY_MS;
-    atomic_store(&s->clear, false);
+    atomic_store(&s->clear, WAY_SHUT);
     try_again(s);
     return true;
 }
 
 void datagram_leave_alone(struct sock *s) {
-    atomic_store(&s->clear, false);
+    atomic_store(&s->clear, WAY_SHUT);
     if (s->net)
         steer(s, NULL);
     put_back(s);

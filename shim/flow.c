@@ -14,10 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 
-static ssize_t real_wait_out(int fd, void *msg, int flags) {
-    (void)msg;
+static ssize_t real_wait_out(int fd, void *limit, int flags) {
     (void)flags;
-    int r = call_wait_ready(fd, POLLOUT, 0);
+    int r = call_wait_ready(fd, POLLOUT, *(const uint64_t *)limit);
     errno = r < 0 ? -r : 0;
     return r < 0 ? -1 : 0;
 }
@@ -54,7 +53,7 @@ static ssize_t send_kept(struct sock *s, int fd, const struct flow_send *c, bool
         }
         if (errno != EAGAIN || !blocking)
             return cut_short(s, (size_t)total, errno);
-        n = call_issue(s, fd, real_wait_out, NULL, 0, false, 0);
+        n = call_issue(s, fd, real_wait_out, (void *)&c->limit, 0, false, 0);
         if (atomic_load(&s->swaps) != swaps)
             return s->state == LIFE_CLOSED ? -ECANCELED : total;
         if (n < 0 && n != CALL_AGAIN)
@@ -65,7 +64,7 @@ static ssize_t send_kept(struct sock *s, int fd, const struct flow_send *c, bool
 }
 
 static ssize_t send_now(struct sock *s, int fd, const struct flow_send *c, uint64_t labels) {
-    const bool blocking = (s->replay || s->shared) && !call_is_nonblocking(fd, c->flags);
+    const bool blocking = (s->replay || s->shared || c->limit) && !call_is_nonblocking(fd, c->flags);
     ssize_t r;
     if (s->replay && sock_stream(s))
         r = send_kept(s, fd, c, blocking);
@@ -76,7 +75,7 @@ static ssize_t send_now(struct sock *s, int fd, const struct flow_send *c, uint6
     atomic_store(&s->labels, labels);
     if (s->state == LIFE_LIVE && !s->replay && !s->shared && !s->sealed && !s->thunks.count &&
         !s->user_depth && choose_stays(s, labels))
-        atomic_store(&s->clear, true);
+        atomic_store(&s->clear, options_timeout(&s->options, SO_SNDTIMEO) ? WAY_TIMED : WAY_OPEN);
     return r;
 }
 
@@ -95,7 +94,7 @@ static int defer(struct sock *s, const struct flow_send *c, uint64_t labels) {
     link_report();
     if (behind)
         return FLOW_DEFERRED;
-    atomic_store(&s->clear, false);
+    atomic_store(&s->clear, WAY_SHUT);
     run_schedule(s);
     return FLOW_DEFERRED;
 }
@@ -168,18 +167,11 @@ static ssize_t wait_turn(struct sock *s, int fd, const struct flow_send *c, uint
     return r < 0 ? r : CALL_AGAIN;
 }
 
-static size_t length(const struct msghdr *msg) {
-    size_t len = 0;
-    for (size_t i = 0; i < msg->msg_iovlen; i++)
-        len += msg->msg_iov[i].iov_len;
-    return len;
-}
-
 /* A blocking call that the network's loss cut short is made again as a whole, or by its thunk; one that a
  * leaving cut short has done what it told: the rest is the caller's. */
 static bool cut_by_loss(const struct sock *s, int fd, const struct flow_send *c, size_t taken,
                         uint32_t swaps) {
-    return s->kind == SOCK_LABELED && (int32_t)(s->lost_at - swaps) > 0 && taken < length(c->msg) &&
+    return s->kind == SOCK_LABELED && (int32_t)(s->lost_at - swaps) > 0 && taken < call_length(c->msg) &&
            !call_is_nonblocking(fd, c->flags);
 }
 
@@ -225,31 +217,21 @@ static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c, bool
 /* The program asked for the whole, and the connection was replaced under it: as on one that is slow, it sees
  * time pass. */
 static bool goes_on(const struct sock *s, int fd, const struct flow_send *c, ssize_t sent, uint32_t swaps) {
-    return s->kind == SOCK_CAPTURED && sock_stream(s) && sent > 0 && (size_t)sent < length(c->msg) &&
+    return s->kind == SOCK_CAPTURED && sock_stream(s) && sent > 0 && (size_t)sent < call_length(c->msg) &&
            atomic_load(&s->swaps) != swaps && s->state != LIFE_DEAD && s->state != LIFE_CLOSED &&
            !call_is_nonblocking(fd, c->flags);
 }
 
 /* What the connections so far have not taken, piece by piece. What was sent, if nothing more can be. */
 static ssize_t send_rest(struct sock *s, int fd, const struct flow_send *c, size_t sent) {
-    size_t skip = sent;
-    for (size_t i = 0; i < c->msg->msg_iovlen; i++) {
-        struct iovec piece = c->msg->msg_iov[i];
-        const size_t before = skip < piece.iov_len ? skip : piece.iov_len;
-        piece.iov_base = (char *)piece.iov_base + before;
-        piece.iov_len -= before;
-        skip -= before;
-        while (piece.iov_len) {
-            const struct msghdr msg = {.msg_iov = &piece, .msg_iovlen = 1};
-            const struct flow_send rest = {.msg = &msg, .flags = c->flags, .limit = c->limit};
-            const uint32_t swaps = atomic_load(&s->swaps);
-            ssize_t n = send_loop(s, fd, &rest, false);
-            sent += n > 0 ? (size_t)n : 0;
-            if (n <= 0 || ((size_t)n < piece.iov_len && !goes_on(s, fd, &rest, n, swaps)))
-                return (ssize_t)sent;
-            piece.iov_base = (char *)piece.iov_base + n;
-            piece.iov_len -= (size_t)n;
-        }
+    for (struct iovec piece; (piece = call_rest(c->msg, sent)).iov_len;) {
+        const struct msghdr msg = {.msg_iov = &piece, .msg_iovlen = 1};
+        const struct flow_send rest = {.msg = &msg, .flags = c->flags, .limit = c->limit};
+        const uint32_t swaps = atomic_load(&s->swaps);
+        const ssize_t n = send_loop(s, fd, &rest, false);
+        sent += n > 0 ? (size_t)n : 0;
+        if (n <= 0 || ((size_t)n < piece.iov_len && !goes_on(s, fd, &rest, n, swaps)))
+            break;
     }
     return (ssize_t)sent;
 }
@@ -287,8 +269,33 @@ static bool answer_closed(struct flow_call *c, int failed) {
     return true;
 }
 
+/* Rounded up: no call ends early. */
+static void note_beginning(struct flow_call *c) {
+    c->began = c->count == FLOW_UNTRIED ? wait_now_ms() + 1 : 0;
+}
+
+bool flow_timed_send(struct flow_call *c, bool may) {
+    ssize_t n;
+    note_beginning(c);
+    if (!c->began || !may || atomic_load(&c->s->clear) != WAY_TIMED ||
+        !flow_direct_send(c, c->s, WAY_TIMED, c->fd, c->buf, c->len, c->flags, &n))
+        return false;
+    c->count = n;
+    return true;
+}
+
+bool flow_timed_recv(struct flow_call *c, struct sockaddr *from, socklen_t *fromlen) {
+    ssize_t n;
+    note_beginning(c);
+    if (!c->began || atomic_load(&c->s->direct) != WAY_TIMED ||
+        !flow_direct_recv(c, c->s, WAY_TIMED, c->fd, c->buf, c->len, c->flags, from, fromlen, &n))
+        return false;
+    c->count = n;
+    return true;
+}
+
 bool flow_answered(struct flow_call *c, struct flow_tried *ret) {
-    *ret = (struct flow_tried){0};
+    *ret = (struct flow_tried){.began = c->began};
     if (c->count == FLOW_UNTRIED) {
         pthread_testcancel(); /* the answer may need no call that is a cancellation point */
         return false;
@@ -310,7 +317,7 @@ ssize_t flow_send(int fd, struct flow_send *c) {
         return -EBADF;
     }
     sock_get(s);
-    c->limit = call_limit(s, SO_SNDTIMEO);
+    c->limit = call_limit(s, SO_SNDTIMEO, c->tried.began);
     ssize_t r = send_locked(s, fd, c);
     sock_put(s);
     lock_drop();

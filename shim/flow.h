@@ -15,6 +15,7 @@ struct flow_tried {
     size_t taken;   /* a part it sent */
     int failed;     /* its errno, or 0 */
     uint32_t swaps; /* what s->swaps was before */
+    uint64_t began; /* CLOCK_MONOTONIC ms, when it is known; 0: now */
 };
 
 /* One send; everything is a message here. */
@@ -38,6 +39,9 @@ bool flow_defer_behind(int fd, uint64_t labels, void (*handler)(void *), void *a
 
 /* As recvmsg(2): a count or -errno. */
 ssize_t flow_recv(int fd, struct msghdr *msg, int flags, struct flow_tried tried);
+
+/* The same of a captured socket's datagrams, which the kernel judges; began: as flow_tried's. */
+ssize_t flow_recv_datagram(const struct sock *s, int fd, struct msghdr *msg, int flags, uint64_t began);
 
 /* Only what had arrived on a description that is gone: a count, or FLOW_NOTHING. */
 ssize_t flow_recv_kept(int fd, struct msghdr *msg, int flags);
@@ -85,7 +89,8 @@ struct flow_call {
     struct sock *s;
     void *buf;
     size_t len;
-    ssize_t count; /* what it said, or FLOW_UNTRIED; not set where flow_direct_* said true */
+    ssize_t count;  /* what it said, or FLOW_UNTRIED; not set where flow_direct_* said true */
+    uint64_t began; /* as flow_tried's; set by flow_timed_* */
     uint32_t swaps;
     int fd, flags;
 };
@@ -110,16 +115,16 @@ static inline bool flow_tried_in_vain(struct flow_call *c, ssize_t n) {
     return false;
 }
 
-/* True: all of it was sent, the common case. may: else it is not to be tried. The caller sets c->flags. */
-static inline bool flow_direct_send(struct flow_call *c, struct sock *s, bool may, int fd, const void *buf,
-                                    size_t len, int flags, ssize_t *ret) {
+/* True: all of it was sent, the common case. Not to be tried: way is WAY_SHUT. The caller sets c->flags. */
+static inline bool flow_direct_send(struct flow_call *c, struct sock *s, enum way way, int fd,
+                                    const void *buf, size_t len, int flags, ssize_t *ret) {
     c->fd = fd;
     c->buf = (void *)buf;
     c->len = len;
-    if (FLOW_UNLIKELY(!may || flags & (MSG_OOB | MSG_ZEROCOPY)) || !flow_enter(s))
+    if (FLOW_UNLIKELY(!way || flags & (MSG_OOB | MSG_ZEROCOPY)) || !flow_enter(s))
         return flow_untried(c, s);
     c->swaps = atomic_load_explicit(&s->swaps, memory_order_acquire);
-    if (FLOW_UNLIKELY(!atomic_load_explicit(&s->clear, memory_order_acquire))) {
+    if (FLOW_UNLIKELY(atomic_load_explicit(&s->clear, memory_order_acquire) != way)) {
         flow_leave();
         return flow_untried(c, s);
     }
@@ -132,15 +137,16 @@ static inline bool flow_direct_send(struct flow_call *c, struct sock *s, bool ma
 }
 
 /* True: something has come, and not all of it was asked for. The caller sets c->flags. */
-static inline bool flow_direct_recv(struct flow_call *c, struct sock *s, int fd, void *buf, size_t len,
-                                    int flags, struct sockaddr *from, socklen_t *fromlen, ssize_t *ret) {
+static inline bool flow_direct_recv(struct flow_call *c, struct sock *s, enum way way, int fd, void *buf,
+                                    size_t len, int flags, struct sockaddr *from, socklen_t *fromlen,
+                                    ssize_t *ret) {
     c->fd = fd;
     c->buf = buf;
     c->len = len;
     if (!flow_enter(s))
         return flow_untried(c, s);
     c->swaps = atomic_load_explicit(&s->swaps, memory_order_acquire);
-    if (FLOW_UNLIKELY(!atomic_load_explicit(&s->direct, memory_order_acquire))) {
+    if (FLOW_UNLIKELY(atomic_load_explicit(&s->direct, memory_order_acquire) != way)) {
         flow_leave();
         return flow_untried(c, s);
     }
@@ -153,7 +159,12 @@ static inline bool flow_direct_recv(struct flow_call *c, struct sock *s, int fd,
     return true;
 }
 
-/* The rest, off the hot path. True: with an unchanged connection a part, or nothing, is the whole answer,
+/* Off the hot path, first: the direct way of what the program has given a time. True: c->count is the answer.
+ * may: as it was asked before. */
+bool flow_timed_send(struct flow_call *c, bool may);
+bool flow_timed_recv(struct flow_call *c, struct sockaddr *from, socklen_t *fromlen);
+
+/* The rest. True: with an unchanged connection a part, or nothing, is the whole answer,
  * too, and with a closed one what c->count is then. False: the other way, which is told what was tried. */
 bool flow_answered(struct flow_call *c, struct flow_tried *ret);
 

@@ -13,7 +13,7 @@
 /* The network went while the handshake was waited for: that is no failure, the connection is made when one
  * comes. Nor is the end of the time that its program allows it: the handshake goes on. */
 static int await_connection(struct sock *s, uint64_t labels) {
-    const uint64_t limit = call_limit(s, SO_SNDTIMEO);
+    const uint64_t limit = call_limit(s, SO_SNDTIMEO, 0);
     uint64_t deadline = 0;
     while (life_attempting(s->state)) {
         int r = call_wait(s, labels, false, &deadline, limit);
@@ -90,7 +90,7 @@ int flow_connect(int fd, const struct sockaddr *to, socklen_t tolen, uint64_t la
 /* It has no word for "deferred": a blocking one waits, as long as patience has it. */
 static int connect_plainly(struct sock *s, int fd, const struct sockaddr *to, socklen_t tolen) {
     const bool blocking = !call_is_nonblocking(fd, 0), begun = s->state != LIFE_FRESH;
-    const uint64_t limit = call_limit(s, SO_SNDTIMEO);
+    const uint64_t limit = call_limit(s, SO_SNDTIMEO, 0);
     uint64_t deadline = 0;
     int r = begun ? 0 : check_address(s, to, tolen);
     if (!begun && r == 0 && !s->to.ss_family)

@@ -2,6 +2,7 @@
  * The loop of flow, for the other direction. Bytes that had arrived on connections that are gone are the
  * record's (unread); a peer's end of file or reset is told as the kernel tells it. */
 #include "call.h"
+#include "datagram.h"
 #include "flow.h"
 #include "leave.h"
 #include "link.h"
@@ -9,6 +10,7 @@
 #include "swap.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 /* Of a labeled socket's datagrams all come from its peer. */
@@ -58,9 +60,9 @@ ssize_t flow_recv_kept(int fd, struct msghdr *msg, int flags) {
     return r;
 }
 
-static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags) {
+static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags, uint64_t began) {
     const struct msghdr asked = *msg;
-    const uint64_t limit = call_limit(s, SO_RCVTIMEO);
+    const uint64_t limit = call_limit(s, SO_RCVTIMEO, began);
     uint64_t deadline = 0;
     for (;;) {
         const int number = flow_number(s, fd);
@@ -105,8 +107,36 @@ ssize_t flow_recv(int fd, struct msghdr *msg, int flags, struct flow_tried tried
     else if (tried.failed && atomic_load(&s->swaps) == tried.swaps)
         r = call_judge(s, tried.failed);
     if (r == CALL_AGAIN)
-        r = recv_loop(s, fd, msg, flags);
+        r = recv_loop(s, fd, msg, flags, tried.began);
     sock_put(s);
     lock_drop();
     return r;
+}
+
+static uint64_t datagram_limit(const struct sock *s, int number, int flags, uint64_t began) {
+    lock_take();
+    const uint64_t limit = call_limit(s, SO_RCVTIMEO, began);
+    lock_drop();
+    return limit && !call_is_nonblocking(number, flags) ? limit : 0;
+}
+
+/* Its description may be replaced meanwhile; the end that wakes us then is none. */
+ssize_t flow_recv_datagram(const struct sock *s, int fd, struct msghdr *msg, int flags, uint64_t began) {
+    const struct msghdr asked = *msg;
+    for (uint64_t limit = 0;;) {
+        const uint32_t swaps = atomic_load(&s->swaps);
+        ssize_t n = s->unread.first ? flow_recv_kept(fd, msg, flags) : FLOW_NOTHING;
+        if (n != FLOW_NOTHING)
+            return n;
+        const int number = datagram_number(s, fd);
+        if (limit && (n = call_wait_ready(number, POLLIN, limit)) < 0)
+            return n;
+        n = real.recvmsg(number, msg, flags | (limit ? MSG_DONTWAIT : 0));
+        if (n > 0 || (n == 0 && atomic_load(&s->swaps) == swaps))
+            return n;
+        if (n < 0 && !(limit && errno == EAGAIN))
+            return -errno;
+        *msg = asked;
+        limit = limit ? limit : datagram_limit(s, fd, flags, began);
+    }
 }

@@ -3,6 +3,7 @@
  * wait for the call. All else is one call of flow. On a captured socket a broken pipe raises SIGPIPE as it
  * would without us; on a cmm socket nothing does. */
 #include "adopt.h"
+#include "call.h"
 #include "capture.h"
 #include "datagram.h"
 #include "hook.h"
@@ -68,7 +69,7 @@ HOOK_SLOW ssize_t send_otherwise(struct flow_call *c) {
     struct flow_tried tried;
     struct iovec iov = {c->buf, c->len};
     const struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (flow_answered(c, &tried))
+    if (flow_timed_send(c, true) || flow_answered(c, &tried))
         return c->count;
     if (self.holding)
         return c->count == FLOW_UNTRIED ? real.send(c->fd, c->buf, c->len, c->flags) : c->count;
@@ -83,7 +84,7 @@ HOOK_SLOW FLOW_HOT ssize_t managed_send(int fd, const void *buf, size_t len, int
     struct flow_call c;
     ssize_t n;
     c.flags = flags;
-    return flow_direct_send(&c, s, true, fd, buf, len, flags, &n) ? n : send_otherwise(&c);
+    return flow_direct_send(&c, s, WAY_OPEN, fd, buf, len, flags, &n) ? n : send_otherwise(&c);
 }
 
 HOOK(ssize_t, send, (int fd, const void *buf, size_t len, int flags)) {
@@ -105,7 +106,7 @@ HOOK_SLOW ssize_t write_otherwise(struct flow_call *c) {
 HOOK_SLOW FLOW_HOT ssize_t managed_write(int fd, const void *buf, size_t len, struct sock *s) {
     struct flow_call c;
     ssize_t n;
-    return flow_direct_send(&c, s, true, fd, buf, len, 0, &n) ? n : write_otherwise(&c);
+    return flow_direct_send(&c, s, WAY_OPEN, fd, buf, len, 0, &n) ? n : write_otherwise(&c);
 }
 
 HOOK(ssize_t, write, (int fd, const void *buf, size_t len)) {
@@ -206,24 +207,9 @@ HOOK(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags)) {
 
 /* ---- receiving ---- */
 
-/* Its description may be replaced meanwhile; the end that wakes us then is none. */
-static ssize_t recv_datagram(const struct sock *s, int fd, struct msghdr *msg, int flags) {
-    const struct msghdr asked = *msg;
-    for (;;) {
-        const uint32_t swaps = atomic_load(&s->swaps);
-        ssize_t n = s->unread.first ? flow_recv_kept(fd, msg, flags) : FLOW_NOTHING;
-        if (n != FLOW_NOTHING)
-            return n;
-        n = real.recvmsg(datagram_number(s, fd), msg, flags);
-        if (n != 0 || atomic_load(&s->swaps) == swaps)
-            return n;
-        *msg = asked;
-    }
-}
-
 static ssize_t recv_message(struct sock *s, int fd, struct msghdr *msg, int flags, struct flow_tried tried) {
     if (s->kind == SOCK_CAPTURED && (s->state == LIFE_FRESH || !sock_stream(s)))
-        return recv_datagram(s, fd, msg, flags);
+        return hook_told(flow_recv_datagram(s, fd, msg, flags, tried.began));
     return socket_holds(fd) ? hook_told(flow_recv(fd, msg, flags, tried)) : real.recvmsg(fd, msg, flags);
 }
 
@@ -242,22 +228,27 @@ static ssize_t recv_once(struct flow_call *c, struct sockaddr *from, socklen_t *
 
 /* Who waits for all of it gets what one connection still brought and the rest from the next. */
 static ssize_t recv_all(struct flow_call *c, struct sockaddr *from, socklen_t *fromlen) {
-    const bool tried = c->count != FLOW_UNTRIED, kept = !tried && !atomic_load(&c->s->direct);
-    const uint32_t swaps = tried ? c->swaps : atomic_load(&c->s->swaps);
-    ssize_t n = recv_once(c, from, fromlen), rest;
-    if (!(c->flags & MSG_WAITALL) || c->flags & MSG_PEEK || n <= 0 || (size_t)n >= c->len ||
-        !sock_stream(c->s) || (!kept && atomic_load(&c->s->swaps) == swaps))
-        return n;
-    struct flow_call more;
-    more.flags = c->flags;
-    if (!flow_direct_recv(&more, c->s, c->fd, (char *)c->buf + n, c->len - (size_t)n, c->flags, NULL, NULL,
-                          &rest))
-        rest = recv_all(&more, NULL, NULL);
-    return rest > 0 ? n + rest : n;
+    ssize_t got = 0;
+    for (;;) {
+        const bool tried = c->count != FLOW_UNTRIED, kept = !tried && c->s->unread.first;
+        const uint32_t swaps = tried ? c->swaps : atomic_load(&c->s->swaps);
+        const ssize_t n = recv_once(c, got ? NULL : from, fromlen);
+        if (n <= 0)
+            return got ? got : n;
+        got += n;
+        if (!(c->flags & MSG_WAITALL) || c->flags & MSG_PEEK || (size_t)n >= c->len || !sock_stream(c->s) ||
+            (!kept && atomic_load(&c->s->swaps) == swaps))
+            return got;
+        c->buf = (char *)c->buf + n;
+        c->len -= (size_t)n;
+        c->count = FLOW_UNTRIED;
+    }
 }
 
 /* Within the lock, in a signal handler, what is not direct is libc's. */
 HOOK_SLOW ssize_t recv_otherwise(struct flow_call *c, struct sockaddr *from, socklen_t *fromlen) {
+    if (flow_timed_recv(c, from, fromlen))
+        return c->count;
     if (!self.holding)
         return recv_all(c, from, fromlen);
     return c->count == FLOW_UNTRIED ? real.recvfrom(c->fd, c->buf, c->len, c->flags, from, fromlen)
@@ -268,7 +259,9 @@ HOOK_SLOW FLOW_HOT ssize_t managed_recv(int fd, void *buf, size_t len, int flags
     struct flow_call c;
     ssize_t n;
     c.flags = flags;
-    return flow_direct_recv(&c, s, fd, buf, len, flags, NULL, NULL, &n) ? n : recv_otherwise(&c, NULL, NULL);
+    return flow_direct_recv(&c, s, WAY_OPEN, fd, buf, len, flags, NULL, NULL, &n)
+               ? n
+               : recv_otherwise(&c, NULL, NULL);
 }
 
 HOOK(ssize_t, recv, (int fd, void *buf, size_t len, int flags)) {
@@ -285,7 +278,7 @@ HOOK_SLOW ssize_t read_otherwise(struct flow_call *c) {
 HOOK_SLOW FLOW_HOT ssize_t managed_read(int fd, void *buf, size_t len, struct sock *s) {
     struct flow_call c;
     ssize_t n;
-    return flow_direct_recv(&c, s, fd, buf, len, 0, NULL, NULL, &n) ? n : read_otherwise(&c);
+    return flow_direct_recv(&c, s, WAY_OPEN, fd, buf, len, 0, NULL, NULL, &n) ? n : read_otherwise(&c);
 }
 
 HOOK(ssize_t, read, (int fd, void *buf, size_t len)) {
@@ -298,7 +291,7 @@ HOOK_SLOW FLOW_HOT ssize_t managed_recvfrom(int fd, void *buf, size_t len, int f
     struct flow_call c;
     ssize_t n;
     c.flags = flags;
-    return flow_direct_recv(&c, s, fd, buf, len, flags, from, fromlen, &n)
+    return flow_direct_recv(&c, s, WAY_OPEN, fd, buf, len, flags, from, fromlen, &n)
                ? n
                : recv_otherwise(&c, from, fromlen);
 }
@@ -311,30 +304,28 @@ HOOK(ssize_t, recvfrom,
 }
 
 /* The same for a message, piece by piece. */
-static ssize_t recv_rest(struct sock *s, int fd, const struct msghdr *msg, int flags, size_t got) {
-    size_t skip = got;
-    for (size_t i = 0; i < msg->msg_iovlen; i++) {
-        const size_t before = skip < msg->msg_iov[i].iov_len ? skip : msg->msg_iov[i].iov_len;
-        const size_t len = msg->msg_iov[i].iov_len - before;
-        skip -= before;
-        if (!len)
-            continue;
-        const ssize_t n = managed_recv(fd, (char *)msg->msg_iov[i].iov_base + before, len, flags, s);
+static ssize_t recv_rest(struct sock *s, int fd, const struct msghdr *msg, int flags, size_t got,
+                         uint64_t began) {
+    for (struct iovec piece; (piece = call_rest(msg, got)).iov_len;) {
+        struct flow_call c = {s,     piece.iov_base, piece.iov_len, FLOW_UNTRIED,
+                              began, .fd = fd,       .flags = flags};
+        const ssize_t n = recv_all(&c, NULL, NULL);
         got += n > 0 ? (size_t)n : 0;
-        if (n < (ssize_t)len)
+        if (n < (ssize_t)piece.iov_len)
             break;
     }
     return (ssize_t)got;
 }
 
 static ssize_t recv_whole(struct sock *s, int fd, struct msghdr *msg, int flags) {
-    const bool kept = !atomic_load(&s->direct);
+    const bool kept = s->unread.first;
     const uint32_t swaps = atomic_load(&s->swaps);
-    const ssize_t n = recv_message(s, fd, msg, flags, (struct flow_tried){0});
+    const uint64_t began = flags & MSG_WAITALL || !sock_stream(s) ? wait_now_ms() + 1 : 0;
+    const ssize_t n = recv_message(s, fd, msg, flags, (struct flow_tried){.began = began});
     if (!(flags & MSG_WAITALL) || flags & MSG_PEEK || n <= 0 || !sock_stream(s) ||
         (!kept && atomic_load(&s->swaps) == swaps))
         return n;
-    return recv_rest(s, fd, msg, flags, (size_t)n);
+    return recv_rest(s, fd, msg, flags, (size_t)n, began);
 }
 
 /* Numbers that come by message were free: a record of one is of something closed unseen. */

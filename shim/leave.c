@@ -19,7 +19,7 @@ static void leave_dead(struct sock *s, int error) {
     if (sock_turn(s, LIFE_FAILED))
         s->error = s->untold = error;
     s->attempt++;
-    atomic_store(&s->clear, false);
+    atomic_store(&s->clear, WAY_SHUT);
 }
 
 /* What the lost connection still held. */
@@ -116,7 +116,7 @@ static void end_in_place(struct sock *s) {
         return;
     s->unacked = (ssize_t)stream_unacked(s->fds[0], s->sealed);
     atomic_fetch_add(&s->swaps, 1);
-    atomic_store(&s->direct, false);
+    atomic_store(&s->direct, WAY_SHUT);
     leave_dead(s, ECONNRESET);
     s->cut = true;
     s->drain_until = wait_now_ms() + UNREAD_MS;
@@ -139,7 +139,7 @@ static void end_behind_peer(struct sock *s) {
         return;
     s->cut = true;
     atomic_fetch_add(&s->swaps, 1);
-    atomic_store(&s->direct, false);
+    atomic_store(&s->direct, WAY_SHUT);
     /* Else the next write of one whose calls no door sees, or who has not heard yet, would raise a signal. */
     if (!is_written_unseen(s) && !shared_now(s))
         real.shutdown(s->fds[0], SHUT_WR);

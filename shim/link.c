@@ -124,7 +124,7 @@ static bool watch(int fd, uint64_t about) {
 
 static void apply(const struct wire_snapshot *s) {
     for (struct sock *at = sock_first(); at; at = at->next)
-        atomic_store(&at->clear, false);
+        atomic_store(&at->clear, WAY_SHUT);
     net_apply(&shim.nets, s);
     for (struct sock *at = sock_first(), *next; at; at = next) {
         next = at->next;

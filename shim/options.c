@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 
 static bool adds_up(int level, int name) {
     if (level == IPPROTO_IP)
@@ -68,6 +69,15 @@ const struct option *options_find(const struct options *o, int level, int name) 
         if (is(at, level, name))
             found = at;
     return found;
+}
+
+uint64_t options_timeout(const struct options *o, int name) {
+    const struct option *found = options_find(o, SOL_SOCKET, name);
+    struct timeval t;
+    if (!found || found->len != sizeof t)
+        return 0;
+    memcpy(&t, found->value, sizeof t);
+    return (uint64_t)t.tv_sec * 1000 + ((uint64_t)t.tv_usec + 999) / 1000;
 }
 
 int options_replay(const struct options *o, int fd) {

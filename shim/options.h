@@ -3,6 +3,7 @@
 #ifndef CMM_OPTIONS_H
 #define CMM_OPTIONS_H
 
+#include <stdint.h>
 #include <sys/socket.h>
 
 struct option {
@@ -22,6 +23,10 @@ int options_put(struct options *o, int level, int name, const void *value, sockl
 
 /* The last value. NULL: never set. */
 const struct option *options_find(const struct options *o, int level, int name);
+
+/* How long the program lets one call of its take, by SO_RCVTIMEO or SO_SNDTIMEO (name): ms, 0: as long as it
+ * takes. */
+uint64_t options_timeout(const struct options *o, int name);
 
 /* Sets all on fd. What the new network's socket refuses is left out: the first such -errno, else 0. */
 int options_replay(const struct options *o, int fd);

@@ -41,7 +41,7 @@ void reconnect_dead(struct sock *s, int error) {
     s->attempt++;
     s->due = 0;
     s->wanted = false;
-    atomic_store(&s->clear, false);
+    atomic_store(&s->clear, WAY_SHUT);
     reconnect_announce(s);
 }
 
@@ -310,8 +310,8 @@ static void forget_attempt(struct sock *s) {
     s->attempt++;
     s->due = 0;
     s->wanted = s->in_round = false;
-    atomic_store(&s->clear, false);
-    atomic_store(&s->direct, false);
+    atomic_store(&s->clear, WAY_SHUT);
+    atomic_store(&s->direct, WAY_SHUT);
 }
 
 void reconnect_reset(struct sock *s) {

@@ -75,7 +75,7 @@ static void enter(struct stretch *t, struct sock *s, int hidden) {
     t->frame.sock = s;
     t->frame.hidden = hidden;
     t->frame.owner = shim.owner;
-    atomic_store(&s->clear, false); /* nobody overtakes a thunk */
+    atomic_store(&s->clear, WAY_SHUT); /* nobody overtakes a thunk */
     self.frames = &t->frame;
     sock_get(s);
     s->user = pthread_self();

@@ -207,8 +207,8 @@ static void in_parent(void) {
     holder_forked();
     for (struct sock *s = sock_first(); s; s = s->next) {
         s->shared = true;
-        atomic_store(&s->clear, false);
-        atomic_store(&s->direct, false);
+        atomic_store(&s->clear, WAY_SHUT);
+        atomic_store(&s->direct, WAY_SHUT);
     }
     if (!self.forks_within)
         lock_drop();
@@ -225,8 +225,8 @@ static void inherit(struct sock *s) {
     for (unsigned i = 0; i < s->nwatches; i++)
         s->watches[i].parents = true;
     thunk_free_list(thunk_take_all(&s->thunks, NULL));
-    atomic_store(&s->clear, false);
-    atomic_store(&s->direct, false);
+    atomic_store(&s->clear, WAY_SHUT);
+    atomic_store(&s->direct, WAY_SHUT);
     if (s->hidden >= 0)
         lift_close(s->hidden);
     s->hidden = s->lent = -1;

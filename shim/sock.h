@@ -26,6 +26,10 @@ enum sock_kind { SOCK_LABELED, SOCK_CAPTURED };
 
 typedef int (*sock_handler)(int sock, unsigned long labels, void *arg);
 
+/* Straight to the kernel? Timed: whose calls the program has given a time, so that their beginning is to be
+ * known. */
+enum __attribute__((packed)) way { WAY_SHUT, WAY_OPEN, WAY_TIMED };
+
 /* One registration in an epoll set. */
 struct watch {
     int epfd, fd;
@@ -39,9 +43,9 @@ struct sock {
     /* The hot path's words. */
     _Atomic uint64_t labels; /* of the last send that was not deferred; before any, of connect */
     _Atomic enum sock_kind kind;
-    _Atomic uint32_t swaps; /* rises whenever the description under the numbers changes */
-    _Atomic bool clear;     /* sends with `labels' go straight out; any news of networks ends it */
-    _Atomic bool direct;    /* receives go straight in: live, nothing kept here */
+    _Atomic uint32_t swaps;  /* rises whenever the description under the numbers changes */
+    _Atomic enum way clear;  /* of sends with `labels'; any news of networks shuts it */
+    _Atomic enum way direct; /* of receives: live, nothing kept here */
 
     _Atomic enum life state;
     _Atomic int type;

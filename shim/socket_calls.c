@@ -100,6 +100,14 @@ static int get_elsewhere(const struct sock *s, int level, int name, void *val, s
     return r;
 }
 
+/* Who has given calls a time may not have had one before. */
+static void review_ways(struct sock *s, int level, int name) {
+    if (level == SOL_SOCKET && name == SO_SNDTIMEO && sock_stream(s))
+        atomic_store(&s->clear, WAY_SHUT);
+    if (level == SOL_SOCKET && name == SO_RCVTIMEO && atomic_load(&s->direct))
+        swap_review(s);
+}
+
 int socket_set_option(int fd, int level, int name, const void *val, socklen_t len) {
     struct sock *s = enter(fd);
     if (!s)
@@ -115,6 +123,7 @@ int socket_set_option(int fd, int level, int name, const void *val, socklen_t le
         real.setsockopt(s->hidden, level, name, val, len);
     if (r == 0)
         r = options_put(&s->options, level, name, val, len);
+    review_ways(s, level, name);
     lock_drop();
     return r;
 }
@@ -328,7 +337,7 @@ int socket_shutdown(int fd, int how) {
     s->deaf |= r == 0 && how == SHUT_RD;
     if (r == 0 && how != SHUT_RD) {
         s->sealed = true;
-        atomic_store(&s->clear, false);
+        atomic_store(&s->clear, WAY_SHUT);
         reconnect_consider(s);
     }
     lock_drop();
@@ -486,7 +495,7 @@ int socket_set_replay(int fd, bool on) {
     if (!s)
         return -EBADF;
     s->replay = on;
-    atomic_store(&s->clear, false);
+    atomic_store(&s->clear, WAY_SHUT);
     if (!on)
         stash_finish(&s->sent);
     lock_drop();

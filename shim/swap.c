@@ -243,8 +243,8 @@ static bool replace(struct sock *s, int number, int fd) {
 
 /* Nobody goes the direct way from now on, and who is on it looks again. */
 static void turn_away(struct sock *s) {
-    atomic_store(&s->clear, false);
-    atomic_store(&s->direct, false);
+    atomic_store(&s->clear, WAY_SHUT);
+    atomic_store(&s->direct, WAY_SHUT);
     atomic_fetch_add(&s->swaps, 1);
 }
 
@@ -419,7 +419,9 @@ static void stand_in(struct sock *s) {
 
 void swap_review(struct sock *s) {
     bool kept = s->unread.first != NULL;
-    atomic_store(&s->direct, s->state == LIFE_LIVE && !kept && !s->shared);
+    atomic_store(&s->direct, s->state != LIFE_LIVE || kept || s->shared  ? WAY_SHUT
+                             : options_timeout(&s->options, SO_RCVTIMEO) ? WAY_TIMED
+                                                                         : WAY_OPEN);
     if (kept && s->nwatches) {
         stand_in(s);
     } else if (!kept && s->ready_fd >= 0) {

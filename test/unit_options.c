@@ -135,6 +135,17 @@ START_TEST(what_a_socket_refuses_is_told_and_the_rest_still_set) {
 }
 END_TEST
 
+START_TEST(the_time_a_call_may_take_is_known_in_ms_rounded_up) {
+    const struct timeval t = {2, 1}, none = {0, 0};
+    ck_assert_uint_eq(options_timeout(&o, SO_RCVTIMEO), 0);
+    ck_assert_int_eq(options_put(&o, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t), 0);
+    ck_assert_uint_eq(options_timeout(&o, SO_RCVTIMEO), 2001);
+    ck_assert_uint_eq(options_timeout(&o, SO_SNDTIMEO), 0);
+    ck_assert_int_eq(options_put(&o, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof none), 0);
+    ck_assert_uint_eq(options_timeout(&o, SO_RCVTIMEO), 0);
+}
+END_TEST
+
 START_TEST(nothing_set_is_nothing_to_set_again) {
     int fd = replayed();
     ck_assert_ptr_null(options_find(&o, SOL_SOCKET, SO_KEEPALIVE));
@@ -156,6 +167,7 @@ int main(void) {
     tcase_add_test(t, a_value_may_change_its_size);
     tcase_add_test(t, group_memberships_add_up);
     tcase_add_test(t, what_a_socket_refuses_is_told_and_the_rest_still_set);
+    tcase_add_test(t, the_time_a_call_may_take_is_known_in_ms_rounded_up);
     tcase_add_test(t, nothing_set_is_nothing_to_set_again);
     srunner_run_all(r, CK_ENV);
     int failed = srunner_ntests_failed(r);

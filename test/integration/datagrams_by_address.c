@@ -100,6 +100,36 @@ static void a_thread_blocked_in_recv_hears_by_the_new_one(void) {
     pthread_join(thread, NULL);
 }
 
+/* Told by another wait that begins with it: longer than what the program allows, shorter than that counted
+ * anew from the move. */
+enum { ALLOWED = 3000, MOVED_AT = 1500, LONGER = 4000 };
+
+static _Atomic bool later;
+
+static void *in_longer_wait(void *unused) {
+    poll(NULL, 0, MOVED_AT);
+    stage_down("wifi");
+    poll(NULL, 0, LONGER - MOVED_AT);
+    later = true;
+    return unused;
+}
+
+static void SO_RCVTIMEO_runs_on_while_it_moves(void) {
+    const struct timeval limit = {.tv_sec = ALLOWED / 1000};
+    pthread_t receiver, clock;
+    dial();
+    stage_equal(setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0);
+    stage_equal(pthread_create(&clock, NULL, in_longer_wait, NULL), 0);
+    stage_equal(pthread_create(&receiver, NULL, in_recv, NULL), 0);
+    stage_wait(heard);
+    stage_expect(!later);
+    stage_equal(heard, -EAGAIN);
+    stage_equal(send(sock, "later", 5, 0), 5);
+    expect_datagram(0, "127.0.2.1");
+    pthread_join(receiver, NULL);
+    pthread_join(clock, NULL);
+}
+
 static void duplicates_options_and_epoll_sets_stay(void) {
     struct epoll_event e = {.events = EPOLLIN, .data.u64 = 7};
     int size = 50000;
@@ -245,6 +275,7 @@ static const struct stage_test tests[] = {
     TEST(a_connected_socket_keeps_its_port),
     TEST(an_unconnected_socket_keeps_its_port),
     TEST(a_thread_blocked_in_recv_hears_by_the_new_one),
+    TEST(SO_RCVTIMEO_runs_on_while_it_moves),
     TEST(duplicates_options_and_epoll_sets_stay),
     TEST(what_had_arrived_is_read_before_what_the_new_one_hears),
     TEST(what_had_arrived_unconnected_has_its_sender_yet),
