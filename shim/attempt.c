@@ -259,8 +259,10 @@ void attempt_handler_done(struct sock *s, unsigned attempt, int hidden, int rc) 
 void attempt_event(struct sock *s) {
     if (s->hidden < 0)
         return;
+    sock_get(s);
     if (s->state == LIFE_RESENDING)
         resend(s);
     else if (s->state == LIFE_CONNECTING)
         answered(s);
+    sock_put(s);
 }

@@ -129,7 +129,7 @@ int reconnect_for(struct sock *s, uint64_t labels) {
     return 0;
 }
 
-void reconnect_tick(struct sock *s, uint64_t now_ms) {
+static void tick(struct sock *s, uint64_t now_ms) {
     if (s->give_up_at && s->give_up_at <= now_ms && s->state == LIFE_WAITING) {
         s->give_up_at = 0;
         reconnect_give_up(s, ETIMEDOUT);
@@ -146,6 +146,12 @@ void reconnect_tick(struct sock *s, uint64_t now_ms) {
         link_await(s);
     else
         reconnect_consider(s);
+}
+
+void reconnect_tick(struct sock *s, uint64_t now_ms) {
+    sock_get(s);
+    tick(s, now_ms);
+    sock_put(s);
 }
 
 /* A live connection whose network went, was withdrawn or no longer offers its labels goes too; one whose

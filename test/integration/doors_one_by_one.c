@@ -311,6 +311,22 @@ static void what_took_the_number_is_not_touched_when_networks_change(void) {
     stage_wait(stage_connections() == before + 1);
 }
 
+/* Twice, and its record would stand for two sockets at a time. */
+static void a_handshake_whose_number_was_closed_unseen_is_let_go_once(void) {
+    stage_up("wifi");
+    stage_crowd(true);
+    raw_close(door_waiting());
+    stage_crowd(false);
+    stage_wait(stage_end(0) != STAGE_OPEN);
+    stage_down("wifi");
+    const int first = door_waiting(), second = door_waiting();
+    stage_up("wifi");
+    stage_wait(door_writable(first) && door_writable(second));
+    close(second);
+    stage_equal(send(first, "x", 1, 0), 1);
+    stage_wait(stage_connections() == 3 && stage_is_text(stage_is_text(1, "x") ? 1 : 2, "x"));
+}
+
 static void an_accepted_or_received_number_is_nobodys(void) {
     struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof at;
@@ -360,6 +376,7 @@ static const struct stage_test tests[] = {
     TEST(syscall_takes_the_numbers_of_sockets),
     TEST(a_number_closed_unseen_and_used_again_is_libcs),
     TEST(what_took_the_number_is_not_touched_when_networks_change),
+    TEST(a_handshake_whose_number_was_closed_unseen_is_let_go_once),
     TEST(an_accepted_or_received_number_is_nobodys),
     TEST(calls_before_constructors_are_the_kernels),
 };
