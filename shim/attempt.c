@@ -138,7 +138,7 @@ static void live(struct sock *s) {
     if (s->deaf)
         real.shutdown(hidden, SHUT_RD);
     swap_in(s, hidden);
-    reconnect_consider(s);
+    reconnect_proceed(s);
 }
 
 static void resend(struct sock *s) {
@@ -192,10 +192,17 @@ static void answered(struct sock *s) {
         connected(s);
 }
 
-/* A peer on this machine answers before connect() is back: who is about to wait for it need not. */
-static bool at_once(int fd) {
-    struct pollfd p = {.fd = fd, .events = POLLOUT};
-    return real.poll(&p, 1, 0) > 0;
+/* A peer on this machine answers before connect() is back: who is about to wait for it need not. True: it
+ * has. */
+static bool at_once(struct sock *s) {
+    struct pollfd p = {.fd = s->hidden, .events = POLLOUT};
+    if (self.helping != s || real.poll(&p, 1, 0) <= 0)
+        return false;
+    if (p.revents == POLLOUT)
+        connected(s);
+    else
+        answered(s);
+    return true;
 }
 
 static void prepared(struct sock *s) {
@@ -205,9 +212,7 @@ static void prepared(struct sock *s) {
         connected(s);
     else if (errno != EINPROGRESS)
         attempt_error(s, errno);
-    else if (self.helping == s && at_once(s->hidden))
-        answered(s);
-    else {
+    else if (!at_once(s)) {
         link_await(s);
         wait_wake(&s->waiters); /* who waited for a network waits for the peer from here on */
     }

@@ -22,9 +22,13 @@ static void leave_dead(struct sock *s, int error) {
     atomic_store(&s->clear, WAY_SHUT);
 }
 
-/* What the lost connection still held. */
-static void settle_account(struct sock *s, int old, bool fin) {
-    s->unacked = sock_stream(s) ? (ssize_t)stream_unacked(old, fin) : 0;
+static size_t unacked_of(const struct sock *s, int fd, bool fin) {
+    return sock_stream(s) ? stream_unacked(fd, fin) : 0;
+}
+
+/* What the connection that is left still held. */
+static void settle_account(struct sock *s, size_t unacked) {
+    s->unacked = (ssize_t)unacked;
     if (s->replay)
         stash_trim(&s->sent, (size_t)s->unacked + s->unsent);
     s->unsent = 0;
@@ -34,7 +38,7 @@ static void settle_account(struct sock *s, int old, bool fin) {
  * shared: nothing else would wake it, and the connection is lost to the others too. */
 static void drop_connection(struct sock *s, int old, bool fin) {
     const bool alone = swap_collect(s, old);
-    settle_account(s, old, fin);
+    settle_account(s, unacked_of(s, old, fin));
     if (s->shared && alone)
         lift_close(old);
     else
@@ -214,6 +218,26 @@ void leave_lost(struct sock *s) {
     drop_connection(s, old, !s->shared);
 }
 
+static bool left(struct sock *s, size_t unacked) {
+    settle_account(s, unacked);
+    s->due = 0;
+    s->net = 0;
+    return sock_turn(s, LIFE_DRAINED);
+}
+
+/* The peer has all of it, and nobody is inside a call on it, who would have to be woken. */
+static bool is_delivered(const struct sock *s) {
+    return !is_read_unseen(s) && self_nobody_in(s) && unacked_of(s, s->fds[0], false) == 0;
+}
+
+/* There is nothing to wait for: the connection need not be kept aside. */
+static void take_leave(struct sock *s) {
+    if (sock_stream(s))
+        real.shutdown(s->fds[0], SHUT_WR);
+    swap_take(s, s->fds[0]);
+    left(s, 0);
+}
+
 int leave_for(struct sock *s, uint64_t labels) {
     if (!may_follow(s)) {
         leave_lost(s);
@@ -226,16 +250,22 @@ int leave_for(struct sock *s, uint64_t labels) {
         s->cut = s->kind == SOCK_CAPTURED && stream_aborted(s->fds[0]); /* by another holder, for the loss */
         return 0;
     }
-    int old = self.helping == s && !s->shared ? swap_leave(s) : swap_out(s);
-    if (old < 0)
+    const bool stands = self.helping == s && !s->shared && swap_stand(s), done = stands && is_delivered(s);
+    const int old = done ? -1 : stands ? swap_copy(s) : swap_out(s);
+    if (old < 0 && !done) {
+        s->standing = false;
         return cannot_leave(s, -old);
+    }
     sock_turn(s, LIFE_LEAVE);
     s->want = labels;
     s->wanted = true;
-    s->hidden = old;
     s->attempt++;
+    if (done) {
+        take_leave(s);
+        return 0;
+    }
+    s->hidden = old;
     s->drain_until = wait_now_ms() + DRAIN_MS;
-    s->backoff_ms = 0;
     if (sock_stream(s) && !s->shared)
         real.shutdown(old, SHUT_WR);
     s->due = wait_now_ms();
@@ -246,20 +276,19 @@ int leave_for(struct sock *s, uint64_t labels) {
 bool leave_drain(struct sock *s, uint64_t now_ms) {
     const bool fin = sock_stream(s) && !s->shared;
     int old = s->hidden;
-    if (sock_stream(s) && now_ms < s->drain_until && stream_unacked(old, fin) > 0 && !stream_closed(old)) {
+    size_t unacked = unacked_of(s, old, fin);
+    if (unacked && now_ms < s->drain_until && !stream_closed(old)) {
         uint64_t spent = DRAIN_MS - (s->drain_until - now_ms);
         s->due = now_ms + (spent < 10 ? 1 : spent < 100 ? 4 : 20);
         swap_gather(s, old);
         return false;
     }
     s->hidden = -1;
-    s->due = 0;
     swap_collect(s, old);
-    settle_account(s, old, fin);
-    if (s->unacked > 0 && !s->shared)
+    unacked = unacked ? unacked_of(s, old, fin) : 0;
+    if (unacked && !s->shared)
         swap_abort(old);
     else
         lift_close(old);
-    s->net = 0;
-    return sock_turn(s, LIFE_DRAINED);
+    return left(s, unacked);
 }

@@ -82,7 +82,7 @@ static int leave(struct sock *s, uint64_t labels) {
     if (s->state == LIFE_MOVING)
         drain(s, wait_now_ms());
     else if (s->state == LIFE_WAITING)
-        reconnect_consider(s);
+        reconnect_proceed(s);
     else
         reconnect_announce(s);
     settle(s);
@@ -264,15 +264,20 @@ static void consider(struct sock *s) {
     }
 }
 
+void reconnect_proceed(struct sock *s) {
+    if (s->nfds)
+        consider(s);
+    else
+        reconnect_close(s);
+}
+
 /* What happens to a socket must not happen to what has taken its number unseen. */
 void reconnect_consider(struct sock *s) {
     if (s->state == LIFE_CLOSED)
         return;
     sock_get(s);
-    if (swap_purge(s))
-        consider(s);
-    else
-        reconnect_close(s);
+    swap_purge(s);
+    reconnect_proceed(s);
     sock_put(s);
 }
 

@@ -11,6 +11,8 @@ void reconnect_release(struct sock *s);
 /* Looks at the socket after anything has changed and does what is due: begin an attempt, leave, count as
  * lost, wake, schedule. */
 void reconnect_consider(struct sock *s);
+/* The same within one step, where its numbers have just been looked at; the caller holds a reference. */
+void reconnect_proceed(struct sock *s);
 
 /* A live socket leaves for a network that matches labels; a waiting one begins an attempt for them. 0, or
  * -errno: it cannot leave now. */

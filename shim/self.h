@@ -51,8 +51,9 @@ void self_register(void);
 /* The innermost frame of that socket, or NULL. */
 struct frame *self_frame(const void *sock);
 
-/* Waits until no other thread is inside a real call on that socket, at most so long; calls that begin later
- * must see what the caller published before. False: some still are. */
+/* No other thread is inside a real call on that socket; calls that begin later must see what the caller
+ * published before. quiesce: waits for it, at most so long. False: some still are. */
+bool self_nobody_in(const void *sock);
 bool self_quiesce(const void *sock, int limit_ms);
 
 /* This thread's wake-up descriptor (made on first need, readable once woken), or -1. */

@@ -68,7 +68,7 @@ struct sock {
     bool buried;   /* ... and what was under its numbers is aside */
     bool sealed;   /* SHUT_WR was asked: not moved any more */
     bool deaf;     /* SHUT_RD was asked: no connection brings anything */
-    bool standing; /* what was left is still under the numbers: see swap_leave */
+    bool standing; /* what was left is still under the numbers: see swap_stand */
     bool queued;   /* on run's list */
     bool broken;   /* the attempt's network went while a handler ran */
     int error;     /* positive errno of DEAD */

@@ -44,9 +44,12 @@ bool stream_closed(int fd) {
     return info_of(fd).tcpi_state == CLOSE;
 }
 
+/* A poll says at once that there is no end, mostly; a hang-up may be our own shutdown. */
 bool stream_ended(int fd) {
+    if (!polls(fd, POLLRDHUP | POLLHUP))
+        return false;
     if (subflow_multipath(fd))
-        return polls(fd, POLLRDHUP | POLLHUP);
+        return true;
     const int state = info_of(fd).tcpi_state;
     return is_finished(state) || state == CLOSE;
 }

@@ -161,13 +161,12 @@ bool swap_holds(const struct sock *s, int number) {
     return fstat(number, &st) == 0 && S_ISSOCK(st.st_mode) && (!s->inode || st.st_ino == s->inode);
 }
 
-bool swap_purge(struct sock *s) {
+void swap_purge(struct sock *s) {
     for (unsigned i = s->nfds; i-- > 0;)
         if (!swap_holds(s, s->fds[i])) {
             sock_forget(s, s->fds[i]);
             sock_put(s);
         }
-    return s->nfds > 0;
 }
 
 struct elsewhere {
@@ -263,7 +262,7 @@ void swap_in(struct sock *s, int fd) {
     self_wake_all();
 }
 
-static int copy_old(const struct sock *s) {
+int swap_copy(const struct sock *s) {
     const int old = s->nfds ? lift_copy(s->fds[0]) : -1;
     return old >= 0 ? old : s->nfds ? -errno : -EBADF;
 }
@@ -272,7 +271,7 @@ int swap_out(struct sock *s) {
     int empty = placeholder(s);
     if (empty < 0)
         return empty;
-    const int old = copy_old(s);
+    const int old = swap_copy(s);
     if (old < 0) {
         lift_close(empty);
         return old;
@@ -282,15 +281,12 @@ int swap_out(struct sock *s) {
 }
 
 /* Who polls would see the connection end. */
-int swap_leave(struct sock *s) {
+bool swap_stand(struct sock *s) {
     if (s->nwatches || self_others_poll())
-        return swap_out(s);
-    const int old = copy_old(s);
-    if (old < 0)
-        return old;
+        return false;
     turn_away(s);
     s->standing = true;
-    return old;
+    return true;
 }
 
 void swap_settle(struct sock *s) {

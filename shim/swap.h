@@ -22,8 +22,8 @@ void swap_know(struct sock *s, int fd);
 /* False: the number was closed behind our back, and is nothing or something else now. */
 bool swap_holds(const struct sock *s, int number);
 
-/* Lets go of every such number; the caller holds a reference. False: none is left. */
-bool swap_purge(struct sock *s);
+/* Lets go of every such number, as swap_in does; the caller holds a reference. */
+void swap_purge(struct sock *s);
 
 /* Puts the description fd under every number of s, file status flags and epoll registrations carried over,
  * and closes fd. Every poll looks again; who is blocked on the old description stays there until it is shut
@@ -34,10 +34,14 @@ void swap_in(struct sock *s, int fd);
  * was there, or -errno with nothing changed. */
 int swap_out(struct sock *s);
 
-/* The same for one whose next connection may come before the lock is dropped: what is left stands under the
- * numbers until then, where nobody sees it. The placeholder comes by swap_settle, if there is none yet. Where
- * none can be had swap_settle is called again. */
-int swap_leave(struct sock *s);
+/* A duplicate of what is under the numbers, or -errno. */
+int swap_copy(const struct sock *s);
+
+/* Instead of swap_out, for one whose next connection may come before the lock is dropped: what is left stands
+ * under the numbers until then, and no call goes there. The placeholder comes by swap_settle, if there is
+ * none yet; where none can be had swap_settle is called again. False, with nothing changed: somebody would
+ * see the connection end. */
+bool swap_stand(struct sock *s);
 void swap_settle(struct sock *s);
 
 /* Moves what has arrived unread on fd into s, once nobody is inside a call on it. fd is shut down for

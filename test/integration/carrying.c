@@ -554,6 +554,23 @@ static void datagrams_that_had_arrived_keep_their_bounds(void) {
     stage_expect(memcmp(heard, "next", 4) == 0);
 }
 
+/* Nobody polls it, so that it is left and connected again in one step. */
+static void a_send_that_moves_its_socket_keeps_what_had_arrived(void) {
+    stage_up("cell");
+    stage_equal(talk_dial_plainly(0, SMALL), 0);
+    stage_up("wifi");
+    arrive_unread();
+    stage_equal(talk_put("hello", BG), 5);
+    stage_expect(talk_on("wifi"));
+    stage_expect_text(1, "hello");
+    stage_say(1, "news");
+    stage_equal(recv(talk_sock, heard, 6, MSG_WAITALL), 6);
+    stage_equal(recv(talk_sock, heard + 6, sizeof heard - 6, 0), 4);
+    stage_expect(memcmp(heard, "unreadnews", 10) == 0);
+    stage_wait(stage_end(0) == STAGE_EOF);
+    stage_equal(cmm_unacked(talk_sock), 0);
+}
+
 static void bytes_that_had_arrived_survive_a_loss(void) {
     stage_wait(stage_offered("wifi"));
     stage_equal(talk_dial(0, SMALL, NULL), 0);
@@ -591,6 +608,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST_IN(bytes_that_had_arrived_survive_a_loss, STAGE_WORLD, world),
     STAGE_TEST(a_stream_through_many_moves_is_whole),
     STAGE_TEST(datagrams_that_had_arrived_keep_their_bounds),
+    STAGE_TEST(a_send_that_moves_its_socket_keeps_what_had_arrived),
     STAGE_TEST(a_thread_that_polls_for_room_hears_of_the_new_connections),
 };
 
