@@ -6,11 +6,13 @@
 
 #include <errno.h>
 #include <libcmm.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -287,6 +289,36 @@ static void a_parents_reconnect_leaves_the_childs_connection_in_peace(void) {
     carries(1, "parent");
 }
 
+static long queued(int sock, unsigned long request) {
+    int bytes = -1;
+    stage_equal(ioctl(sock, request, &bytes), 0);
+    return bytes;
+}
+
+static void a_blocking_call_on_a_shared_connection_is_whole(void) {
+    enum { LARGE = 8 << 20 };
+    char text[11] = "", *bytes = calloc(1, LARGE);
+    share();
+    stage_up("wifi");
+    int sock = connected_socket(WIFI);
+    stage_hold(true);
+    pid_t child = fork();
+    if (child == 0) {
+        stage_equal(cmm_send(sock, bytes, LARGE, 0, WIFI, NULL, NULL), LARGE);
+        stage_equal(cmm_recv(sock, text, 10, MSG_WAITALL), 10);
+        stage_expect(strcmp(text, "helloworld") == 0);
+        _exit(0);
+    }
+    stage_wait(queued(sock, SIOCOUTQ) > 100000);
+    stage_hold(false);
+    stage_wait(stage_received(0) == LARGE);
+    stage_say(0, "hello");
+    stage_wait(queued(sock, FIONREAD) == 0);
+    stage_say(0, "world");
+    stage_equal(ended(child), 0);
+    free(bytes);
+}
+
 static void a_childs_close_leaves_the_parents_connection_open(void) {
     share();
     stage_up("wifi");
@@ -457,6 +489,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(a_childs_reconnect_changes_its_own_copy_only),
     STAGE_TEST(a_childs_reconnect_leaves_the_parents_epoll_registration_in_peace),
     STAGE_TEST(a_parents_reconnect_leaves_the_childs_connection_in_peace),
+    STAGE_TEST(a_blocking_call_on_a_shared_connection_is_whole),
     STAGE_TEST(a_childs_close_leaves_the_parents_connection_open),
     STAGE_TEST(parent_and_child_may_both_send_on_the_shared_connection),
     STAGE_TEST_IN(after_a_loss_each_process_remakes_its_own, STAGE_WORLD, world),
