@@ -27,13 +27,22 @@ static bool was_connected(const struct sock *s) {
     return s->kind == SOCK_CAPTURED && s->lived;
 }
 
+/* What is under the number polls as a failed one, too, once it does not listen any more. */
+static void fail_in_place(struct sock *s, int hidden) {
+    swap_wake(s->fds[0]);
+    lift_close(hidden);
+    self_wake_all();
+}
+
 /* The failed connection itself goes under the number: it polls as a failed one does. Asked for data it tells
  * of an end of file, which nobody has sent: for who has been connected it is cut. */
 void attempt_failed(struct sock *s, int error) {
     int hidden = s->hidden;
     s->hidden = -1;
-    if (hidden >= 0)
+    if (hidden >= 0 && swap_may(s))
         swap_in(s, hidden);
+    else if (hidden >= 0)
+        fail_in_place(s, hidden);
     s->untold = error;
     s->cut = was_connected(s);
     reconnect_dead(s, error);
@@ -120,6 +129,10 @@ static uint64_t carrier(const struct sock *s, int fd) {
 
 static void live(struct sock *s) {
     int hidden = s->hidden;
+    if (!swap_may(s)) {
+        attempt_error(s, EMFILE);
+        return;
+    }
     if (!sock_turn(s, LIFE_RESENT))
         return;
     if (!s->net)
@@ -226,7 +239,7 @@ void attempt_begin(struct sock *s, uint64_t labels, const struct wire_network *n
     s->broken = false;
     s->attempt++;
     s->attempt_at = wait_now_ms();
-    s->hidden = swap_fresh(s, n);
+    s->hidden = swap_may(s) ? swap_fresh(s, n) : -EMFILE;
     if (s->hidden < 0) {
         int error = -s->hidden;
         s->hidden = -1;

@@ -290,11 +290,14 @@ static bool kernel_refuses(const struct sock *s, const struct sockaddr *to, sock
             (to->sa_family != s->family || !well_formed(s, to, len)));
 }
 
-/* What was begun or failed is over; the number is a fresh socket's, which has chosen no device. */
-static void start_over(struct sock *s) {
-    const int fd = s->state == LIFE_MOVING ? -1 : swap_fresh(s, NULL);
+/* What was begun or failed is over; the number is a fresh socket's, which has chosen no device. 0 or -errno.
+ */
+static int start_over(struct sock *s) {
+    if (s->state == LIFE_MOVING)
+        return 0;
+    const int fd = swap_may(s) ? swap_fresh(s, NULL) : -EMFILE;
     if (fd < 0)
-        return;
+        return fd;
     if (s->state == LIFE_WAITING || life_attempting(s->state))
         reconnect_give_up(s, ECONNRESET);
     else if (s->state == LIFE_LIVE)
@@ -305,16 +308,16 @@ static void start_over(struct sock *s) {
     s->net = 0;
     sock_turn(s, LIFE_RESET);
     wait_wake(&s->waiters);
+    return 0;
 }
 
 static int let_go(struct sock *s, int fd, bool for_good) {
     lock_take();
-    if (s->state != LIFE_FRESH)
-        start_over(s);
+    const int r = s->state != LIFE_FRESH ? start_over(s) : 0;
     lock_drop();
-    if (for_good)
+    if (r == 0 && for_good)
         socket_gone(fd);
-    return CAPTURE_PASS;
+    return r < 0 ? r : CAPTURE_PASS;
 }
 
 int capture_connect(int fd, const struct sockaddr *to, socklen_t len) {

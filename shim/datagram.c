@@ -40,13 +40,24 @@ static void put_aside(struct sock *s) {
     s->aside = true;
 }
 
-/* `own' stays open: a call may be inside it. */
+static void look_again(struct sock *s, unsigned ms) {
+    s->due = wait_now_ms() + ms;
+    link_kick();
+}
+
+static void try_again(struct sock *s) {
+    look_again(s, RETRY_MS);
+}
+
+/* `own' stays open: a call may be inside it. Where no descriptor can be had sends go by it, too, for now. */
 static void put_back(struct sock *s) {
     if (!s->aside)
         return;
-    int fd = real.fcntl(s->own, F_DUPFD_CLOEXEC, 0);
-    if (fd < 0)
+    const int fd = swap_may(s) ? real.fcntl(s->own, F_DUPFD_CLOEXEC, 0) : -1;
+    if (fd < 0) {
+        try_again(s);
         return;
+    }
     s->aside = false;
     swap_in(s, lift(fd));
     wait_wake(&s->waiters);
@@ -112,7 +123,7 @@ static void retire(struct sock *s, int old) {
 }
 
 static int steer_fresh(struct sock *s, const struct wire_network *n) {
-    const int fd = fresh_with_port(s, n);
+    const int fd = swap_may(s) ? fresh_with_port(s, n) : -EMFILE;
     if (fd < 0)
         return fd;
     const int old = lift(real.fcntl(datagram_number(s, s->fds[0]), F_DUPFD_CLOEXEC, 0));
@@ -123,8 +134,10 @@ static int steer_fresh(struct sock *s, const struct wire_network *n) {
         lift_close(fd);
         return r;
     }
-    if (s->own >= 0)
-        real.dup3(fd, s->own, O_CLOEXEC);
+    if (s->own >= 0 && real.dup3(fd, s->own, O_CLOEXEC) < 0) {
+        lift_close(s->own);
+        s->own = -1;
+    }
     s->aside = false;
     s->fresh = n != NULL;
     swap_in(s, fd);
@@ -158,15 +171,6 @@ static bool not_yet(const struct sock *s, int error) {
         return error == ENETUNREACH;
     return error == ENETUNREACH || error == EHOSTUNREACH || error == ENETDOWN || error == EADDRNOTAVAIL ||
            error == ENODEV;
-}
-
-static void look_again(struct sock *s, unsigned ms) {
-    s->due = wait_now_ms() + ms;
-    link_kick();
-}
-
-static void try_again(struct sock *s) {
-    look_again(s, RETRY_MS);
 }
 
 /* A way that works is kept, though a better one may be there. */
@@ -242,7 +246,7 @@ int datagram_steer(struct sock *s, const struct sockaddr *to, socklen_t len, uin
         if (r < 0)
             return r;
     }
-    atomic_store(&s->clear, WAY_OPEN);
+    atomic_store(&s->clear, s->aside ? WAY_SHUT : WAY_OPEN);
     return 0;
 }
 
@@ -268,7 +272,7 @@ int datagram_connect(struct sock *s, const struct sockaddr *to, socklen_t len, u
         wait_here(s);
         return 0;
     }
-    atomic_store(&s->clear, WAY_OPEN);
+    atomic_store(&s->clear, s->aside ? WAY_SHUT : WAY_OPEN);
     return 0;
 }
 

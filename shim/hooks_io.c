@@ -28,14 +28,14 @@ static ssize_t send_flow(struct sock *s, int fd, const struct msghdr *msg, int f
 }
 
 /* Steered, a datagram is libc's. failed: it was tried already. */
-static ssize_t send_datagram(int fd, const struct msghdr *msg, int flags, int failed) {
+static ssize_t send_datagram(const struct sock *s, int fd, const struct msghdr *msg, int flags, int failed) {
     for (ssize_t n;;) {
         if (failed && !capture_unsent(fd, msg->msg_name, failed))
             return hook_told(-failed);
         int r = capture_datagram(fd, msg->msg_name, msg->msg_namelen, flags);
         if (r < 0)
             return hook_told(r);
-        n = real.sendmsg(fd, msg, flags);
+        n = real.sendmsg(datagram_number(s, fd), msg, flags);
         if (n >= 0)
             return n;
         failed = errno;
@@ -55,7 +55,7 @@ static ssize_t send_first(struct sock *s, int fd, const struct msghdr *msg, int 
 
 static ssize_t send_message(struct sock *s, int fd, const struct msghdr *msg, int flags) {
     if (s->kind == SOCK_CAPTURED && !sock_stream(s) && getpid() == shim.owner)
-        return send_datagram(fd, msg, flags, 0);
+        return send_datagram(s, fd, msg, flags, 0);
     if (__builtin_expect(flags & MSG_FASTOPEN, 0) && s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH &&
         msg->msg_name && socket_holds(fd))
         return send_first(s, fd, msg, flags);
@@ -76,7 +76,7 @@ HOOK_SLOW ssize_t send_otherwise(struct flow_call *c) {
     if (!tried.failed && !tried.taken)
         return send_message(c->s, c->fd, &msg, c->flags);
     return c->s->kind == SOCK_CAPTURED && !sock_stream(c->s)
-               ? send_datagram(c->fd, &msg, c->flags, tried.failed)
+               ? send_datagram(c->s, c->fd, &msg, c->flags, tried.failed)
                : send_flow(c->s, c->fd, &msg, c->flags, tried);
 }
 

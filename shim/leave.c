@@ -194,7 +194,7 @@ void leave_lost(struct sock *s) {
         return;
     }
     const bool follows = may_follow(s), fresh = !follows && stream_untouched(s->fds[0]) && !shared_now(s);
-    if (s->sealed || (!follows && !fresh)) {
+    if (s->sealed || (!follows && !fresh) || !swap_may(s)) {
         end_in_place(s);
         return;
     }

@@ -334,6 +334,8 @@ void reconnect_reset(struct sock *s) {
         if (!s->shared)
             real.shutdown(old, SHUT_RDWR);
         lift_close(old);
+    } else if (!out && !s->shared && s->nfds) {
+        swap_wake(s->fds[0]); /* it is dropped, though no placeholder can be had */
     }
     s->backoff_ms = 0;
     s->net = 0;

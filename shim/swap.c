@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -227,15 +228,34 @@ static void carry_flags(int from, int to) {
     real.fcntl(to, F_SETFL, (void *)flags);
 }
 
-/* False: the number is gone behind our back. */
+/* Not by its name: to a library that looks on it would be a new connection. */
+void swap_wake(int fd) {
+    struct sockaddr none = {.sa_family = AF_UNSPEC};
+    real_syscall(SYS_connect, fd, (long)&none, sizeof none, 0, 0, 0);
+}
+
+bool swap_may(const struct sock *s) {
+    struct rlimit limit;
+    bool may = true;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+        for (unsigned i = 0; i < s->nfds; i++)
+            may &= (rlim_t)s->fds[i] < limit.rlim_cur;
+    return may;
+}
+
+/* False: the number is gone behind our back, or just now put out of bounds: whose users are told an end. */
 static bool replace(struct sock *s, int number, int fd) {
     int flags = real.fcntl(number, F_GETFD, NULL);
     if (flags < 0 || !swap_holds(s, number))
         return false;
     take_out(s, number);
-    while (real.dup3(fd, number, flags & FD_CLOEXEC ? O_CLOEXEC : 0) < 0 &&
-           (errno == EBUSY || errno == EINTR))
-        ;
+    while (real.dup3(fd, number, flags & FD_CLOEXEC ? O_CLOEXEC : 0) < 0) {
+        const bool barred = errno == EBADF;
+        if (barred)
+            swap_wake(number);
+        if (barred || !swap_holds(s, number))
+            return false;
+    }
     put_in(s, number);
     return true;
 }
@@ -268,7 +288,7 @@ int swap_copy(const struct sock *s) {
 }
 
 int swap_out(struct sock *s) {
-    int empty = placeholder(s);
+    int empty = swap_may(s) ? placeholder(s) : -EMFILE;
     if (empty < 0)
         return empty;
     const int old = swap_copy(s);
@@ -282,7 +302,7 @@ int swap_out(struct sock *s) {
 
 /* Who polls would see the connection end. */
 bool swap_stand(struct sock *s) {
-    if (s->nwatches || self_others_poll())
+    if (s->nwatches || self_others_poll() || !swap_may(s))
         return false;
     turn_away(s);
     s->standing = true;
@@ -290,7 +310,7 @@ bool swap_stand(struct sock *s) {
 }
 
 void swap_settle(struct sock *s) {
-    const int empty = s->standing ? placeholder(s) : -1;
+    const int empty = s->standing && swap_may(s) ? placeholder(s) : -1;
     if (empty >= 0)
         swap_in(s, empty);
 }
@@ -323,7 +343,7 @@ bool swap_mark(int number) {
 }
 
 void swap_bury(struct sock *s) {
-    const int fd = s->nfds ? tombstone() : -1;
+    const int fd = s->nfds && swap_may(s) ? tombstone() : -1;
     if (fd < 0)
         return;
     s->own = lift_copy(s->fds[0]);
@@ -380,12 +400,6 @@ bool swap_collect(struct sock *s, int fd) {
 
 void swap_take(struct sock *s, int fd) {
     read_all(s, fd);
-}
-
-/* Not by its name: to a library that looks on it would be a new connection. */
-void swap_wake(int fd) {
-    struct sockaddr none = {.sa_family = AF_UNSPEC};
-    real_syscall(SYS_connect, fd, (long)&none, sizeof none, 0, 0, 0);
 }
 
 void swap_abort(int fd) {

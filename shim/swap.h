@@ -25,6 +25,10 @@ bool swap_holds(const struct sock *s, int number);
 /* Lets go of every such number, as swap_in does; the caller holds a reference. */
 void swap_purge(struct sock *s);
 
+/* The numbers can be replaced: none of them lies above what the program's limit allows now. Else a connection
+ * that is lost ends in place, and one that is to come waits for the limit, as it does for a descriptor. */
+bool swap_may(const struct sock *s);
+
 /* Puts the description fd under every number of s, file status flags and epoll registrations carried over,
  * and closes fd. Every poll looks again; who is blocked on the old description stays there until it is shut
  * down or aborted. */
@@ -40,7 +44,7 @@ int swap_copy(const struct sock *s);
 /* Instead of swap_out, for one whose next connection may come before the lock is dropped: what is left stands
  * under the numbers until then, and no call goes there. The placeholder comes by swap_settle, if there is
  * none yet; where none can be had swap_settle is called again. False, with nothing changed: somebody would
- * see the connection end. */
+ * see the connection end, or no placeholder may come. */
 bool swap_stand(struct sock *s);
 void swap_settle(struct sock *s);
 
