@@ -188,6 +188,31 @@ static void a_lost_connection_is_remade_though_nobody_is_in_a_call(void) {
     stage_equal(talk_events[3].labels, SMALL);
 }
 
+static _Atomic bool later;
+
+/* Loses the network in the middle of what a call may take; ends before that counted anew would. */
+static void *in_longer_wait(void *unused) {
+    poll(NULL, 0, 1500);
+    stage_link("wifi0", false);
+    poll(NULL, 0, 2500);
+    later = true;
+    return unused;
+}
+
+static void the_time_a_receive_may_take_runs_on_when_its_network_is_lost(void) {
+    const struct timeval limit = {.tv_sec = 3};
+    pthread_t thread;
+    live_in_the_world(0);
+    stage_equal(cmm_setsockopt(talk_sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit), 0);
+    stage_say(0, "early");
+    stage_equal(cmm_recv(talk_sock, heard, sizeof heard, 0), 5);
+    stage_equal(pthread_create(&thread, NULL, in_longer_wait, NULL), 0);
+    stage_fails(cmm_recv(talk_sock, heard, sizeof heard, 0), EAGAIN);
+    stage_expect(!later);
+    stage_expect_connection(1, "10.2.0.2");
+    pthread_join(thread, NULL);
+}
+
 static void a_lost_connection_waits_for_a_network_that_has_its_last_labels(void) {
     stage_wait(stage_offered("wifi"));
     stage_equal(talk_dial(SOCK_NONBLOCK, SMALL, NULL), CMM_DEFERRED);
@@ -447,6 +472,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST_IN(a_lost_connection_is_remade_also_for_a_program_that_only_receives, STAGE_WORLD, world),
     STAGE_TEST_IN(a_lost_connection_is_remade_though_nobody_is_in_a_call, STAGE_WORLD, world),
     STAGE_TEST_IN(a_lost_connection_waits_for_a_network_that_has_its_last_labels, STAGE_WORLD, world),
+    STAGE_TEST_IN(the_time_a_receive_may_take_runs_on_when_its_network_is_lost, STAGE_WORLD, world),
     STAGE_TEST_IN(a_short_blip_is_no_loss, STAGE_WORLD, patient_world),
     STAGE_TEST_IN(what_the_peer_had_not_acknowledged_is_known_exactly, STAGE_WORLD, world),
     STAGE_TEST_IN(with_replay_what_was_not_acknowledged_is_sent_again_first_thing_after_post_reconnect,
