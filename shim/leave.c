@@ -76,11 +76,15 @@ bool leave_copied(const struct sock *s, int copy) {
 
 /* A fork shares the description until the child has gone or closed it; a spawned program has what is not
  * close-on-exec, and anybody what was sent by message. */
-static bool shared_now(const struct sock *s) {
-    bool inherited = s->shared || s->given;
+bool leave_may_share(const struct sock *s) {
+    bool inherited = false;
     for (unsigned i = 0; i < s->nfds; i++)
         inherited |= !(real.fcntl(s->fds[i], F_GETFD, NULL) & FD_CLOEXEC);
-    return inherited && s->nfds && holder_elsewhere(s->fds[0], s->shared);
+    return s->shared || s->given || (inherited && !holder_childless());
+}
+
+static bool shared_now(const struct sock *s) {
+    return s->nfds && leave_may_share(s) && holder_elsewhere(s->fds[0], s->shared);
 }
 
 /* AF_UNSPEC wakes every holder with an error and drops what is unread. Somebody whose calls no door sees

@@ -7,7 +7,9 @@
  */
 #include "link.h"
 #include "attempt.h"
+#include "holder.h"
 #include "last.h"
+#include "leave.h"
 #include "lift.h"
 #include "log.h"
 #include "reconnect.h"
@@ -117,6 +119,27 @@ void link_seek_scout(void) {
 
 /* ---- the scout's word ---- */
 
+static bool is_lost(const struct sock *s, const struct wire_snapshot *next) {
+    for (uint32_t i = 0; i < next->count; i++)
+        if (next->networks[i].id == s->net)
+            return next->networks[i].state != WIRE_NET_UP && next->networks[i].state != WIRE_NET_GRACE;
+    return true;
+}
+
+/* Who else holds what is about to be lost is looked for without the lock. */
+static void look_ahead(const struct wire_snapshot *next) {
+    bool asked_for = false;
+    for (const struct sock *s = sock_first(); s && !asked_for; s = s->next)
+        asked_for = s->kind == SOCK_CAPTURED && s->state == LIFE_LIVE && s->net && is_lost(s, next) &&
+                    leave_may_share(s);
+    if (!asked_for)
+        return;
+    lock_drop();
+    struct holders *h = holder_ahead();
+    lock_take();
+    holder_take(h);
+}
+
 static bool watch(int fd, uint64_t about) {
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = about};
     return real.epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
@@ -170,8 +193,10 @@ static void hear(void) {
             last = newer;
         heard = true;
     }
-    if (heard)
+    if (heard) {
+        look_ahead(&last);
         apply(&last);
+    }
     if (wire.released)
         release();
     if (r < 0)
@@ -214,6 +239,7 @@ static void seek(void) {
             lift_close(bell);
         bell = -1;
         report_due = true;
+        look_ahead(&first);
         apply(&first);
         if (!heard)
             scout_gone(); /* its next word would not be: it is asked anew */

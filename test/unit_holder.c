@@ -2,6 +2,7 @@
 #include "holder.h"
 
 #include <check.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -88,6 +89,40 @@ START_TEST(a_child_that_has_closed_it_holds_it_no_more) {
 }
 END_TEST
 
+START_TEST(what_was_seen_ahead_counts_unless_a_fork_came_between) {
+    const pid_t pid = child_that(nothing);
+    struct holders *before = holder_ahead(), *again = holder_ahead();
+    ck_assert_ptr_nonnull(before);
+    ck_assert_ptr_nonnull(again);
+    end(pid);
+    holder_take(before);
+    ck_assert(holder_elsewhere(pair[0], false));
+    holder_forked();
+    holder_take(again);
+    ck_assert(!holder_elsewhere(pair[0], true));
+    holder_take(NULL);
+}
+END_TEST
+
+START_TEST(who_has_had_no_child_is_childless) {
+    ck_assert(holder_childless());
+    const pid_t pid = child_that(nothing);
+    ck_assert(!holder_childless());
+    end(pid);
+    ck_assert(!holder_childless()); /* it may have had one of its own */
+}
+END_TEST
+
+START_TEST(whose_children_go_unnoticed_is_not_childless) {
+    signal(SIGCHLD, SIG_IGN);
+    ck_assert(!holder_childless());
+    signal(SIGCHLD, SIG_DFL);
+    ck_assert(holder_childless());
+    sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL, .sa_flags = SA_NOCLDWAIT}, NULL);
+    ck_assert(!holder_childless());
+}
+END_TEST
+
 START_TEST(what_is_no_descriptor_is_left_in_doubt) {
     ck_assert(holder_elsewhere(-1, true));
     ck_assert(!holder_elsewhere(-1, false));
@@ -102,6 +137,9 @@ int main(void) {
     tcase_add_test(t, a_child_holds_what_it_has_inherited_until_it_ends);
     tcase_add_test(t, after_a_fork_what_was_seen_before_is_past);
     tcase_add_test(t, a_child_that_has_closed_it_holds_it_no_more);
+    tcase_add_test(t, what_was_seen_ahead_counts_unless_a_fork_came_between);
+    tcase_add_test(t, who_has_had_no_child_is_childless);
+    tcase_add_test(t, whose_children_go_unnoticed_is_not_childless);
     tcase_add_test(t, what_is_no_descriptor_is_left_in_doubt);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

@@ -2,9 +2,11 @@
  * FILE, is not replaced. */
 #include "moving.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -14,6 +16,18 @@
 #include <unistd.h>
 
 /* ---- shared with others ---- */
+
+/* Stands before libc's: looking through the processes there are takes long while slow says so. */
+static _Atomic bool slow, looking;
+
+DIR *opendir(const char *path) {
+    const bool held_up = slow && strcmp(path, "/proc") == 0;
+    looking |= held_up;
+    while (held_up && slow)
+        stage_pause();
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? NULL : fdopendir(fd);
+}
 
 static void expect_failed(void) {
     stage_fails(recv(moving_sock, moving_heard, sizeof moving_heard, 0), ECONNRESET);
@@ -50,6 +64,44 @@ static void once_its_child_is_gone_it_goes_on(void) {
     moving_move();
     stage_say(1, "news");
     stage_equal(moving_outcome(), 4);
+}
+
+static void nobody_waits_while_it_is_looked_for_who_else_holds_it(void) {
+    int size = 0;
+    socklen_t len = sizeof size;
+    moving_live(0);
+    const int other = socket(AF_INET, SOCK_STREAM, 0);
+    const pid_t child = fork();
+    if (!child)
+        _exit(0);
+    stage_equal(waitpid(child, NULL, 0), child);
+    slow = true;
+    stage_link("wifi0", false);
+    stage_wait(looking);
+    stage_equal(getsockopt(other, SOL_SOCKET, SO_SNDBUF, &size, &len), 0);
+    stage_equal(send(moving_sock, "last", 4, MSG_DONTWAIT), 4);
+    slow = false;
+    stage_expect_connection(1, "10.2.0.2");
+    moving_expect_talk(1);
+}
+
+/* Who switches links has children: so it is another that has not. */
+static void who_has_never_had_a_child_need_not_look(void) {
+    int told[2], status;
+    stage_equal(pipe2(told, O_CLOEXEC), 0);
+    const pid_t child = fork();
+    if (!child) {
+        moving_live(0);
+        slow = true;
+        (void)!write(told[1], "x", 1);
+        stage_expect_connection(1, "10.2.0.2");
+        stage_expect(!looking);
+        _exit(0);
+    }
+    stage_equal(read(told[0], moving_heard, 1), 1);
+    stage_link("wifi0", false);
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_equal(status, 0);
 }
 
 static int epoll;
@@ -275,6 +327,8 @@ static void an_untouched_one_that_a_spawned_program_holds_is_not_moved(void) {
 static const struct stage_test tests[] = {
     MOVING_TEST(shared_with_a_living_child_it_fails),
     MOVING_TEST(once_its_child_is_gone_it_goes_on),
+    MOVING_TEST(nobody_waits_while_it_is_looked_for_who_else_holds_it),
+    MOVING_TEST(who_has_never_had_a_child_need_not_look),
     MOVING_TEST(a_child_that_goes_on_alone_with_a_set_hears_the_next_connection),
     MOVING_TEST(a_child_that_has_closed_its_copy_does_not_count),
     MOVING_TEST(shared_with_a_program_that_was_spawned_it_fails),
