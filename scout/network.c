@@ -124,7 +124,7 @@ static void arrive(struct network_table *t, struct network *n, bool at_once, int
     if (n->presence == NETWORK_GRACE) {
         n->presence = NETWORK_THERE;
     } else if (n->presence == NETWORK_GONE) {
-        n->presence = at_once || t->hold_ms == 0 ? NETWORK_THERE : NETWORK_HELD;
+        n->presence = at_once ? NETWORK_THERE : NETWORK_HELD;
         n->until = now + t->hold_ms;
     }
 }
@@ -210,20 +210,17 @@ static bool comes_after(const struct fact_network *a, const struct fact_network 
     return a->order != b->order ? a->order > b->order : a->ifindex > b->ifindex;
 }
 
+/* Its place in the order it finds at the end. */
 static struct network *add(struct network_table *t, const struct fact_network *f) {
-    unsigned at = t->count;
     if (t->count == NETWORK_MAX)
         return NULL;
-    while (at > 0 && comes_after(&t->networks[at - 1].fact, f))
-        at--;
-    memmove(&t->networks[at + 1], &t->networks[at], (t->count - at) * sizeof t->networks[0]);
-    t->count++;
-    t->networks[at] = (struct network){.fact = *f};
-    identify(t, &t->networks[at]);
-    return &t->networks[at];
+    struct network *n = &t->networks[t->count++];
+    *n = (struct network){.fact = *f};
+    identify(t, n);
+    return n;
 }
 
-/* Another configuration has other sections. */
+/* New ones come, and another configuration has other sections. */
 static void sort(struct network_table *t) {
     for (unsigned i = 1; i < t->count; i++) {
         struct network n = t->networks[i];
@@ -275,7 +272,6 @@ int network_see(struct network_table *t, const struct fact_network *fact, bool a
     } else {
         depart(t, n, now);
     }
-    update(t, n, now);
     return 0;
 }
 
@@ -285,12 +281,10 @@ static void miss(struct network_table *t, struct network *n, bool present, int64
         n->until = now + UNLISTED_MS;
     } else if (!present || n->presence != NETWORK_THERE) {
         n->unlisted = false;
-        n->fact.works = false;
         n->fact.lack = WIRE_LACK_LINK;
         n->fact.flags &= (uint8_t) ~(WIRE_HAS4 | WIRE_HAS6);
         depart(t, n, now);
     }
-    update(t, n, now);
 }
 
 void network_end(struct network_table *t, bool (*present)(void *arg, uint32_t ifindex), void *arg,

@@ -1,90 +1,8 @@
-/* unit_network - presence, identity and overrides of networks, as sentences. */
-#include "network.h"
+/* unit_network - presence and overrides of networks, as sentences; which one is the same is in
+ * unit_network_identity. */
+#include "wifi.h"
 
-#include <check.h>
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-
-static struct network_table t;
-static struct wire_snapshot s;
-static char ifaces[WIRE_NETWORKS][FACT_IFACE];
-static struct fact_address addresses[4];
-static struct fact_network wifi;
-static bool link_there;
-static int64_t now;
-
-static struct fact_address four(uint8_t last) {
-    return (struct fact_address){
-        .family = AF_INET, .prefix = 24, .preferred = true, .bytes = {10, 0, 0, last}};
-}
-
-static struct fact_address six(uint8_t net) {
-    return (struct fact_address){
-        .family = AF_INET6, .prefix = 64, .preferred = true, .bytes = {0x20, 1, 0, net, [15] = 1}};
-}
-
-static void start_table(bool scripted) {
-    network_init(&t, scripted, 1234, 5678);
-    t.hold_ms = 500;
-    t.grace_ms = 1000;
-    now = 10000;
-    link_there = true;
-    addresses[0] = four(1);
-    wifi = (struct fact_network){.name = "home",
-                                 .iface = "wlan0",
-                                 .ifindex = 3,
-                                 .labels = 0x43f,
-                                 .flags = WIRE_HAS4 | WIRE_EVER4 | WIRE_EVER6,
-                                 .works = true,
-                                 .address_count = 1,
-                                 .addresses = addresses};
-}
-
-static void start(void) {
-    start_table(false);
-}
-
-static bool present(void *arg, uint32_t ifindex) {
-    return link_there;
-}
-
-static const struct wire_network *first(void) {
-    network_fill(&t, &s, ifaces);
-    return s.count ? &s.networks[0] : NULL;
-}
-
-/* One look at a world with the wifi in it. */
-static const struct wire_network *look(bool at_once) {
-    network_begin(&t);
-    ck_assert_int_eq(network_see(&t, &wifi, at_once, now), 0);
-    network_end(&t, present, NULL, now);
-    return first();
-}
-
-static const struct wire_network *lose_link(void) {
-    wifi.works = false;
-    wifi.flags &= (uint8_t) ~(WIRE_HAS4 | WIRE_HAS6);
-    return look(false);
-}
-
-static const struct wire_network *regain_link(void) {
-    wifi.works = true;
-    wifi.flags |= WIRE_HAS4;
-    return look(false);
-}
-
-static const struct wire_network *after(int64_t ms) {
-    now += ms;
-    return look(false);
-}
-
-static const struct wire_network *wish(enum network_voice voice, const char *name, enum network_wish what) {
-    ck_assert_int_eq(network_rule_wish(&t.rules, voice, name, what), 0);
-    network_rejudge(&t, now);
-    return first();
-}
 
 START_TEST(what_is_up_at_the_start_is_offered_at_once) {
     const struct wire_network *n = look(true);
@@ -164,98 +82,16 @@ START_TEST(a_grace_that_ran_out_unnoticed_is_over_all_the_same) {
 }
 END_TEST
 
-START_TEST(an_id_that_was_lost_never_comes_back) {
-    uint64_t seen[50];
-    look(true);
-    for (int i = 0; i < 50; i++) {
-        seen[i] = first()->id;
-        for (int k = 0; k < i; k++)
-            ck_assert_uint_ne(seen[i], seen[k]);
-        lose_link();
-        after(1000);
-        regain_link();
-        after(500);
-    }
-}
-END_TEST
-
-START_TEST(what_was_never_offered_keeps_its_id_for_a_later_time) {
-    lose_link();
-    uint64_t id = regain_link()->id;
-    lose_link();
-    addresses[0] = four(2);
-    ck_assert(regain_link()->id != id);
-    lose_link();
-    addresses[0] = four(1);
-    ck_assert(regain_link()->id == id);
-}
-END_TEST
-
-START_TEST(a_scout_that_comes_back_gives_the_same_id) {
-    uint64_t id = look(true)->id;
-    uint64_t random = t.random;
-    start();
-    t.random = random + 1;
-    ck_assert_uint_eq(look(true)->id, id);
-    start();
-    t.seed++; /* another boot */
-    ck_assert_uint_ne(look(true)->id, id);
-}
-END_TEST
-
-START_TEST(another_address_is_another_network) {
-    uint64_t id = look(true)->id;
-    addresses[0] = four(2);
-    ck_assert_int_eq(look(false)->state, WIRE_NET_DOWN);
-    ck_assert_uint_ne(first()->id, id);
-    ck_assert_int_eq(after(500)->state, WIRE_NET_UP);
-    uint64_t second = first()->id;
-    addresses[0] = four(1);
-    look(false);
-    after(500);
-    ck_assert_uint_ne(first()->id, id);
-    ck_assert_uint_ne(first()->id, second);
-}
-END_TEST
-
-START_TEST(an_address_more_is_the_same_network) {
-    uint64_t id = look(true)->id;
-    addresses[1] = six(1);
-    wifi.address_count = 2;
-    wifi.flags |= WIRE_HAS6;
+START_TEST(without_hold_down_what_comes_is_offered_at_once) {
+    t.hold_ms = 0;
     ck_assert_int_eq(look(false)->state, WIRE_NET_UP);
-    ck_assert_uint_eq(first()->id, id);
-    addresses[2] = four(9);
-    wifi.address_count = 3;
-    ck_assert_uint_eq(look(false)->id, id);
 }
 END_TEST
 
-START_TEST(a_lost_family_has_its_grace_and_then_it_is_another_network) {
-    addresses[1] = six(1);
-    wifi.address_count = 2;
-    wifi.flags |= WIRE_HAS6;
-    uint64_t id = look(true)->id;
-    wifi.address_count = 1; /* the IPv6 address is gone, IPv4 still works */
-    wifi.flags &= (uint8_t)~WIRE_HAS6;
-    ck_assert_int_eq(look(false)->state, WIRE_NET_GRACE);
-    ck_assert_uint_eq(first()->id, id);
-    after(1000);
-    ck_assert_uint_ne(first()->id, id);
-    ck_assert_int_eq(after(500)->state, WIRE_NET_UP);
-}
-END_TEST
-
-START_TEST(temporary_addresses_of_one_prefix_are_one_network) {
-    addresses[0] = six(1);
-    wifi.flags = WIRE_HAS6 | WIRE_EVER4 | WIRE_EVER6;
-    uint64_t id = look(true)->id;
-    addresses[0].bytes[15] = 77;
-    ck_assert_int_eq(look(false)->state, WIRE_NET_UP);
-    ck_assert_uint_eq(first()->id, id);
-    addresses[0] = six(2);
-    look(false);
-    ck_assert_uint_ne(first()->id, id);
+START_TEST(how_long_it_has_been_up_counts_from_the_beginning) {
+    const uint32_t since = look(true)->since_ms;
+    ck_assert_uint_eq(after(700)->since_ms, since);
+    ck_assert_uint_eq(lose_link()->since_ms, since);
 }
 END_TEST
 
@@ -282,12 +118,47 @@ START_TEST(two_interfaces_of_one_section_are_two_networks) {
 }
 END_TEST
 
+START_TEST(the_first_leaves_the_list_and_the_others_stay) {
+    look_at_both(true);
+    uint64_t id = id_of_cell();
+    link_there = false;
+    for (int i = 0; i < 2; i++, now += 1000) {
+        network_begin(&t);
+        ck_assert_int_eq(network_see(&t, &cell, false, now), 0);
+        network_end(&t, present, NULL, now);
+    }
+    ck_assert_uint_eq(id_of_cell(), id);
+    ck_assert_uint_eq(s.count, 1);
+}
+END_TEST
+
+START_TEST(what_happens_first_is_looked_at_first) {
+    look_at_both(true);
+    link_there = false;
+    look(false); /* the second is gone */
+    now += 300;
+    lose_link(); /* the first, too */
+    ck_assert_int_eq(network_deadline(&t), now + 700);
+    after(700);
+    ck_assert_int_eq(network_deadline(&t), now + 300);
+}
+END_TEST
+
+START_TEST(names_are_known_by_the_whole_of_them) {
+    look(true);
+    ck_assert(network_known(&t, "home") && network_known(&t, "home@wlan0"));
+    ck_assert(!network_known(&t, "hom") && !network_known(&t, "cell") && !network_known(&t, "homes"));
+}
+END_TEST
+
 START_TEST(an_interface_that_vanishes_has_its_grace_and_leaves_the_list) {
     uint64_t id = look(true)->id;
     link_there = false;
     network_begin(&t);
     network_end(&t, present, NULL, now);
     ck_assert_int_eq(first()->state, WIRE_NET_GRACE);
+    ck_assert_int_eq(first()->lack, WIRE_LACK_LINK);
+    ck_assert_int_eq(first()->flags & WIRE_HAS4, 0);
     now += 1000;
     network_begin(&t);
     network_end(&t, present, NULL, now);
@@ -299,15 +170,48 @@ START_TEST(an_interface_that_vanishes_has_its_grace_and_leaves_the_list) {
 END_TEST
 
 START_TEST(what_the_configuration_drops_is_withdrawn_before_it_leaves_the_list) {
-    look(true);
+    uint64_t id = look(true)->id;
     network_begin(&t);
     network_end(&t, present, NULL, now);
     ck_assert_int_eq(first()->state, WIRE_NET_WITHDRAWN);
-    ck_assert_int_gt(network_deadline(&t), now);
+    ck_assert_int_ge(network_deadline(&t), now + 2000); /* so long sockets drain */
     now = network_deadline(&t);
     network_begin(&t);
     network_end(&t, present, NULL, now);
     ck_assert_ptr_null(first());
+    ck_assert_uint_ne(look(true)->id, id);
+}
+END_TEST
+
+START_TEST(what_the_configuration_lists_again_in_time_is_the_same) {
+    uint64_t id = look(true)->id;
+    network_begin(&t);
+    network_end(&t, present, NULL, now);
+    now += 1000;
+    ck_assert_int_eq(look(true)->state, WIRE_NET_UP);
+    ck_assert_uint_eq(first()->id, id);
+    ck_assert_int_eq(network_deadline(&t), -1);
+}
+END_TEST
+
+START_TEST(what_is_held_down_when_the_configuration_drops_it_is_never_offered) {
+    look(false);
+    network_begin(&t);
+    network_end(&t, present, NULL, now);
+    now += 500;
+    network_tick(&t, now);
+    ck_assert_ptr_null(first());
+}
+END_TEST
+
+START_TEST(what_is_not_listed_any_more_and_then_vanishes_has_its_grace_too) {
+    look(true);
+    network_begin(&t);
+    network_end(&t, present, NULL, now);
+    link_there = false;
+    network_begin(&t);
+    network_end(&t, present, NULL, now);
+    ck_assert_int_eq(first()->state, WIRE_NET_GRACE);
 }
 END_TEST
 
@@ -378,17 +282,6 @@ START_TEST(the_script_grants_labels_but_the_kind_of_network_stays) {
 }
 END_TEST
 
-START_TEST(another_access_point_is_another_network_even_with_the_same_address) {
-    strcpy(wifi.ssid, "Home");
-    uint64_t id = look(true)->id;
-    wifi.ssid[0] = 0; /* nobody knows: nothing has changed */
-    ck_assert_uint_eq(look(false)->id, id);
-    strcpy(wifi.ssid, "Train");
-    ck_assert_uint_ne(look(false)->id, id);
-    memset(wifi.ssid, 0, sizeof wifi.ssid);
-}
-END_TEST
-
 START_TEST(what_is_said_of_a_network_that_is_not_there_holds_too) {
     static struct wire_snapshot snapshot = {.count = 1};
     snapshot.networks[0] = (struct wire_network){.name = "cell", .labels = 0x100};
@@ -426,18 +319,6 @@ START_TEST(a_failed_check_withdraws_and_a_pending_one_does_not_offer) {
 }
 END_TEST
 
-START_TEST(a_host_address_is_found_again_wherever_it_moves) {
-    wifi.iface[0] = 0;
-    wifi.ifindex = 1;
-    wifi.flags |= WIRE_ADDRESS;
-    uint64_t id = look(true)->id;
-    wifi.ifindex = 7;
-    ck_assert_uint_eq(look(false)->id, id);
-    ck_assert_uint_eq(s.count, 1);
-    ck_assert_uint_eq(s.networks[0].ifindex, 7);
-}
-END_TEST
-
 int main(void) {
     Suite *suite = suite_create("network");
     TCase *c = tcase_create("network");
@@ -449,16 +330,17 @@ int main(void) {
     tcase_add_test(c, a_short_blip_is_no_loss);
     tcase_add_test(c, after_grace_it_is_another_network_with_hold_down);
     tcase_add_test(c, a_grace_that_ran_out_unnoticed_is_over_all_the_same);
-    tcase_add_test(c, an_id_that_was_lost_never_comes_back);
-    tcase_add_test(c, what_was_never_offered_keeps_its_id_for_a_later_time);
-    tcase_add_test(c, a_scout_that_comes_back_gives_the_same_id);
-    tcase_add_test(c, another_address_is_another_network);
-    tcase_add_test(c, an_address_more_is_the_same_network);
-    tcase_add_test(c, a_lost_family_has_its_grace_and_then_it_is_another_network);
-    tcase_add_test(c, temporary_addresses_of_one_prefix_are_one_network);
+    tcase_add_test(c, without_hold_down_what_comes_is_offered_at_once);
+    tcase_add_test(c, how_long_it_has_been_up_counts_from_the_beginning);
     tcase_add_test(c, two_interfaces_of_one_section_are_two_networks);
+    tcase_add_test(c, the_first_leaves_the_list_and_the_others_stay);
+    tcase_add_test(c, what_happens_first_is_looked_at_first);
+    tcase_add_test(c, names_are_known_by_the_whole_of_them);
     tcase_add_test(c, an_interface_that_vanishes_has_its_grace_and_leaves_the_list);
     tcase_add_test(c, what_the_configuration_drops_is_withdrawn_before_it_leaves_the_list);
+    tcase_add_test(c, what_the_configuration_lists_again_in_time_is_the_same);
+    tcase_add_test(c, what_is_held_down_when_the_configuration_drops_it_is_never_offered);
+    tcase_add_test(c, what_is_not_listed_any_more_and_then_vanishes_has_its_grace_too);
     tcase_add_test(c, ctl_down_withdraws_and_auto_gives_back_the_same_network_at_once);
     tcase_add_test(c, ctl_up_ends_a_hold_down);
     tcase_add_test(c, what_is_withdrawn_and_then_goes_is_down);
@@ -466,11 +348,9 @@ int main(void) {
     tcase_add_test(c, with_a_script_all_is_down_until_it_speaks);
     tcase_add_test(c, ctl_stands_above_the_script);
     tcase_add_test(c, the_script_grants_labels_but_the_kind_of_network_stays);
-    tcase_add_test(c, metered_set_by_hand_decides_unmetered);
     tcase_add_test(c, what_is_said_of_a_network_that_is_not_there_holds_too);
-    tcase_add_test(c, another_access_point_is_another_network_even_with_the_same_address);
+    tcase_add_test(c, metered_set_by_hand_decides_unmetered);
     tcase_add_test(c, a_failed_check_withdraws_and_a_pending_one_does_not_offer);
-    tcase_add_test(c, a_host_address_is_found_again_wherever_it_moves);
     suite_add_tcase(suite, c);
     SRunner *r = srunner_create(suite);
     srunner_run_all(r, CK_ENV);
