@@ -10,6 +10,7 @@
 #include "reconnect.h"
 #include "swap.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -19,7 +20,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MOST = 16, LOOKED_AT = 256, ENTRY = 64 };
+/* On the stack of whoever executes something, and in its environment. */
+enum { MOST = 256, ENTRY = 64 };
+static const char variable[] = "CMM_HELD=";
 
 static int option(int fd, int name) {
     int value = -1;
@@ -113,23 +116,38 @@ static unsigned read_held(const char *text, struct held ret[MOST]) {
     return n;
 }
 
-/* No thread and no scout for it, until the first call on one of them. */
-void adopt_all(void) {
-    struct held held[MOST];
-    const int error = errno;
-    const unsigned n = read_held(getenv("CMM_HELD"), held);
-    unsetenv("CMM_HELD");
+/* With the lock. */
+static void take_held(int fd, const struct held *held, unsigned n) {
+    const unsigned long inode = inode_of(fd);
+    for (unsigned i = 0; inode && i < n; i++)
+        if (held[i].inode == inode)
+            take_in(fd, held[i].net, held[i].labels);
+}
+
+static void take_all(const struct held *held, unsigned n) {
+    DIR *numbers = n ? opendir("/proc/self/fd") : NULL;
     self_prepare();
     lock_take();
-    for (int fd = 0; n && fd < LOOKED_AT; fd++) {
-        const unsigned long inode = inode_of(fd);
-        for (unsigned i = 0; inode && i < n; i++)
-            if (held[i].inode == inode)
-                take_in(fd, held[i].net, held[i].labels);
-    }
+    for (struct dirent *d; numbers && (d = readdir(numbers));)
+        if (d->d_name[0] != '.')
+            take_held(atoi(d->d_name), held, n);
+    for (int fd = 0; !numbers && n && fd < SOCK_LOW; fd++)
+        take_held(fd, held, n);
     if (sock_first())
         link_lapse();
     lock_drop();
+    if (numbers)
+        closedir(numbers);
+}
+
+/* No thread and no scout for it, until the first call on one of them. */
+void adopt_all(void) {
+    const int error = errno;
+    struct held *held = calloc(MOST, sizeof *held);
+    if (held)
+        take_all(held, read_held(getenv("CMM_HELD"), held));
+    free(held);
+    unsetenv("CMM_HELD");
     errno = error;
 }
 
@@ -137,20 +155,37 @@ static bool goes_on(const struct sock *s) {
     return s && s->kind == SOCK_CAPTURED && s->state == LIFE_LIVE && s->net && sock_stream(s) && !s->carried;
 }
 
+/* The next number of one, or -1. */
+static int next_held(int fd) {
+    while ((unsigned)++fd < SOCK_PAGE * (unsigned)SOCK_PAGES) {
+        const bool begins = fd == SOCK_LOW || (fd > SOCK_LOW && fd % SOCK_PAGE == 0);
+        if (begins && !atomic_load(&sock_pages[fd / SOCK_PAGE]))
+            fd = (fd / SOCK_PAGE + 1) * SOCK_PAGE - 1;
+        else if (goes_on(sock_find(fd)))
+            return fd;
+    }
+    return -1;
+}
+
+size_t adopt_size(void) {
+    size_t size = sizeof variable;
+    unsigned n = 0;
+    if (!sock_first())
+        return 0;
+    for (int fd = -1; n < MOST && (fd = next_held(fd)) >= 0; n++)
+        size += ENTRY;
+    return n ? size : 0;
+}
+
 /* By inode numbers: whoever is between fork and exec may have given it another descriptor, and a child of
  * vfork does so unseen. */
-bool adopt_list(char ret_text[ADOPT_TEXT]) {
-    const struct sock *last = NULL;
-    size_t at = (size_t)snprintf(ret_text, ADOPT_TEXT, "CMM_HELD=");
-    if (!sock_first())
-        return false;
-    for (int fd = 0; fd < LOOKED_AT && at < ADOPT_TEXT - ENTRY; fd++) {
+char *adopt_list(char *ret_text, size_t size) {
+    char *at = stpcpy(ret_text, variable);
+    for (int fd = -1; (size_t)(at - ret_text) + ENTRY < size && (fd = next_held(fd)) >= 0;) {
         const struct sock *s = sock_find(fd);
-        if (s == last || !goes_on(s))
-            continue;
-        at += (size_t)snprintf(ret_text + at, ENTRY, "%lx:%llx:%llx,", s->inode, (unsigned long long)s->net,
-                               (unsigned long long)atomic_load(&s->labels));
-        last = s;
+        if (goes_on(s))
+            at += snprintf(at, ENTRY, "%lx:%llx:%llx,", s->inode, (unsigned long long)s->net,
+                           (unsigned long long)atomic_load(&s->labels));
     }
-    return last != NULL;
+    return ret_text;
 }

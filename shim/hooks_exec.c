@@ -47,8 +47,8 @@ static char *const *completed(char *const env[], size_t size, char **room, char 
 
 /* `whole' is env, or the same with what it lacks, and with the connections that it goes on with. */
 #define COMPLETE(env)                                                                                        \
-    char text[ADOPT_TEXT];                                                                                   \
-    char *const held = adopt_list(text) ? text : NULL;                                                       \
+    const size_t room_held = adopt_size();                                                                   \
+    char *const held = room_held ? adopt_list(alloca(room_held), room_held) : NULL;                          \
     const size_t size = room_for((env), held != NULL);                                                       \
     char **const room = alloca((size + 1) * sizeof *room);                                                   \
     char *const *const whole = completed((env), size, room, held)

@@ -111,6 +111,64 @@ static void a_program_that_was_spawned_hears_it_though_its_starter_is_gone(void)
     stage_equal(status, W_EXITCODE(1, 0));
 }
 
+static pid_t cat_spawned_with(int fd) {
+    pid_t child;
+    posix_spawn_file_actions_t actions;
+    char *const arguments[] = {(char *)"cat", NULL};
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, fd, 0);
+    posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+    return posix_spawnp(&child, "cat", &actions, NULL, arguments, environ) == 0 ? child : -1;
+}
+
+static void one_of_many_is_handed_on_too(void) {
+    enum { MANY = 40 };
+    int status, pids[2];
+    pid_t child;
+    stage_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+    stage_equal(pipe(pids), 0);
+    const pid_t maker = fork();
+    if (maker == 0) {
+        struct sockaddr_in to = stage_tcp();
+        int fd = -1;
+        for (int i = 0; i < MANY; i++) {
+            fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+            stage_equal(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+            stage_equal(send(fd, "hello", 5, 0), 5);
+            stage_expect_text(i, "hello");
+        }
+        child = cat_spawned_with(fd);
+        _exit(write(pids[1], &child, sizeof child) == sizeof child ? 0 : 99);
+    }
+    stage_equal(read(pids[0], &child, sizeof child), sizeof child);
+    stage_equal(waitpid(maker, &status, 0), maker);
+    stage_wait(is_called(child, "cat"));
+    stage_link("wifi0", false);
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_equal(status, W_EXITCODE(1, 0));
+}
+
+/* The shell itself has it at that number, and hands it on from there. */
+static void at_whatever_number_it_is_handed_on(void) {
+    int status;
+    const pid_t child = fork();
+    if (child == 0) {
+        const int fd = dial_and_talk(NULL);
+        dup2(fd, 700);
+        close(fd);
+        dup2(open("/dev/null", O_WRONLY), 2);
+        execlp("bash", "bash", "-c", "exec cat <&700 700<&-", NULL);
+        _exit(77);
+    }
+    stage_wait(is_called(child, "cat") || waitpid(child, &status, WNOHANG) == child);
+    if (kill(child, 0) < 0)
+        stage_skip("there is no bash here");
+    stage_link("wifi0", false);
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_equal(status, W_EXITCODE(1, 0));
+}
+
 /* No number takes what had arrived from the other. */
 static void what_has_two_numbers_is_one(void) {
     char text[32] = "";
@@ -209,6 +267,8 @@ static const struct stage_test tests[] = {
     TEST(a_program_in_its_makers_place_hears_it),
     TEST(what_had_arrived_is_read_first),
     TEST(a_program_that_was_spawned_hears_it_though_its_starter_is_gone),
+    TEST(one_of_many_is_handed_on_too),
+    TEST(at_whatever_number_it_is_handed_on),
     TEST(what_has_two_numbers_is_one),
     TEST(who_was_given_it_by_message_hears_it),
     TEST(what_its_maker_had_bound_is_left_alone),
