@@ -6,8 +6,10 @@
 #include "real.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/time.h>
@@ -21,13 +23,37 @@ static bool adds_up(int level, int name) {
                                      name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP);
 }
 
+/* A filter's value only says where the program has it, and for how long is not known. 0: it is no filter. */
+static size_t filter_size(int level, int name, const void *value, socklen_t len) {
+    struct sock_fprog filter;
+    if (level != SOL_SOCKET || (name != SO_ATTACH_FILTER && name != SO_ATTACH_REUSEPORT_CBPF) ||
+        len != sizeof filter)
+        return 0;
+    memcpy(&filter, value, sizeof filter);
+    return filter.len * sizeof *filter.filter;
+}
+
+/* Into the room behind the value. */
+static void take_filter(struct option *o, size_t size) {
+    struct sock_fprog filter;
+    unsigned char *room = o->value + o->len;
+    memcpy(&filter, o->value, sizeof filter);
+    room += -(uintptr_t)room % _Alignof(struct sock_filter);
+    memcpy(room, filter.filter, size);
+    filter.filter = (void *)room;
+    memcpy(o->value, &filter, sizeof filter);
+}
+
 static struct option *option_new(int level, int name, const void *value, socklen_t len) {
-    struct option *o = malloc(sizeof *o + len);
+    const size_t filter = filter_size(level, name, value, len);
+    struct option *o = malloc(sizeof *o + len + (filter ? filter + _Alignof(struct sock_filter) : 0));
     if (!o)
         return NULL;
     *o = (struct option){.level = level, .name = name, .len = len};
     if (len)
         memcpy(o->value, value, len);
+    if (filter)
+        take_filter(o, filter);
     return o;
 }
 

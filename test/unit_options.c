@@ -3,6 +3,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -125,6 +126,23 @@ START_TEST(group_memberships_add_up) {
 }
 END_TEST
 
+START_TEST(a_filter_is_set_again_though_the_program_has_it_no_more) {
+    const struct sock_filter pass = BPF_STMT(BPF_RET | BPF_K, 4711);
+    struct sock_filter *program = malloc(sizeof *program), attached[4];
+    const struct sock_fprog filter = {1, program};
+    socklen_t count = 4;
+    *program = pass;
+    ck_assert_int_eq(options_put(&o, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter), 0);
+    memset(program, 0xff, sizeof *program);
+    free(program);
+    int fd = replayed();
+    ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_GET_FILTER, attached, &count), 0);
+    ck_assert_uint_eq(count, 1);
+    ck_assert_int_eq(memcmp(attached, &pass, sizeof pass), 0);
+    close(fd);
+}
+END_TEST
+
 START_TEST(what_a_socket_refuses_is_told_and_the_rest_still_set) {
     put(SOL_SOCKET, 9999, 1);
     put(IPPROTO_TCP, TCP_NODELAY, 1);
@@ -166,6 +184,7 @@ int main(void) {
     tcase_add_test(t, one_name_on_two_levels_is_two_options);
     tcase_add_test(t, a_value_may_change_its_size);
     tcase_add_test(t, group_memberships_add_up);
+    tcase_add_test(t, a_filter_is_set_again_though_the_program_has_it_no_more);
     tcase_add_test(t, what_a_socket_refuses_is_told_and_the_rest_still_set);
     tcase_add_test(t, the_time_a_call_may_take_is_known_in_ms_rounded_up);
     tcase_add_test(t, nothing_set_is_nothing_to_set_again);
