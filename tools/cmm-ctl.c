@@ -35,6 +35,7 @@ struct command {
     unsigned parts; /* to ask before it runs */
     int (*run)(struct ctl *);
     const char *help;
+    int (*check)(const struct ctl *); /* what can be told wrong without a scout; NULL: nothing */
 };
 
 __attribute__((format(printf, 2, 3))) static int fail(int code, const char *format, ...) {
@@ -172,6 +173,15 @@ static int act(struct ctl *c, struct wire_set *m, const char *network) {
     return deliver(c, &m->header, WIRE_SET, sizeof *m);
 }
 
+/* NAME, or one of several by NAME@INTERFACE. */
+static int check_network(const struct ctl *c) {
+    const char *name = c->args[0], *at = strchr(name, '@');
+    if (!*name || at == name)
+        return fail(USAGE, "'%s' names no network", name);
+    return at && !at[1] ? fail(USAGE, "'%s' names no interface of '%.*s'", name, (int)(at - name), name)
+                        : DONE;
+}
+
 static int up(struct ctl *c) {
     return act(c, &(struct wire_set){.action = WIRE_SET_UP}, c->args[0]);
 }
@@ -188,16 +198,22 @@ static int reload(struct ctl *c) {
     return act(c, &(struct wire_set){.action = WIRE_SET_RELOAD}, "");
 }
 
+/* Labels may be names of the scout's configuration. */
+static int check_set(const struct ctl *c) {
+    struct wire_policy m = {0};
+    char bad[LABEL_NAME];
+    for (int i = 1; i < c->count; i++)
+        if (ctl_set_word(c->args[i], &c->view.names, &m, bad) == -EINVAL)
+            return fail(USAGE, "'%s' is not metered=yes|no|auto nor labels=LIST|auto", c->args[i]);
+    return check_network(c);
+}
+
 static int set(struct ctl *c) {
     struct wire_policy m = {0};
     char bad[LABEL_NAME];
-    for (int i = 1; i < c->count; i++) {
-        int r = ctl_set_word(c->args[i], &c->view.names, &m, bad);
-        if (r == -ENOENT)
+    for (int i = 1; i < c->count; i++)
+        if (ctl_set_word(c->args[i], &c->view.names, &m, bad) < 0)
             return fail(USAGE, "unknown label '%s'", bad);
-        if (r < 0)
-            return fail(USAGE, "'%s' is not metered=yes|no|auto nor labels=LIST|auto", c->args[i]);
-    }
     if (strlen(c->args[0]) >= sizeof m.network)
         return fail(NO, "no network '%s'", c->args[0]);
     strcpy(m.network, c->args[0]);
@@ -239,30 +255,31 @@ static int why(struct ctl *c) {
     return DONE;
 }
 
+static int check_process(const struct ctl *c) {
+    return process_id(c->args[0]) ? DONE : fail(USAGE, "'%s' is not a process id", c->args[0]);
+}
+
 static int release(struct ctl *c) {
-    uint32_t pid = process_id(c->args[0]);
-    if (!pid)
-        return fail(USAGE, "'%s' is not a process id", c->args[0]);
-    return act(c, &(struct wire_set){.action = WIRE_SET_RELEASE, .pid = pid}, "");
+    return act(c, &(struct wire_set){.action = WIRE_SET_RELEASE, .pid = process_id(c->args[0])}, "");
 }
 
 enum { ALL_PARTS = CTL_STATUS | CTL_LABELS | CTL_NETWORKS | CTL_SUBSCRIBERS };
 
 static const struct command commands[] = {
-    {"status", NULL, ALL_PARTS, status, "scout, networks and subscribers on one screen"},
-    {"labels", NULL, CTL_LABELS, labels, "label names and bits"},
-    {"networks", NULL, CTL_LABELS | CTL_NETWORKS, networks, "the networks and what they offer"},
+    {"status", NULL, ALL_PARTS, status, "scout, networks and subscribers on one screen", NULL},
+    {"labels", NULL, CTL_LABELS, labels, "label names and bits", NULL},
+    {"networks", NULL, CTL_LABELS | CTL_NETWORKS, networks, "the networks and what they offer", NULL},
     {"subscribers", NULL, CTL_LABELS | CTL_SUBSCRIBERS, subscribers,
-     "who is connected, and what it waits for"},
-    {"wait", "LABELS", CTL_LABELS, wait_for, "until a network matches; 1 after -t SEC without one"},
-    {"watch", NULL, 0, watch, "a line an event, as it happens"},
-    {"up", "NETWORK", 0, up, "offer it, whatever script or kernel say"},
-    {"down", "NETWORK", 0, down, "withdraw it at once"},
-    {"auto", "NETWORK", 0, automatic, "end an up, a down or a set"},
-    {"set", "NETWORK KEY=VALUE...", CTL_LABELS, set, "metered=yes|no|auto, labels=LIST|auto"},
-    {"why", "PID|LABELS", ALL_PARTS, why, "what it waits for, and what would release it"},
-    {"release", "PID", 0, release, "let what waits there go by any network, once"},
-    {"reload", NULL, 0, reload, "read the configuration again"},
+     "who is connected, and what it waits for", NULL},
+    {"wait", "LABELS", CTL_LABELS, wait_for, "until a network matches; 1 after -t SEC without one", NULL},
+    {"watch", NULL, 0, watch, "a line an event, as it happens", NULL},
+    {"up", "NETWORK", 0, up, "offer it, whatever script or kernel say", check_network},
+    {"down", "NETWORK", 0, down, "withdraw it at once", check_network},
+    {"auto", "NETWORK", 0, automatic, "end an up, a down or a set", check_network},
+    {"set", "NETWORK KEY=VALUE...", CTL_LABELS, set, "metered=yes|no|auto, labels=LIST|auto", check_set},
+    {"why", "PID|LABELS", ALL_PARTS, why, "what it waits for, and what would release it", NULL},
+    {"release", "PID", 0, release, "let what waits there go by any network, once", check_process},
+    {"reload", NULL, 0, reload, "read the configuration again", NULL},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -369,5 +386,6 @@ int main(int argc, char **argv) {
         return usage(cmd, NULL);
     if (timed && cmd->run != wait_for)
         return fail(USAGE, "-t is for wait");
-    return execute(&c, cmd);
+    const int code = cmd->check ? cmd->check(&c) : DONE;
+    return code != DONE ? code : execute(&c, cmd);
 }

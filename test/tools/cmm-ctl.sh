@@ -33,6 +33,13 @@ is 'an unknown option is 2' "2 cmm-ctl: unrecognized option '--nosuch'" "$(outco
 is 'a time that is none is 2' "2 cmm-ctl: -t wants seconds, not 'soon'" "$(outcome "$ctl" wait -t soon red)"
 is '-t is for wait alone' '2 cmm-ctl: -t is for wait' "$(outcome "$ctl" -t 1 status)"
 
+is 'so is a process that is none' "2 cmm-ctl: 'x' is not a process id" "$(outcome "$ctl" release x)"
+is 'so is what a network cannot be set to' "2 cmm-ctl: 'metered=YES' is not metered=yes|no|auto nor labels=LIST|auto" \
+    "$(outcome "$ctl" set lab metered=YES)"
+is 'so is a network without its interface' "2 cmm-ctl: 'lab@' names no interface of 'lab'" "$(outcome "$ctl" up lab@)"
+is 'so is an interface without its network' "2 cmm-ctl: '@wlan0' names no network" "$(outcome "$ctl" set @wlan0 metered=no)"
+is 'so is a name that is none' "2 cmm-ctl: '' names no network" "$(outcome "$ctl" down '')"
+
 cat >"$stage/scout.conf" <<'END'
 [label backup]
 bit = 40
