@@ -9,7 +9,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <gnu/lib-names.h>
-#include <gnu/libc-version.h>
 #include <link.h>
 #include <stdbool.h>
 #include <string.h>
@@ -152,16 +151,19 @@ const struct link_map *real_us(void) {
     return map;
 }
 
-bool real_first(void) {
+/* The first of these that takes connections, or end. */
+static const struct link_map *taker(const struct link_map *from, const struct link_map *end) {
     static const char name[] = "connect";
-    const struct link_map *us = real_us();
+    const uint32_t hash = hash_of(name);
     struct names_of n;
-    if (!us)
-        return dlsym(RTLD_DEFAULT, name) == (void *)connect;
-    for (const struct link_map *map = us->l_prev; map; map = map->l_prev)
-        if (names_of(map, &n) && defined(&n, name, hash_of(name)))
-            return false;
-    return true;
+    while (from != end && !(names_of(from, &n) && defined(&n, name, hash)))
+        from = from->l_next;
+    return from;
+}
+
+bool real_first(void) {
+    const struct link_map *us = real_us();
+    return us ? taker(objects(), us) == us : dlsym(RTLD_DEFAULT, "connect") == (void *)connect;
 }
 
 static void find_all(void **ret_found) {
@@ -184,12 +186,10 @@ void real_init(void) {
 }
 
 const char *real_behind(void) {
-    Dl_info taker, libc;
-    real_init();
-    if (!dladdr((void *)real.connect, &taker) || !dladdr((void *)gnu_get_libc_version, &libc) ||
-        taker.dli_fbase == libc.dli_fbase || dlsym(RTLD_DEFAULT, "__sanitizer_set_report_fd"))
+    const struct link_map *us = real_us(), *behind = us ? taker(us->l_next, NULL) : NULL;
+    if (!behind || is_libc(behind) || dlsym(RTLD_DEFAULT, "__sanitizer_set_report_fd"))
         return NULL;
-    return taker.dli_fname;
+    return behind->l_name;
 }
 
 #if defined(__x86_64__)

@@ -1,5 +1,6 @@
 /* start PROGRAM NAME=LIBRARY... - what a preloaded library costs at a program's start, beside the same
- * without. The environment is otherwise the same. Prints lines of a table; asserts nothing. */
+ * without. The environment is otherwise the same: a path, and CMM_LABELS if it is set here. Prints lines of a
+ * table; asserts nothing. */
 #include "bench.h"
 
 #include <fcntl.h>
@@ -8,11 +9,12 @@
 enum { PAIRS = 301 };
 
 struct start {
-    char *program, *preload;
+    char *program, *preload, *labels;
 };
 
 static double spawn(const struct start *s, const char *preload) {
-    char *argv[] = {s->program, NULL}, *envp[] = {(char *)"PATH=/usr/bin:/bin", (char *)preload, NULL};
+    char *argv[] = {s->program, NULL},
+         *envp[] = {(char *)"PATH=/usr/bin:/bin", (char *)preload, s->labels, NULL};
     posix_spawn_file_actions_t quiet;
     pid_t pid;
     int status;
@@ -39,6 +41,9 @@ static double with(void *start) {
 }
 
 int main(int argc, char **argv) {
+    const char *labels = getenv("CMM_LABELS");
+    char asked[256];
+    snprintf(asked, sizeof asked, "CMM_LABELS=%s", labels ? labels : "");
     for (int i = 2; i < argc; i++) {
         char title[96], preload[4096];
         const char *library = strchr(argv[i], '=');
@@ -47,7 +52,7 @@ int main(int argc, char **argv) {
         snprintf(title, sizeof title, "start of %s, %.*s", strrchr(argv[1], '/') + 1,
                  (int)(library - argv[i]), argv[i]);
         snprintf(preload, sizeof preload, "LD_PRELOAD=%s", library + 1);
-        struct start s = {argv[1], preload};
+        struct start s = {argv[1], preload, labels ? asked : NULL};
         bench_compare(title, "us", PAIRS, without, with, &s);
     }
     return 0;
