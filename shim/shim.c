@@ -33,7 +33,7 @@
 
 enum { END_MS = 100 }; /* the longest wait for a thread of ours at the end */
 
-struct shim shim;
+__attribute__((section(".bss.y_shim"))) struct shim shim;
 
 /* ---- preloaded, linked or loaded later ---- */
 
@@ -141,7 +141,7 @@ static void read_on_loss(const char *text) {
 
 /* A copy: a program may write over its environment, as those do that show in ps what they are about. */
 static void read_scout(const char *name) {
-    static char kept[PATH_MAX];
+    static __attribute__((section(".bss.z_large"))) char kept[PATH_MAX];
     if (!name)
         return;
     snprintf(kept, sizeof kept, "%s", name);

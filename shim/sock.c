@@ -11,7 +11,7 @@
 
 /* Close to real's pointers: each page a call touches costs it some nanoseconds. */
 __attribute__((section(".bss.0_hot"))) _Atomic(struct sock *) sock_low[SOCK_LOW];
-_Atomic(_Atomic(struct sock *) *) sock_pages[SOCK_PAGES];
+__attribute__((section(".bss.z_large"))) _Atomic(_Atomic(struct sock *) *) sock_pages[SOCK_PAGES];
 
 static _Atomic(struct sock *) all;
 static struct sock *unused;
