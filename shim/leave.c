@@ -255,8 +255,8 @@ int leave_for(struct sock *s, uint64_t labels) {
         return 0;
     }
     const bool stands = self.helping == s && !s->shared && swap_stand(s), done = stands && is_delivered(s);
-    const int old = done ? -1 : stands ? swap_copy(s) : swap_out(s);
-    if (old < 0 && !done) {
+    const int old = done ? swap_reserve(s) : stands ? swap_copy(s) : swap_out(s);
+    if (old < 0) {
         s->standing = false;
         return cannot_leave(s, -old);
     }

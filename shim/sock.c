@@ -66,7 +66,7 @@ struct sock *sock_new(int fd, enum sock_kind kind, int family, int type, int pro
     s->family = family;
     s->type = type;
     s->protocol = protocol;
-    s->hidden = s->lent = s->own = s->ready_fd = -1;
+    s->hidden = s->spare = s->lent = s->own = s->ready_fd = -1;
     s->patient = true;
     if (sock_alias(s, fd) < 0) {
         s->next = unused;

@@ -98,6 +98,7 @@ struct sock {
     _Atomic bool aside;         /* datagrams: it is, and a placeholder stands under the numbers */
     bool fresh;                 /* ... it is one of ours, bound to a network's address */
     int hidden;                 /* PREPARING..RESENDING: the new connection; MOVING: the old one; else -1 */
+    int spare;                  /* within a step: the next connection's, before it is steered; else -1 */
     unsigned attempt;           /* rises with every attempt and every end of one */
     uint64_t attempt_at;        /* ms */
     uint64_t due;               /* ms: the next tick for this socket (drain, retry, settling); 0: none */

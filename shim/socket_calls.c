@@ -76,7 +76,7 @@ int socket_new(int family, int type, int protocol) {
 /* ---- options and flags ---- */
 
 /* A placeholder knows only what a stream knows: others ask and try on a socket of their own kind. */
-static int scratch(const struct sock *s) {
+static int scratch(struct sock *s) {
     const bool real_one =
         sock_stream(s) || s->kind == SOCK_CAPTURED || s->state == LIFE_LIVE || s->state == LIFE_DEAD;
     return real_one ? -1 : swap_fresh(s, NULL);

@@ -102,13 +102,26 @@ static int make(const struct sock *s) {
     return fd < 0 ? real.socket(s->family, type, s->protocol) : fd;
 }
 
-int swap_fresh(const struct sock *s, const struct wire_network *n) {
-    int fd = make(s);
-    if (fd < 0)
-        return -errno;
-    fd = lift(fd);
+int swap_reserve(struct sock *s) {
+    s->spare = lift(make(s));
+    return s->spare < 0 ? -errno : 0;
+}
+
+static void drop_spare(struct sock *s) {
+    if (s->spare >= 0)
+        lift_close(s->spare);
+    s->spare = -1;
+}
+
+int swap_fresh(struct sock *s, const struct wire_network *n) {
+    int r = s->spare < 0 ? swap_reserve(s) : 0;
+    const int fd = s->spare;
+    s->spare = -1;
+    if (r < 0)
+        return r;
     options_replay(&s->options, fd);
-    int r = n ? steer(s, fd, n) : 0;
+    if (n)
+        r = steer(s, fd, n);
     if (r == 0)
         r = keep_port(s, fd);
     if (r < 0) {
@@ -310,6 +323,7 @@ bool swap_stand(struct sock *s) {
 }
 
 void swap_settle(struct sock *s) {
+    drop_spare(s);
     const int empty = s->standing && swap_may(s) ? placeholder(s) : -1;
     if (empty >= 0)
         swap_in(s, empty);

@@ -14,7 +14,10 @@ static inline bool swap_lacks(int error) {
 
 /* A new non-blocking socket as the program made it: options replayed, bound to the network (NULL: not bound).
  * Or -errno. */
-int swap_fresh(const struct sock *s, const struct wire_network *n);
+int swap_fresh(struct sock *s, const struct wire_network *n);
+
+/* The next swap_fresh before swap_settle will not lack a descriptor. 0 or -errno. */
+int swap_reserve(struct sock *s);
 
 /* fd is what s stands for now. */
 void swap_know(struct sock *s, int fd);
