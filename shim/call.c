@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 
 static void given_up(void *context) {
@@ -99,7 +100,7 @@ static void call_cancelled(void *arg) {
 int call_wait_ready(int fd, short events, uint64_t limit) {
     struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = self_wake_fd(), .events = POLLIN}};
     const uint64_t now = limit ? wait_now_ms() : 0;
-    const int timeout = !limit ? -1 : limit <= now ? 0 : (int)(limit - now);
+    const int timeout = !limit ? -1 : limit <= now ? 0 : limit - now > INT_MAX ? INT_MAX : (int)(limit - now);
     int r = real.poll(fds, 2, timeout);
     if (r < 0 && errno == EINVAL)
         r = real.poll(fds, 1, timeout); /* no more descriptors are allowed */

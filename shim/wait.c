@@ -28,9 +28,10 @@ uint64_t wait_now_ms(void) {
 }
 
 uint64_t wait_end(const struct timespec *t) {
+    const time_t most = INT32_MAX; /* 68 years: longer waits are no longer */
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)(now.tv_sec + t->tv_sec) * 1000 +
+    return ((uint64_t)now.tv_sec + (uint64_t)(t->tv_sec < most ? t->tv_sec : most)) * 1000 +
            ((uint64_t)(now.tv_nsec + t->tv_nsec) + 999999) / 1000000;
 }
 

@@ -10,6 +10,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -304,6 +305,13 @@ START_TEST(a_time_to_wait_is_never_cut_short) {
 }
 END_TEST
 
+START_TEST(the_end_of_a_time_beyond_all_clocks_is_far_off) {
+    const struct timespec ages = {LONG_MAX, 999999999};
+    ck_assert_uint_gt(wait_end(&ages), wait_now_ms() + 365 * 86400000ULL);
+    ck_assert_uint_lt(wait_end(&ages), UINT64_MAX / 2);
+}
+END_TEST
+
 /* ---- and forks ---- */
 
 START_TEST(in_a_forked_child_nobody_waits) {
@@ -345,6 +353,7 @@ int main(void) {
 #endif
     tcase_add_test(t, a_wait_past_its_deadline_ends_with_etimedout);
     tcase_add_test(t, a_time_to_wait_is_never_cut_short);
+    tcase_add_test(t, the_end_of_a_time_beyond_all_clocks_is_far_off);
     tcase_add_test(t, the_earliest_deadline_to_come_is_told);
     tcase_add_test(t, whoever_was_woken_before_is_not_too_late);
     tcase_add_test(t, whoever_was_too_late_is_not_woken_afterwards);
