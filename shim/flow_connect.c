@@ -59,6 +59,8 @@ static int connect_locked(struct sock *s, int fd, const struct sockaddr *to, soc
         return r;
     if (s->state == LIFE_DEAD)
         return -s->error;
+    if (s->state == LIFE_FRESH)
+        return -ENOTCONN; /* reset meanwhile */
     return s->state == LIFE_LIVE ? 0 : FLOW_DEFERRED;
 }
 

@@ -261,6 +261,22 @@ static void a_handler_that_waits_for_the_peer_is_woken_when_its_network_goes(voi
     stage_expect(strcmp(talk_diary(), "<><>") == 0);
 }
 
+static int reset(int s) {
+    return cmm_reset(s);
+}
+
+static void a_connect_whose_handler_resets_the_socket_fails_with_ENOTCONN(void) {
+    stage_up("wifi");
+    talk_in_pre = reset;
+    stage_fails(talk_dial(0, BG, NULL), ENOTCONN);
+    talk_in_pre = NULL;
+    talk_in_post = reset;
+    stage_fails(talk_connect(BG, NULL), ENOTCONN);
+    talk_in_post = NULL;
+    stage_equal(talk_connect(BG, NULL), 0);
+    stage_expect(strcmp(talk_diary(), "<<><>") == 0);
+}
+
 static const struct stage_test tests[] = {
     STAGE_TEST(nonzero_from_pre_reconnect_is_ECONNABORTED_until_reset),
     STAGE_TEST(nonzero_from_post_reconnect_is_ECONNABORTED_until_reset),
@@ -270,6 +286,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(a_handlers_calls_act_on_the_new_connection_and_never_defer),
     STAGE_TEST(pre_reconnects_calls_act_on_the_socket_to_be_connected),
     STAGE_TEST(a_handler_may_close_its_socket),
+    STAGE_TEST(a_connect_whose_handler_resets_the_socket_fails_with_ENOTCONN),
     STAGE_TEST(in_a_handler_dup_and_epoll_ctl_act_on_the_number),
     STAGE_TEST(a_handler_may_wait_for_the_peer),
     STAGE_TEST(a_handler_that_waits_for_the_peer_is_woken_when_its_network_goes),
