@@ -199,6 +199,7 @@ static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c, bool
         else if (moved && c->handler && s->user_depth && !pthread_equal(s->user, pthread_self()))
             return defer(s, c, labels); /* in between another thread began a thunk here: one at a time */
         else if (moved && c->handler) {
+            atomic_store(&s->labels, labels); /* it is not deferred: what its handler sends plainly goes so */
             run_now(s, labels, c->handler, c->arg);
             return FLOW_EXECUTED;
         } else

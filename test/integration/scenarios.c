@@ -275,6 +275,28 @@ static void before_any_network_connect_is_deferred_and_sends_may_follow_at_once(
     stage_equal(cmm_thunk_count(talk_sock), 0);
 }
 
+static void write_plainly(void *text) {
+    talk_note(text);
+    stage_equal(write(talk_sock, text, strlen(text)), strlen(text));
+}
+
+static void a_send_whose_thunk_was_executed_is_the_last_that_was_not_deferred(void) {
+    stage_up("wifi");
+    stage_up("cell");
+    stage_equal(talk_dial_plainly(0, BG), 0);
+    stage_down("wifi");
+    stage_wait(!talk_on("wifi"));
+    stage_equal(cmm_send(talk_sock, "x", 1, 0, SMALL, write_plainly, (void *)"plain"), CMM_THUNK_EXECUTED);
+    stage_expect_connection(1, "127.0.2.1");
+    stage_expect_text(1, "plain");
+    stage_equal(write(talk_sock, "too", 3), 3);
+    stage_expect_text(1, "plaintoo");
+    stage_down("cell");
+    stage_wait(!talk_on("cell"));
+    stage_up("cell");
+    stage_expect_connection(2, "127.0.2.1");
+}
+
 static void datagrams_are_deferred_and_sent_as_streams_are(void) {
     struct sockaddr_in to = stage_udp();
     const void *bytes;
@@ -311,6 +333,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(without_a_matching_network_a_nonblocking_send_is_deferred_or_gets_EAGAIN),
     STAGE_TEST(without_a_matching_network_MSG_DONTWAIT_gets_EAGAIN_on_a_blocking_socket),
     STAGE_TEST(before_any_network_connect_is_deferred_and_sends_may_follow_at_once),
+    STAGE_TEST(a_send_whose_thunk_was_executed_is_the_last_that_was_not_deferred),
     STAGE_TEST(datagrams_are_deferred_and_sent_as_streams_are),
 };
 
