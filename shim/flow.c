@@ -11,7 +11,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static ssize_t real_wait_out(int fd, void *limit, int flags) {
@@ -30,6 +33,34 @@ static ssize_t cut_short(struct sock *s, size_t total, int error) {
     return taken ? (ssize_t)taken : -error;
 }
 
+/* The kernel reads what it is given before it says that it knows no such thing to do: a pointer that leads
+ * nowhere is told of, not followed. */
+static bool readable(const void *start, size_t len) {
+    const uintptr_t end = (uintptr_t)start + len;
+    for (uintptr_t at = (uintptr_t)start; at < end; at = (at | 4095) + 1)
+        if (real_syscall(SYS_rt_sigprocmask, -1, (long)((at & ~4095UL) + 8), 0, 8, 0, 0) < 0 &&
+            errno == EFAULT)
+            return false;
+    return end >= (uintptr_t)start;
+}
+
+/* What the kernel would say of the arguments, where the library reads them first. */
+static int check_kept(const struct msghdr *msg) {
+    if (!readable(msg, sizeof *msg))
+        return -EFAULT;
+    if (msg->msg_iovlen > IOV_MAX)
+        return -EMSGSIZE;
+    if (!readable(msg->msg_iov, msg->msg_iovlen * sizeof *msg->msg_iov))
+        return -EFAULT;
+    for (size_t i = 0; i < msg->msg_iovlen; i++) {
+        if (msg->msg_iov[i].iov_len > SSIZE_MAX / IOV_MAX)
+            return -EINVAL;
+        if (!readable(msg->msg_iov[i].iov_base, msg->msg_iov[i].iov_len))
+            return -EFAULT;
+    }
+    return 0;
+}
+
 /* With replay on the library keeps what the peer has not acknowledged: sends are made one at a time, in the
  * order they are kept. One that the network's loss cuts short goes out again whole: for its caller it is
  * done. */
@@ -40,8 +71,11 @@ static ssize_t send_kept(struct sock *s, int fd, const struct flow_send *c, bool
         ssize_t turn = blocking ? call_wait(s, 0, false, &none, c->limit) : -EAGAIN;
         return turn < 0 ? turn : CALL_AGAIN;
     }
+    ssize_t total = check_kept(c->msg);
+    if (total < 0)
+        return total;
     stash_trim(&s->sent, stream_unacked(fd, false));
-    ssize_t total = stash_push_iov(&s->sent, c->msg->msg_iov, (int)c->msg->msg_iovlen);
+    total = stash_push_iov(&s->sent, c->msg->msg_iov, (int)c->msg->msg_iovlen);
     if (total <= 0)
         return total;
     for (s->unsent = (size_t)total; s->unsent;) {

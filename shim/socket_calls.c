@@ -171,22 +171,29 @@ static void set_state(const struct sock *s, unsigned char *state) {
         *state = (unsigned char)carry_state(s, *state);
 }
 
+/* As the kernel does: with room for less, the beginning. */
+static int hand_value(int value, void *val, socklen_t *len) {
+    if (!len || !val)
+        return -EFAULT;
+    if ((int)*len < 0)
+        return -EINVAL;
+    if (*len > sizeof value)
+        *len = sizeof value;
+    memcpy(val, &value, *len);
+    return 0;
+}
+
 int socket_get_option(int fd, int level, int name, void *val, socklen_t *len) {
-    int value, r = 0;
+    int value, r;
     struct sock *s = enter(fd);
     if (!s)
         return -EBADF;
     const int number = described(s, fd);
     if (number == fd && answer(s, level, name, &value)) {
-        if (*len > sizeof value)
-            *len = sizeof value;
-        memcpy(val, &value, *len);
+        r = hand_value(value, val, len);
     } else if ((number == fd || s->buried) && s->state == LIFE_DEAD && level == SOL_SOCKET &&
                name == SO_ERROR) {
-        value = take_error(s, fd);
-        if (*len > sizeof value)
-            *len = sizeof value;
-        memcpy(val, &value, *len);
+        r = hand_value(take_error(s, fd), val, len);
     } else {
         const int trial = number == fd ? scratch(s) : -1;
         r = real.getsockopt(trial >= 0 ? trial : number, level, name, val, len) < 0 ? -errno : 0;
@@ -262,6 +269,10 @@ int socket_unsent(int fd, unsigned long request, int *ret_bytes) {
 /* ---- names ---- */
 
 static int hand_out(const void *from, socklen_t size, struct sockaddr *addr, socklen_t *len) {
+    if (!len || !addr)
+        return -EFAULT;
+    if ((int)*len < 0)
+        return -EINVAL;
     memcpy(addr, from, *len < size ? *len : size);
     *len = size;
     return 0;

@@ -1,0 +1,104 @@
+/* arguments - what is wrong with an argument is told as the kernel tells it: also where the library answers
+ * by itself, or reads first what is to be sent. */
+#include "talk.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define BG CMM_LABEL_BACKGROUND
+
+/* Not known to be nowhere, so that no compiler warns of it. */
+static void *volatile nowhere = (void *)8;
+static void *volatile none;
+
+static int option(int name, void *value, socklen_t *len) {
+    return cmm_getsockopt(talk_sock, SOL_SOCKET, name, value, len);
+}
+
+static void expect_pointers_are_looked_at(void) {
+    struct sockaddr_in name;
+    int value;
+    socklen_t len = sizeof value, negative = (socklen_t)-1;
+    stage_fails(option(SO_TYPE, &value, none), EFAULT);
+    stage_fails(option(SO_TYPE, none, &len), EFAULT);
+    stage_fails(option(SO_TYPE, &value, &negative), EINVAL);
+    stage_fails(option(SO_ERROR, &value, none), EFAULT);
+    stage_fails(cmm_getsockname(talk_sock, none, none), EFAULT);
+    stage_fails(cmm_getsockname(talk_sock, (struct sockaddr *)&name, none), EFAULT);
+    len = sizeof name;
+    stage_fails(cmm_getsockname(talk_sock, none, &len), EFAULT);
+    stage_fails(cmm_getsockname(talk_sock, (struct sockaddr *)&name, &negative), EINVAL);
+}
+
+static void expect_peer_pointers_are_looked_at(void) {
+    struct sockaddr_in name;
+    socklen_t len = sizeof name, negative = (socklen_t)-1;
+    stage_fails(cmm_getpeername(talk_sock, (struct sockaddr *)&name, none), EFAULT);
+    stage_fails(cmm_getpeername(talk_sock, none, &len), EFAULT);
+    stage_fails(cmm_getpeername(talk_sock, (struct sockaddr *)&name, &negative), EINVAL);
+}
+
+static void who_asks_and_gives_no_room_for_the_answer_is_told_so_with_or_without_a_connection(void) {
+    talk_sock = cmm_socket(AF_INET, SOCK_STREAM, 0);
+    expect_pointers_are_looked_at();
+    stage_equal(talk_connect(BG, NULL), CMM_DEFERRED);
+    expect_pointers_are_looked_at();
+    expect_peer_pointers_are_looked_at();
+    stage_up("wifi");
+    stage_wait(talk_on("wifi"));
+    expect_pointers_are_looked_at();
+    expect_peer_pointers_are_looked_at();
+    stage_refuse(true);
+    stage_equal(cmm_reset(talk_sock), 0);
+    stage_fails(talk_connect(BG, NULL), ECONNREFUSED);
+    expect_pointers_are_looked_at();
+}
+
+static ssize_t send_pieces(void *pieces, size_t count) {
+    const struct msghdr msg = {.msg_iov = pieces, .msg_iovlen = count};
+    return cmm_sendmsg(talk_sock, &msg, 0, BG, talk_note, NULL);
+}
+
+static void expect_nothing_wrong_is_sent(void) {
+    struct iovec half[] = {{(void *)"good", 4}, {nowhere, 4}}, endless[] = {{(void *)"good", SIZE_MAX}};
+    static struct iovec many[1025];
+    for (int i = 0; i < 1025; i++)
+        many[i] = (struct iovec){(void *)"x", 1};
+    stage_fails(cmm_send(talk_sock, nowhere, 10, 0, BG, talk_note, NULL), EFAULT);
+    stage_fails(cmm_write(talk_sock, none, 10, BG, talk_note, NULL), EFAULT);
+    stage_fails(cmm_writev(talk_sock, half, 2, BG, talk_note, NULL), EFAULT);
+    stage_fails(cmm_writev(talk_sock, nowhere, 2, BG, talk_note, NULL), EFAULT);
+    stage_fails(cmm_sendmsg(talk_sock, nowhere, 0, BG, talk_note, NULL), EFAULT);
+    stage_fails(send_pieces(endless, 1), EINVAL);
+    stage_fails(send_pieces(many, 1025), EMSGSIZE);
+    stage_equal(send_pieces(many, 1024), 1024);
+    stage_equal(cmm_write(talk_sock, none, 0, BG, talk_note, NULL), 0);
+    stage_equal(send_pieces(none, 0), 0);
+    stage_equal(talk_count, 0);
+}
+
+static void what_cannot_be_read_is_not_sent(void) {
+    stage_up("wifi");
+    stage_equal(talk_dial_plainly(0, BG), 0);
+    expect_nothing_wrong_is_sent();
+    stage_wait(stage_received(0) == 1024);
+}
+
+static void what_cannot_be_read_is_not_kept_for_replay(void) {
+    stage_up("wifi");
+    stage_equal(talk_dial_plainly(0, BG), 0);
+    stage_equal(cmm_set_replay(talk_sock, 1), 0);
+    expect_nothing_wrong_is_sent();
+    stage_wait(stage_received(0) == 1024);
+}
+
+static const struct stage_test tests[] = {
+    STAGE_TEST(who_asks_and_gives_no_room_for_the_answer_is_told_so_with_or_without_a_connection),
+    STAGE_TEST(what_cannot_be_read_is_not_sent),
+    STAGE_TEST(what_cannot_be_read_is_not_kept_for_replay),
+};
+
+STAGE_MAIN(talk_config, tests)
