@@ -36,11 +36,12 @@ struct monitor {
 };
 
 static int open_socket(struct monitor *m) {
-    int groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE |
-                 RTMGRP_IPV6_ROUTE | 1 << (RTNLGRP_IPV4_NETCONF - 1);
+    const unsigned groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE |
+                            RTMGRP_IPV6_ROUTE | 1U << (RTNLGRP_IPV4_NETCONF - 1) |
+                            1U << (RTNLGRP_NEXTHOP - 1);
     int size = 1 << 20;
     m->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (!m->socket || mnl_socket_bind(m->socket, (unsigned)groups, MNL_SOCKET_AUTOPID) < 0)
+    if (!m->socket || mnl_socket_bind(m->socket, groups, MNL_SOCKET_AUTOPID) < 0)
         return -errno;
     /* Both are only wishes: after an overflow everything is asked again anyway. */
     if (setsockopt(monitor_fd(m), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) < 0)

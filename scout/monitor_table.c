@@ -305,6 +305,7 @@ int monitor_table_take(struct monitor_table *t, const struct nlmsghdr *msg, bool
     case RTM_NEWROUTE:
         return answer ? take_route(t, msg) : MONITOR_ROUTE;
     case RTM_DELROUTE:
+    case RTM_DELNEXTHOP: /* IPv4 routes by it go without a word */
         return MONITOR_ROUTE;
     case RTM_NEWNETCONF:
         return take_filter(t, msg, ret_changed);

@@ -68,6 +68,15 @@ becomes 'with carrier it lacks an address' red 'down, it has no usable address'
 ip addr add 169.254.7.7/16 dev wifi0
 ip addr add 10.1.0.2/32 dev wifi0
 becomes 'a link-local address is none, and an address without a route is not enough' red 'down, it has an address, but no route'
+# The kernel has no other news that would have the routes looked at again.
+within 10 sh -c '! ip -6 address show tentative | grep -q .'
+if ip nexthop add id 7 dev wifi0 && ip route add 10.1.0.0/24 nhid 7; then
+    becomes 'a route by an object of the kernel'\''s is one' red 'it is up, for IPv4, without a default route'
+    ip nexthop del id 7
+    becomes 'and goes with it' red 'down, it has an address, but no route'
+else
+    skip 'a route by an object of the kernel'\''s is one' 'it has none'
+fi
 ip route add 10.1.0.0/24 dev wifi0
 becomes 'a route makes it a network' red 'it is up, for IPv4, without a default route'
 ip route add default via 10.1.0.1 dev wifi0 metric 77
