@@ -129,13 +129,19 @@ PUBLIC ssize_t cmm_sendmsg(mc_socket_t sock, const struct msghdr *msg, int flags
     return send_message(sock, msg, flags, labels, handler, arg, (struct flow_tried){0});
 }
 
-__attribute__((noinline)) static ssize_t recv_otherwise(struct flow_call *c) {
+static ssize_t recv_once(struct flow_call *c, struct sockaddr *from, socklen_t *fromlen) {
     struct flow_tried tried;
     struct iovec iov = {c->buf, c->len};
     struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-    if (flow_timed_recv(c, NULL, NULL) || flow_answered(c, &tried) || c->count > 0)
+    (void)from;
+    (void)fromlen;
+    if (flow_answered(c, &tried) || c->count > 0)
         return c->count;
     return told(flow_recv(c->fd, &msg, c->flags, tried));
+}
+
+__attribute__((noinline)) static ssize_t recv_otherwise(struct flow_call *c) {
+    return flow_timed_recv(c, NULL, NULL) ? c->count : flow_recv_all(c, recv_once, NULL, NULL);
 }
 
 PUBLIC FLOW_HOT ssize_t cmm_recv(mc_socket_t sock, void *buf, size_t len, int flags) {

@@ -164,6 +164,11 @@ static inline bool flow_direct_recv(struct flow_call *c, struct sock *s, enum wa
 bool flow_timed_send(struct flow_call *c, bool may);
 bool flow_timed_recv(struct flow_call *c, struct sockaddr *from, socklen_t *fromlen);
 
+/* One receive of c as its door makes it, or as many as MSG_WAITALL and the changes of connection take. */
+typedef ssize_t flow_recv_function(struct flow_call *c, struct sockaddr *from, socklen_t *fromlen);
+ssize_t flow_recv_all(struct flow_call *c, flow_recv_function *once, struct sockaddr *from,
+                      socklen_t *fromlen);
+
 /* The rest. True: with an unchanged connection a part, or nothing, is the whole answer,
  * too, and with a closed one what c->count is then. False: the other way, which is told what was tried. */
 bool flow_answered(struct flow_call *c, struct flow_tried *ret);

@@ -113,6 +113,26 @@ ssize_t flow_recv(int fd, struct msghdr *msg, int flags, struct flow_tried tried
     return r;
 }
 
+/* Who waits for all of it gets what one connection still brought and the rest from the next. */
+ssize_t flow_recv_all(struct flow_call *c, flow_recv_function *once, struct sockaddr *from,
+                      socklen_t *fromlen) {
+    ssize_t got = 0;
+    for (;;) {
+        const bool tried = c->count != FLOW_UNTRIED, kept = !tried && c->s->unread.first;
+        const uint32_t swaps = tried ? c->swaps : atomic_load(&c->s->swaps);
+        const ssize_t n = once(c, got ? NULL : from, fromlen);
+        if (n <= 0)
+            return got ? got : n;
+        got += n;
+        if (!(c->flags & MSG_WAITALL) || c->flags & MSG_PEEK || (size_t)n >= c->len || !sock_stream(c->s) ||
+            (!kept && atomic_load(&c->s->swaps) == swaps))
+            return got;
+        c->buf = (char *)c->buf + n;
+        c->len -= (size_t)n;
+        c->count = FLOW_UNTRIED;
+    }
+}
+
 static uint64_t datagram_limit(const struct sock *s, int number, int flags, uint64_t began) {
     lock_take();
     const uint64_t limit = call_limit(s, SO_RCVTIMEO, began);

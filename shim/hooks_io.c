@@ -226,31 +226,12 @@ static ssize_t recv_once(struct flow_call *c, struct sockaddr *from, socklen_t *
     return n;
 }
 
-/* Who waits for all of it gets what one connection still brought and the rest from the next. */
-static ssize_t recv_all(struct flow_call *c, struct sockaddr *from, socklen_t *fromlen) {
-    ssize_t got = 0;
-    for (;;) {
-        const bool tried = c->count != FLOW_UNTRIED, kept = !tried && c->s->unread.first;
-        const uint32_t swaps = tried ? c->swaps : atomic_load(&c->s->swaps);
-        const ssize_t n = recv_once(c, got ? NULL : from, fromlen);
-        if (n <= 0)
-            return got ? got : n;
-        got += n;
-        if (!(c->flags & MSG_WAITALL) || c->flags & MSG_PEEK || (size_t)n >= c->len || !sock_stream(c->s) ||
-            (!kept && atomic_load(&c->s->swaps) == swaps))
-            return got;
-        c->buf = (char *)c->buf + n;
-        c->len -= (size_t)n;
-        c->count = FLOW_UNTRIED;
-    }
-}
-
 /* Within the lock, in a signal handler, what is not direct is libc's. */
 HOOK_SLOW ssize_t recv_otherwise(struct flow_call *c, struct sockaddr *from, socklen_t *fromlen) {
     if (flow_timed_recv(c, from, fromlen))
         return c->count;
     if (!self.holding)
-        return recv_all(c, from, fromlen);
+        return flow_recv_all(c, recv_once, from, fromlen);
     return c->count == FLOW_UNTRIED ? real.recvfrom(c->fd, c->buf, c->len, c->flags, from, fromlen)
                                     : c->count;
 }
@@ -309,7 +290,7 @@ static ssize_t recv_rest(struct sock *s, int fd, const struct msghdr *msg, int f
     for (struct iovec piece; (piece = call_rest(msg, got)).iov_len;) {
         struct flow_call c = {s,     piece.iov_base, piece.iov_len, FLOW_UNTRIED,
                               began, .fd = fd,       .flags = flags};
-        const ssize_t n = recv_all(&c, NULL, NULL);
+        const ssize_t n = flow_recv_all(&c, recv_once, NULL, NULL);
         got += n > 0 ? (size_t)n : 0;
         if (n < (ssize_t)piece.iov_len)
             break;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -125,6 +126,50 @@ static void a_receive_whose_socket_is_closed_takes_nothing_from_the_next_of_its_
     stage_equal(recv(talk_sock, brought, 4, MSG_WAITALL), 4);
 }
 
+/* ---- all of it ---- */
+
+static long receive_all(void) {
+    return cmm_recv(talk_sock, brought, 8, MSG_WAITALL);
+}
+
+static void move_to_wifi(void) {
+    stage_up("wifi");
+    stage_down("cell");
+    talk_expect_moved(1, "127.0.1.1", "wifi");
+}
+
+static int unread(void) {
+    int bytes = -1;
+    stage_equal(ioctl(talk_sock, FIONREAD, &bytes), 0);
+    return bytes;
+}
+
+static void who_waits_for_all_gets_the_rest_from_the_next_connection(void) {
+    stage_up("cell");
+    stage_equal(talk_dial_plainly(0, SMALL), 0);
+    stage_say(0, "half");
+    stage_wait(unread() == 4);
+    talk_begin(receive_all);
+    stage_wait(unread() == 0 && talk_asleep());
+    move_to_wifi();
+    stage_say(1, "rest");
+    stage_equal(talk_join(), 8);
+    stage_expect(memcmp(brought, "halfrest", 8) == 0);
+}
+
+static void who_asks_for_all_gets_what_was_kept_and_the_rest_from_the_connection_there_is(void) {
+    stage_up("cell");
+    stage_equal(talk_dial_plainly(0, SMALL), 0);
+    stage_say(0, "half");
+    stage_wait(unread() == 4);
+    move_to_wifi();
+    talk_begin(receive_all);
+    stage_wait(talk_asleep());
+    stage_say(1, "rest");
+    stage_equal(talk_join(), 8);
+    stage_expect(memcmp(brought, "halfrest", 8) == 0);
+}
+
 /* ---- news ---- */
 
 static void any_news_of_networks_ends_it(void) {
@@ -140,6 +185,8 @@ static const struct stage_test tests[] = {
     STAGE_TEST(a_signal_handler_may_send_while_its_thread_receives),
     STAGE_TEST(a_thread_is_known_from_its_first_call_on),
     STAGE_TEST(a_receive_whose_socket_is_closed_takes_nothing_from_the_next_of_its_number),
+    STAGE_TEST(who_waits_for_all_gets_the_rest_from_the_next_connection),
+    STAGE_TEST(who_asks_for_all_gets_what_was_kept_and_the_rest_from_the_connection_there_is),
     STAGE_TEST(any_news_of_networks_ends_it),
 };
 STAGE_MAIN(config, tests)
