@@ -127,9 +127,14 @@ static uint64_t carrier(const struct sock *s, int fd) {
     return 0;
 }
 
+/* Who helps has begun this very step, and looked. */
+static bool may_come(const struct sock *s) {
+    return self.helping == s || swap_may(s);
+}
+
 static void live(struct sock *s) {
     int hidden = s->hidden;
-    if (!swap_may(s)) {
+    if (!may_come(s)) {
         attempt_error(s, EMFILE);
         return;
     }
@@ -239,7 +244,7 @@ void attempt_begin(struct sock *s, uint64_t labels, const struct wire_network *n
     s->broken = false;
     s->attempt++;
     s->attempt_at = wait_now_ms();
-    s->hidden = swap_may(s) ? swap_fresh(s, n) : -EMFILE;
+    s->hidden = s->spare >= 0 || swap_may(s) ? swap_fresh(s, n) : -EMFILE;
     if (s->hidden < 0) {
         int error = -s->hidden;
         s->hidden = -1;
