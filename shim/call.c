@@ -15,10 +15,8 @@
 
 static void given_up(void *context) {
     struct sock *s = context;
-    lock_take();
     run_schedule(s);
     sock_put(s);
-    lock_drop();
 }
 
 static uint64_t patience_ends(const struct sock *s) {
@@ -36,15 +34,15 @@ int call_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline,
     if (network && !*deadline)
         *deadline = patience_ends(s);
     const bool limited = limit && (!network || !*deadline || limit < *deadline);
-    struct waiter w = {.deadline_ms = limited   ? limit
-                                      : network ? *deadline
-                                                : 0,
-                       .labels = labels,
-                       .since_ms = wait_wall_ms(),
-                       .network = network,
-                       .helps = true,
-                       .abandon = given_up,
-                       .context = s};
+    const struct wait w = {.deadline_ms = limited   ? limit
+                                          : network ? *deadline
+                                                    : 0,
+                           .labels = labels,
+                           .since_ms = wait_wall_ms(),
+                           .network = network,
+                           .helps = true,
+                           .abandon = given_up,
+                           .context = s};
     const uint64_t began = !network && *deadline ? wait_now_ms() : 0;
     if (w.deadline_ms)
         link_kick();

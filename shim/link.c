@@ -274,8 +274,8 @@ static void describe(struct wire_report *r, const struct sock *s) {
     r->sockets++;
     r->thunks += s->thunks.count;
     for (const struct waiter *w = s->waiters.first; w; w = w->next)
-        if (w->network)
-            want(r, w->labels, w->since_ms, 1);
+        if (w->of.network)
+            want(r, w->of.labels, w->of.since_ms, 1);
     for (const struct thunk_set *set = s->thunks.sets; set; set = set->next)
         if (set->count)
             want(r, set->labels, s->waiting_since, set->count);
@@ -301,7 +301,7 @@ static void send_report(uint64_t now) {
     for (const struct sock *s = sock_first(); s; s = s->next)
         describe(&r, s);
     for (const struct waiter *w = shim.lookups.first; w; w = w->next)
-        want(&r, w->labels, w->since_ms, 1);
+        want(&r, w->of.labels, w->of.since_ms, 1);
     memcpy(r.left, shim.left, sizeof r.left);
     tell(&r);
     if (wire.sock < 0)

@@ -86,21 +86,16 @@ struct lookup lookup_of_address(const struct sockaddr *address) {
 
 /* ---- what does ---- */
 
-static void abandoned(void *unused) {
-    (void)unused;
-}
-
 /* With the lock. */
 static const struct wire_network *pick(void) {
     return net_pick(&shim.nets, atomic_load(&shim.default_labels), AF_UNSPEC);
 }
 
 static int wait_once(uint64_t deadline) {
-    struct waiter w = {.deadline_ms = deadline,
-                       .labels = atomic_load(&shim.default_labels),
-                       .since_ms = wait_wall_ms(),
-                       .network = true,
-                       .abandon = abandoned};
+    const struct wait w = {.deadline_ms = deadline,
+                           .labels = atomic_load(&shim.default_labels),
+                           .since_ms = wait_wall_ms(),
+                           .network = true};
     link_seek_scout();
     link_report();
     if (deadline)

@@ -63,7 +63,7 @@ static bool seek(struct sock *s) {
     if (set && begin_for(s, set->labels))
         return true;
     for (struct waiter *w = s->waiters.first; w; w = w->next)
-        if (w->network && begin_for(s, w->labels))
+        if (w->of.network && begin_for(s, w->of.labels))
             return true;
     return begin_for(s, atomic_load(&s->labels));
 }
@@ -283,7 +283,7 @@ void reconnect_consider(struct sock *s) {
 
 static bool waits(const struct sock *s) {
     const struct waiter *w = s->waiters.first;
-    while (w && !w->network)
+    while (w && !w->of.network)
         w = w->next;
     return w || s->state == LIFE_WAITING || s->aside || s->thunks.count;
 }

@@ -343,7 +343,7 @@ uint64_t run_overdue(uint64_t now_ms) {
 
 static bool someone_helps(const struct sock *s) {
     for (const struct waiter *w = s->waiters.first; w; w = w->next)
-        if (w->helps)
+        if (w->of.helps)
             return true;
     return false;
 }

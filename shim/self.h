@@ -26,6 +26,7 @@ struct self {
     bool ours;                     /* a thread of the library */
     int cancel_state, cancel_type; /* the program's, while the lock is held */
     _Atomic int wake_fd;           /* -1 until it polls; registered threads only */
+    struct waiter *waits;          /* wait's: those this thread is in, the innermost first */
     struct frame *frames;
     const void *helping; /* a socket this thread is about to wait for: its handlers are left to it */
     const void *in_call; /* the socket whose descriptor a real call is using now; SELF_IDLE: none; NULL: not

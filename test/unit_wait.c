@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,25 +26,23 @@ static struct wait_list list;
 struct sleeper {
     pthread_t thread;
     pid_t tid;
-    struct waiter waiter;
+    struct wait wait;
     int result;
     bool back;      /* guarded by the lock */
     bool abandoned; /* likewise */
 };
 
 static void give_up(void *context) {
-    lock_take();
     ((struct sleeper *)context)->abandoned = true;
-    lock_drop();
 }
 
 static void *go_to_sleep(void *arg) {
     struct sleeper *s = arg;
-    s->waiter.abandon = give_up;
-    s->waiter.context = s;
+    s->wait.abandon = give_up;
+    s->wait.context = s;
     lock_take();
     s->tid = gettid();
-    int r = wait_on(&list, &s->waiter);
+    int r = wait_on(&list, &s->wait);
     s->result = r;
     s->back = true;
     lock_drop();
@@ -54,7 +53,7 @@ static bool on_list(const struct sleeper *s) {
     bool found = false;
     lock_take();
     for (const struct waiter *w = list.first; w; w = w->next)
-        found |= w == &s->waiter;
+        found |= w->of.context == s;
     lock_drop();
     return found;
 }
@@ -77,7 +76,7 @@ static void until_asleep(const struct sleeper *s) {
 }
 
 static void start(struct sleeper *s, uint64_t deadline_ms) {
-    *s = (struct sleeper){.waiter.deadline_ms = deadline_ms, .result = 4711};
+    *s = (struct sleeper){.wait.deadline_ms = deadline_ms, .result = 4711};
     ck_assert_int_eq(pthread_create(&s->thread, NULL, go_to_sleep, s), 0);
     until_asleep(s);
 }
@@ -266,7 +265,6 @@ START_TEST(a_cancelled_thread_leaves_the_list_and_gives_up_what_it_held) {
     ck_assert_ptr_eq(how, PTHREAD_CANCELED);
     ck_assert(s[1].abandoned && !s[1].back);
     ck_assert(!on_list(&s[1]));
-    memset(&s[1].waiter, 0xff, sizeof s[1].waiter); /* its stack is somebody else's now */
     ck_assert_uint_eq(expire(4000), 5000);
     wake();
     ck_assert_int_eq(result(&s[0]), 0);
@@ -309,6 +307,68 @@ START_TEST(the_end_of_a_time_beyond_all_clocks_is_far_off) {
     const struct timespec ages = {LONG_MAX, 999999999};
     ck_assert_uint_gt(wait_end(&ages), wait_now_ms() + 365 * 86400000ULL);
     ck_assert_uint_lt(wait_end(&ages), UINT64_MAX / 2);
+}
+END_TEST
+
+/* ---- left by a jump ---- */
+
+static sigjmp_buf out;
+static struct sleeper jumper[2];
+
+static void jump(int signal) {
+    (void)signal;
+    siglongjmp(out, 1);
+}
+
+/* The second wait is another one's by the same thread: on the ordinary stack, wherever the handler ran. */
+static void *jump_and_sleep_again(void *stack) {
+    if (stack)
+        ck_assert_int_eq(sigaltstack(stack, NULL), 0);
+    if (sigsetjmp(out, 1) == 0)
+        go_to_sleep(&jumper[0]);
+    return go_to_sleep(&jumper[1]);
+}
+
+static void leave_by_a_jump(stack_t *stack) {
+    struct sigaction action = {.sa_handler = jump, .sa_flags = stack ? SA_ONSTACK : 0};
+    sigaction(SIGUSR1, &action, NULL);
+    memset(jumper, 0, sizeof jumper);
+    ck_assert_int_eq(pthread_create(&jumper[0].thread, NULL, jump_and_sleep_again, stack), 0);
+    until_asleep(&jumper[0]);
+    pthread_kill(jumper[0].thread, SIGUSR1);
+    until_asleep(&jumper[1]);
+    ck_assert(jumper[0].abandoned && !on_list(&jumper[0]));
+    ck_assert(!jumper[1].abandoned);
+    wake();
+    ck_assert_int_eq(pthread_join(jumper[0].thread, NULL), 0);
+    ck_assert(jumper[1].back && !jumper[0].back);
+    ck_assert_ptr_null(list.first);
+}
+
+START_TEST(a_wait_that_a_signal_handler_has_jumped_out_of_ends_with_the_threads_next) {
+    static char space[65536];
+    stack_t stack = {.ss_sp = space, .ss_size = sizeof space};
+    leave_by_a_jump(NULL);
+    leave_by_a_jump(&stack);
+}
+END_TEST
+
+static void sleep_within(int signal) {
+    (void)signal;
+    go_to_sleep(&jumper[1]);
+}
+
+START_TEST(a_signal_handlers_own_wait_leaves_the_one_it_has_interrupted_alone) {
+    struct sigaction action = {.sa_handler = sleep_within, .sa_flags = SA_RESTART};
+    sigaction(SIGUSR1, &action, NULL);
+    ck_assert_int_eq(pthread_create(&jumper[0].thread, NULL, go_to_sleep, &jumper[0]), 0);
+    until_asleep(&jumper[0]);
+    pthread_kill(jumper[0].thread, SIGUSR1);
+    until_asleep(&jumper[1]);
+    ck_assert(on_list(&jumper[0]));
+    wake();
+    ck_assert_int_eq(pthread_join(jumper[0].thread, NULL), 0);
+    ck_assert(jumper[0].back && jumper[1].back && !jumper[0].abandoned && !jumper[1].abandoned);
 }
 END_TEST
 
@@ -359,6 +419,8 @@ int main(void) {
     tcase_add_test(t, whoever_was_too_late_is_not_woken_afterwards);
     tcase_add_test(t, a_cancelled_thread_leaves_the_list_and_gives_up_what_it_held);
     tcase_add_test(t, a_thread_that_cannot_be_cancelled_is_not);
+    tcase_add_test(t, a_wait_that_a_signal_handler_has_jumped_out_of_ends_with_the_threads_next);
+    tcase_add_test(t, a_signal_handlers_own_wait_leaves_the_one_it_has_interrupted_alone);
     tcase_add_test(t, in_a_forked_child_nobody_waits);
     srunner_run_all(r, CK_ENV);
     int failed = srunner_ntests_failed(r);

@@ -11,6 +11,7 @@
 #include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -378,6 +379,56 @@ static void a_signal_handler_may_fork_wherever_it_has_interrupted_the_library(vo
     alive_expect();
 }
 
+/* ---- jumps out of a call, as programs do that give connect() and lookups a time by alarm() ---- */
+
+static sigjmp_buf out;
+
+static void jump(int signal) {
+    (void)signal;
+    siglongjmp(out, 1);
+}
+
+/* What was on the stack below is something else's now. */
+__attribute__((noinline)) static void use_the_stack(void) {
+    volatile char bytes[32768];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = 0x55;
+}
+
+static void leave_by_a_jump(void (*call)(int fd), int fd) {
+    if (sigsetjmp(out, 1) == 0) {
+        ualarm(50000, 0);
+        call(fd);
+        stage_fail(__FILE__, __LINE__, "the call is back");
+    }
+    use_the_stack();
+}
+
+static void in_connect(int fd) {
+    struct sockaddr_in to = stage_tcp();
+    connect(fd, (struct sockaddr *)&to, sizeof to);
+}
+
+static void a_signal_handler_may_jump_out_of_a_connect_that_waits(void) {
+    enum { TIMES = 8 };
+    int fds[TIMES];
+    alive_begin();
+    stage_down("wifi");
+    signal(SIGALRM, jump);
+    for (int i = 0; i < TIMES; i++) {
+        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
+        leave_by_a_jump(in_connect, fds[i]);
+        if (i % 2)
+            close(fds[i]);
+    }
+    stage_up("wifi");
+    for (int i = 0; i < TIMES; i += 2) {
+        stage_equal(stage_polled(fds[i], POLLOUT, -1), POLLOUT);
+        close(fds[i]);
+    }
+    alive_expect();
+}
+
 static const struct stage_test tests[] = {
 #define TEST   ALIVE_TEST
 #define MOVING ALIVE_MOVING
@@ -394,6 +445,7 @@ static const struct stage_test tests[] = {
     TEST(a_thread_that_is_cancelled_at_any_instruction_leaves_no_lock),
     TEST(a_cancelled_close_leaves_nothing_of_the_librarys),
     TEST(a_signal_handler_may_fork_wherever_it_has_interrupted_the_library),
+    TEST(a_signal_handler_may_jump_out_of_a_connect_that_waits),
 };
 
 STAGE_MAIN(alive_config, tests)
