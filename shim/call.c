@@ -29,6 +29,8 @@ uint64_t call_limit(const struct sock *s, int name, uint64_t began) {
 }
 
 int call_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline, uint64_t limit) {
+    if (s->state == LIFE_CLOSED)
+        return -ECANCELED; /* while the lock was dropped: nobody would wake it any more */
     if (run_handler(s))
         return s->state == LIFE_CLOSED ? -ECANCELED : 0;
     if (network && !*deadline)

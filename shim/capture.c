@@ -44,23 +44,22 @@ void capture_release(int fd) {
 }
 
 /* The program has chosen a way itself. Without a rule that could overrule it, it is none of our business. */
-static void chosen(struct sock *s, int fd) {
-    if (!shim.rules.count)
+void capture_chosen(int fd) {
+    if (!shim.rules.count) {
         capture_release(fd);
-    else
+        return;
+    }
+    lock_take();
+    struct sock *s = sock_find(fd);
+    if (s)
         s->bound = true;
+    lock_drop();
 }
 
 /* Afterwards it is too late: the connection is ours. */
 bool capture_may_choose(int fd) {
     const struct sock *s = sock_find(fd);
     return s && s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH && !s->aside;
-}
-
-void capture_chosen(int fd) {
-    struct sock *s = sock_find(fd);
-    if (s)
-        chosen(s, fd);
 }
 
 /* The wildcard and port 0 is no bind. */
@@ -77,13 +76,14 @@ static bool is_no_bind(const struct sockaddr *to, socklen_t len) {
 void capture_bound(int fd, const struct sockaddr *to, socklen_t len) {
     struct sockaddr_in6 at = {0};
     socklen_t size = sizeof at;
+    lock_take();
     struct sock *s = sock_find(fd);
-    if (!s || s->kind != SOCK_CAPTURED)
-        return;
-    if (real.getsockname(fd, (struct sockaddr *)&at, &size) == 0)
+    const bool ours = s && s->kind == SOCK_CAPTURED;
+    if (ours && real.getsockname(fd, (struct sockaddr *)&at, &size) == 0)
         s->port = at.sin6_port; /* where IPv4 has it, too */
-    if (!is_no_bind(to, len))
-        chosen(s, fd);
+    lock_drop();
+    if (ours && !is_no_bind(to, len))
+        capture_chosen(fd);
 }
 
 /* ---- streams ---- */
@@ -313,32 +313,51 @@ static int start_over(struct sock *s) {
 
 static int let_go(struct sock *s, int fd, bool for_good) {
     lock_take();
-    const int r = s->state != LIFE_FRESH ? start_over(s) : 0;
+    const bool there = sock_find(fd) == s;
+    const int r = there && s->state != LIFE_FRESH ? start_over(s) : 0;
     lock_drop();
-    if (r == 0 && for_good)
+    if (there && r == 0 && for_good)
         socket_gone(fd);
     return r < 0 ? r : CAPTURE_PASS;
 }
 
-int capture_connect(int fd, const struct sockaddr *to, socklen_t len) {
-    struct sock *s = sock_find(fd);
-    if (!s || kernel_refuses(s, to, len))
+/* Whether it is ours: 0, CAPTURE_PASS or -errno. It may be closed meanwhile, and the number used again. */
+static int judge_connect(struct sock *s, int fd, const struct sockaddr *to, socklen_t len,
+                         struct verdict *ret) {
+    const bool stream = sock_stream(s);
+    if (kernel_refuses(s, to, len))
         return CAPTURE_PASS;
-    if (to->sa_family == AF_UNSPEC && sock_stream(s))
+    if (to->sa_family == AF_UNSPEC && stream)
         return let_go(s, fd, false);
     int r = link_need();
-    struct verdict v = {.ours = true};
-    if (!sock_stream(s) || s->state == LIFE_FRESH || s->state == LIFE_DEAD) {
-        v = judge(sock_stream(s) ? IPPROTO_TCP : IPPROTO_UDP, to, s->bound);
-        r = admit(&v, r);
+    *ret = (struct verdict){.ours = true};
+    if (!stream || s->state == LIFE_FRESH || s->state == LIFE_DEAD) {
+        *ret = judge(stream ? IPPROTO_TCP : IPPROTO_UDP, to, s->bound);
+        r = admit(ret, r);
     }
-    if (!v.ours && sock_stream(s))
-        return let_go(s, fd, true);
-    if (r < 0)
-        return r;
+    return !ret->ours && stream ? let_go(s, fd, true) : r;
+}
+
+static struct sock *hold(int fd) {
     lock_take();
-    sock_get(s);
-    r = sock_stream(s) ? connect_stream(s, fd, to, len, &v) : connect_datagram(s, to, len, &v);
+    struct sock *s = sock_find(fd);
+    if (s)
+        sock_get(s);
+    lock_drop();
+    return s;
+}
+
+int capture_connect(int fd, const struct sockaddr *to, socklen_t len) {
+    struct verdict v;
+    struct sock *s = hold(fd);
+    if (!s)
+        return CAPTURE_PASS;
+    int r = judge_connect(s, fd, to, len, &v);
+    lock_take();
+    if (r == 0 && s->state == LIFE_CLOSED)
+        r = -EBADF;
+    if (r == 0)
+        r = sock_stream(s) ? connect_stream(s, fd, to, len, &v) : connect_datagram(s, to, len, &v);
     sock_put(s);
     lock_drop();
     return r;

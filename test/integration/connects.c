@@ -7,9 +7,11 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -196,6 +198,41 @@ static void after_a_refusal_it_may_go_where_nothing_is_ours(void) {
     stage_equal(at.sin_addr.s_addr, htonl(INADDR_LOOPBACK)); /* the kernel's choice */
 }
 
+/* ---- closed in the middle of it ---- */
+
+static _Atomic pid_t caller;
+
+static void *dial_and_fail(void *unused) {
+    caller = gettid();
+    stage_fails(dial_again(), EBADF);
+    return unused;
+}
+
+/* The library asks a scout that does not answer yet whose connection this is. */
+static void what_is_closed_while_it_is_judged_is_no_connection_of_a_later_socket(void) {
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    const int mute = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    pthread_t thread;
+    snprintf(at.sun_path, sizeof at.sun_path, "%s", getenv("CMM_SCOUT"));
+    stage_equal(bind(mute, (struct sockaddr *)&at, sizeof at), 0);
+    stage_equal(listen(mute, 1), 0);
+    make(0);
+    stage_equal(pthread_create(&thread, NULL, dial_and_fail, NULL), 0);
+    const int asks = accept(mute, NULL, NULL);
+    stage_wait(caller && stage_asleep(caller));
+    close(sock);
+    close(asks);
+    close(mute);
+    unlink(at.sun_path);
+    pthread_join(thread, NULL);
+    stage_scout_start();
+    stage_up("wifi");
+    for (int i = 0; i < 3; i++) {
+        stage_equal(dial(0), 0);
+        expect_talk(i, "each its own");
+    }
+}
+
 /* ---- connecting by sending ---- */
 
 static ssize_t send_first(const char *text) {
@@ -248,6 +285,8 @@ static const struct stage_test tests[] = {
     TEST(a_wait_is_called_off_by_AF_UNSPEC),
     TEST(a_first_send_that_connects_waits_as_connect_does),
     TEST(after_a_refusal_it_may_go_where_nothing_is_ours),
+    STAGE_TEST_WITH(what_is_closed_while_it_is_judged_is_no_connection_of_a_later_socket,
+                    STAGE_PRELOAD | STAGE_ALONE, NULL, "CMM_RULES=127.0.0.0/16=background"),
     STAGE_TEST_WITH(a_rule_knows_the_names_of_the_scouts_configuration, STAGE_PRELOAD, NULL,
                     "CMM_RULES=127.0.0.0/16=away"),
     STAGE_TEST_WITH(names_handed_on_hold_while_the_scout_is_away, STAGE_PRELOAD | STAGE_ALONE, NULL,
