@@ -1,107 +1,24 @@
 /* flow - one send on a managed socket: now, after a reconnect, wait, or deferred.
  * Each send is a loop: look at the socket with the lock held, do the one thing its state allows, and look
  * again when that was overtaken. The decision of the three scenarios is elsewhere(). Deliberately absent: the
- * direct way of the hot path, which is inline in flow.h; receiving and connecting have rooms of their own. */
+ * direct way of the hot path, which is inline in flow.h; what is kept for replay, receiving and connecting
+ * have rooms of their own. */
 #include "flow.h"
 #include "call.h"
 #include "link.h"
 #include "reconnect.h"
 #include "run.h"
-#include "stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdint.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-static ssize_t real_wait_out(int fd, void *limit, int flags) {
-    (void)flags;
-    int r = call_wait_ready(fd, POLLOUT, *(const uint64_t *)limit);
-    errno = r < 0 ? -r : 0;
-    return r < 0 ? -1 : 0;
-}
-
-/* The last kept send ends where the kernel stopped taking it. */
-static ssize_t cut_short(struct sock *s, size_t total, int error) {
-    const size_t taken = total - s->unsent;
-    stash_cut(&s->sent, s->unsent);
-    s->unsent = 0;
-    wait_wake(&s->waiters);
-    return taken ? (ssize_t)taken : -error;
-}
-
-/* The kernel reads what it is given before it says that it knows no such thing to do: a pointer that leads
- * nowhere is told of, not followed. */
-static bool readable(const void *start, size_t len) {
-    const uintptr_t end = (uintptr_t)start + len;
-    for (uintptr_t at = (uintptr_t)start; at < end; at = (at | 4095) + 1)
-        if (real_syscall(SYS_rt_sigprocmask, -1, (long)((at & ~4095UL) + 8), 0, 8, 0, 0) < 0 &&
-            errno == EFAULT)
-            return false;
-    return end >= (uintptr_t)start;
-}
-
-/* What the kernel would say of the arguments, where the library reads them first. */
-static int check_kept(const struct msghdr *msg) {
-    if (!readable(msg, sizeof *msg))
-        return -EFAULT;
-    if (msg->msg_iovlen > IOV_MAX)
-        return -EMSGSIZE;
-    if (!readable(msg->msg_iov, msg->msg_iovlen * sizeof *msg->msg_iov))
-        return -EFAULT;
-    for (size_t i = 0; i < msg->msg_iovlen; i++) {
-        if (msg->msg_iov[i].iov_len > SSIZE_MAX / IOV_MAX)
-            return -EINVAL;
-        if (!readable(msg->msg_iov[i].iov_base, msg->msg_iov[i].iov_len))
-            return -EFAULT;
-    }
-    return 0;
-}
-
-/* With replay on the library keeps what the peer has not acknowledged: sends are made one at a time, in the
- * order they are kept. One that the network's loss cuts short goes out again whole: for its caller it is
- * done. */
-static ssize_t send_kept(struct sock *s, int fd, const struct flow_send *c, bool blocking) {
-    const uint32_t swaps = atomic_load(&s->swaps);
-    uint64_t none = 0;
-    if (s->unsent) {
-        ssize_t turn = blocking ? call_wait(s, 0, false, &none, c->limit) : -EAGAIN;
-        return turn < 0 ? turn : CALL_AGAIN;
-    }
-    ssize_t total = check_kept(c->msg);
-    if (total < 0)
-        return total;
-    stash_trim(&s->sent, stream_unacked(fd, false));
-    total = stash_push_iov(&s->sent, c->msg->msg_iov, (int)c->msg->msg_iovlen);
-    if (total <= 0)
-        return total;
-    for (s->unsent = (size_t)total; s->unsent;) {
-        const unsigned char *rest = s->sent.last->bytes + (size_t)total - s->unsent;
-        ssize_t n = real.send(fd, rest, s->unsent, (c->flags & ~MSG_WAITALL) | MSG_DONTWAIT | MSG_NOSIGNAL);
-        if (n >= 0) {
-            s->unsent -= (size_t)n;
-            continue;
-        }
-        if (errno != EAGAIN || !blocking)
-            return cut_short(s, (size_t)total, errno);
-        n = call_issue(s, fd, real_wait_out, (void *)&c->limit, 0, false, 0);
-        if (atomic_load(&s->swaps) != swaps)
-            return s->state == LIFE_CLOSED ? -ECANCELED : total;
-        if (n < 0 && n != CALL_AGAIN)
-            return cut_short(s, (size_t)total, (int)-n);
-    }
-    wait_wake(&s->waiters);
-    return total;
-}
 
 static ssize_t send_now(struct sock *s, int fd, const struct flow_send *c, uint64_t labels) {
     const bool blocking = (s->replay || s->shared || c->limit) && !call_is_nonblocking(fd, c->flags);
     ssize_t r;
     if (s->replay && sock_stream(s))
-        r = send_kept(s, fd, c, blocking);
+        r = flow_send_kept(s, fd, c, blocking);
     else
         r = call_issue(s, fd, call_send, (void *)c->msg, c->flags, blocking, c->limit);
     if (r < 0)

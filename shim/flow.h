@@ -33,8 +33,11 @@ struct flow_send {
 /* A count, FLOW_DEFERRED, FLOW_EXECUTED or -errno. */
 ssize_t flow_send(int fd, struct flow_send *call);
 
-/* The same for one that can only go behind stored ones of its labels, which is all that is looked at. False:
- * ask flow_send. */
+/* With the lock held (dropped meanwhile), on a live stream with replay on: a count, -errno or CALL_AGAIN. */
+ssize_t flow_send_kept(struct sock *s, int fd, const struct flow_send *c, bool blocking);
+
+/* As flow_send for one that can only go behind stored ones of its labels, which is all that is looked at.
+ * False: ask flow_send. */
 bool flow_defer_behind(int fd, uint64_t labels, void (*handler)(void *), void *arg);
 
 /* As recvmsg(2): a count or -errno. */

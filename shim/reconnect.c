@@ -344,6 +344,7 @@ void reconnect_reset(struct sock *s) {
     s->sealed = s->deaf = false;
     s->shared = false;
     s->tolen = 0;
+    s->unsent = 0;
     stash_finish(&s->unread);
     stash_finish(&s->sent);
     sock_turn(s, LIFE_RESET);

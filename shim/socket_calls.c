@@ -507,7 +507,7 @@ int socket_set_replay(int fd, bool on) {
         return -EBADF;
     s->replay = on;
     atomic_store(&s->clear, WAY_SHUT);
-    if (!on)
+    if (!on && !s->unsent) /* else its sender does */
         stash_finish(&s->sent);
     lock_drop();
     return 0;

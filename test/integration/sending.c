@@ -412,6 +412,52 @@ static void who_waits_its_turn_behind_an_interrupted_send_goes_on(void) {
     stage_wait(stage_received(0) == (size_t)taken + 1);
 }
 
+/* Kept for replay, and its bytes are on their way. */
+static void begin_kept_send(pthread_t *ret_sender) {
+    int unread = 0;
+    stage_up("wifi");
+    stage_equal(talk_dial_plainly(0, BG), 0);
+    stage_equal(cmm_set_replay(talk_sock, 1), 0);
+    stage_hold(true);
+    stage_equal(pthread_create(ret_sender, NULL, send_bulk, NULL), 0);
+    stage_wait(ioctl(talk_sock, SIOCOUTQ, &unread) == 0 && unread > 100000);
+}
+
+static void who_waits_its_turn_behind_a_cancelled_send_goes_on(void) {
+    pthread_t first;
+    void *result;
+    begin_kept_send(&first);
+    begin_call("x", BG, false);
+    stage_equal(pthread_cancel(first), 0);
+    stage_equal(pthread_join(first, &result), 0);
+    stage_expect(result == PTHREAD_CANCELED);
+    stage_hold(false);
+    stage_equal(talk_join(), 1);
+    stage_equal(talk_put("y", BG), 1);
+}
+
+static void a_send_under_way_goes_on_when_replay_is_switched_off(void) {
+    pthread_t first;
+    begin_kept_send(&first);
+    stage_equal(cmm_set_replay(talk_sock, 0), 0);
+    stage_hold(false);
+    stage_equal(pthread_join(first, NULL), 0);
+    stage_equal(taken, 8 << 20);
+    stage_equal(talk_put("y", BG), 1);
+    stage_wait(stage_received(0) == (8 << 20) + 1);
+}
+
+static void after_a_reset_in_the_middle_of_a_send_the_next_has_its_turn(void) {
+    pthread_t first;
+    begin_kept_send(&first);
+    stage_equal(cmm_reset(talk_sock), 0);
+    stage_hold(false);
+    stage_equal(pthread_join(first, NULL), 0);
+    stage_equal(talk_connect(BG, NULL), 0);
+    stage_equal(talk_put("y", BG), 1);
+    stage_expect_text(1, "y");
+}
+
 static void a_wait_for_a_network_goes_on_with_SA_RESTART(void) {
     on_signal(SA_RESTART);
     stage_equal(talk_dial_plainly(0, BG), CMM_DEFERRED);
@@ -524,6 +570,9 @@ static const struct stage_test tests[] = {
     STAGE_TEST(plain_calls_have_the_labels_of_the_last_send_that_was_not_deferred),
     STAGE_TEST(a_wait_for_a_network_ends_with_EINTR_without_SA_RESTART),
     STAGE_TEST(who_waits_its_turn_behind_an_interrupted_send_goes_on),
+    STAGE_TEST(who_waits_its_turn_behind_a_cancelled_send_goes_on),
+    STAGE_TEST(a_send_under_way_goes_on_when_replay_is_switched_off),
+    STAGE_TEST(after_a_reset_in_the_middle_of_a_send_the_next_has_its_turn),
     STAGE_TEST(a_wait_for_a_network_goes_on_with_SA_RESTART),
     STAGE_TEST(an_interrupted_reconnect_is_EINTR_and_the_argument_stays_the_callers),
     STAGE_TEST(a_wait_for_the_handshake_goes_on_with_SA_RESTART),
