@@ -61,10 +61,6 @@ int call_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline,
     return r == -ETIMEDOUT && limited ? -EAGAIN : r;
 }
 
-int flow_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline) {
-    return call_wait(s, labels, network, deadline, 0);
-}
-
 bool call_is_nonblocking(int fd, int flags) {
     return (flags & MSG_DONTWAIT) || (real.fcntl(fd, F_GETFL, NULL) & O_NONBLOCK);
 }

@@ -28,7 +28,8 @@ bool call_kernels_own(const struct sock *s);
  * it, too, tells it once. */
 int call_told(struct sock *s);
 
-/* As flow_wait, with the program's own timeout too. */
+/* Waits until the socket changes, running its handlers if they fall to this thread. network: patience counts
+ * (*deadline, made on first need). limit: as call_issue's. 0: look again; else -errno. */
 int call_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline, uint64_t limit);
 
 /* When SO_RCVTIMEO or SO_SNDTIMEO (name), set now, would end a call that began then (ms; 0: now); 0: never.

@@ -58,10 +58,6 @@ int flow_connect_plainly(int fd, const struct sockaddr *to, socklen_t tolen);
 
 int flow_check(int fd, uint64_t labels, void (*handler)(void *), void *arg);
 
-/* With the lock held (dropped meanwhile): waits until the socket changes, running its handlers if they fall
- * to this thread. network: patience counts (*deadline, made on first need). 0: look again; else -errno. */
-int flow_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline);
-
 /* The descriptor this thread's call on s acts on: the new connection inside its reconnect handlers, else fd.
  */
 static inline int flow_number(const struct sock *s, int fd) {
