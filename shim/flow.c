@@ -98,8 +98,10 @@ static ssize_t elsewhere(struct sock *s, int fd, const struct flow_send *c, uint
         self.helping = s;
         r = reconnect_for(s, labels);
         self.helping = NULL;
-        return r < 0 ? r : CALL_AGAIN;
+        if (r == 0 || s->kind == SOCK_LABELED)
+            return r < 0 ? r : CALL_AGAIN;
     }
+    /* A captured one that lacks a descriptor to go on with is looked at again soon: it sees time pass. */
     r = call_wait(s, labels, !pick && !coming, deadline, c->limit);
     return r < 0 ? r : CALL_AGAIN;
 }

@@ -186,27 +186,25 @@ static int cannot_leave(struct sock *s, int error) {
     return -error;
 }
 
-void leave_lost(struct sock *s) {
+int leave_lost(struct sock *s) {
     if (s->state == LIFE_MOVING) {
         drop_moving(s);
-        return;
+        return 0;
     }
     if (s->state != LIFE_LIVE)
-        return;
+        return 0;
     if (peer_has_ended(s)) {
         end_behind_peer(s);
-        return;
+        return 0;
     }
     const bool follows = may_follow(s), fresh = !follows && stream_untouched(s->fds[0]) && !shared_now(s);
     if (s->sealed || (!follows && !fresh) || !swap_may(s)) {
         end_in_place(s);
-        return;
+        return 0;
     }
     int old = swap_out(s);
-    if (old < 0) {
-        cannot_leave(s, -old);
-        return;
-    }
+    if (old < 0)
+        return cannot_leave(s, -old);
     sock_turn(s, LIFE_LOST);
     s->lost_at = atomic_load(&s->swaps);
     s->net = 0;
@@ -215,11 +213,12 @@ void leave_lost(struct sock *s) {
         s->give_up_at = wait_end(&s->patience);
     if (fresh) {
         swap_abort(old); /* a greeting nobody has read: the next connection brings its own */
-        return;
+        return 0;
     }
     if (!s->shared)
         real.shutdown(old, SHUT_RDWR);
     drop_connection(s, old, !s->shared);
+    return 0;
 }
 
 static bool left(struct sock *s, size_t unacked) {
@@ -243,10 +242,8 @@ static void take_leave(struct sock *s) {
 }
 
 int leave_for(struct sock *s, uint64_t labels) {
-    if (!may_follow(s)) {
-        leave_lost(s);
-        return 0;
-    }
+    if (!may_follow(s))
+        return leave_lost(s);
     if (s->sealed)
         return 0;
     if (peer_has_ended(s)) {

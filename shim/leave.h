@@ -13,10 +13,9 @@ int leave_for(struct sock *s, uint64_t labels);
 /* One look at a MOVING socket. True: it is left, and WAITING. */
 bool leave_drain(struct sock *s, uint64_t now_ms);
 
-/* The connection's network is gone: WAITING, or DEAD where no other may follow, or, for a moment, as it was
- * where nothing can be had to put in its place. Also gives up a MOVING one.
- */
-void leave_lost(struct sock *s);
+/* The connection's network is gone: WAITING, or DEAD where no other may follow. Also gives up a MOVING one. 0
+ * or -errno, as above. */
+int leave_lost(struct sock *s);
 
 /* One more look at a lost one whose other holders have bytes to read: once they have, they hear of it. */
 void leave_cut_off(struct sock *s, uint64_t now_ms);

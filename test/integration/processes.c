@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -349,6 +350,49 @@ static void a_program_that_allows_itself_no_more_descriptors_waits_on_those_it_h
     alive_says(alive_sock, 0, "on");
 }
 
+static const char twins[] = "[network wifi]\naddress = 127.0.1.1\nlabels = all\n"
+                            "[network twin]\naddress = 127.0.3.1\nlabels = all\n";
+
+/* Speaking to the scout takes a descriptor: another process does it when it is told. */
+static _Atomic int *begin_helper(void) {
+    _Atomic int *go = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    stage_expect(go != MAP_FAILED);
+    if (alive_fork())
+        return go;
+    stage_wait(*go);
+    stage_down("wifi");
+    _exit(0);
+}
+
+static _Atomic bool sends;
+
+static void *send_on(void *unused) {
+    sends = true;
+    stage_equal(send(alive_sock, "on", 2, 0), 2);
+    return unused;
+}
+
+static void a_full_table_of_descriptors_only_delays_who_goes_on_by_another_network(void) {
+    const struct rlimit some = {200, 200};
+    _Atomic int *go = begin_helper();
+    pthread_t thread;
+    int fd, first = -1, calm = 0;
+    alive_begin();
+    stage_up("twin");
+    stage_equal(setrlimit(RLIMIT_NOFILE, &some), 0);
+    while ((fd = dup(STDIN_FILENO)) >= 0)
+        first = first < 0 ? fd : first;
+    *go = 1;
+    stage_wait(!stage_offered("wifi"));
+    stage_equal(pthread_create(&thread, NULL, send_on, NULL), 0);
+    stage_wait(sends && stage_so_error(alive_sock) == 0 && ++calm > 100); /* others go on meanwhile */
+    for (fd = first; fd < (int)some.rlim_cur; fd++)
+        close(fd);
+    pthread_join(thread, NULL);
+    stage_expect_connection(1, "127.0.3.1");
+    stage_expect_text(1, "on");
+}
+
 static const struct stage_test tests[] = {
 #define TEST ALIVE_TEST
     TEST(an_environment_written_over_is_remembered),
@@ -371,6 +415,8 @@ static const struct stage_test tests[] = {
     TEST(a_number_of_the_librarys_can_be_taken_by_dup2),
     TEST(a_low_limit_of_descriptors_is_the_programs_own),
     TEST(a_program_that_allows_itself_no_more_descriptors_waits_on_those_it_has),
+    STAGE_TEST_WITH(a_full_table_of_descriptors_only_delays_who_goes_on_by_another_network, STAGE_PRELOAD,
+                    twins, "CMM_RULES=127.0.0.0/8=background"),
 };
 
 STAGE_MAIN(alive_config, tests)
