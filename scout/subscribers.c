@@ -26,7 +26,7 @@ uint64_t subscribers_key(const struct client *c, bool pidfd) {
 }
 
 void subscribers_listen(struct subscribers *s, struct client *c) {
-    uint32_t interest = EPOLLRDHUP | (c->owed ? 0 : EPOLLIN) | (c->blocked ? EPOLLOUT : 0);
+    uint32_t interest = (c->owed ? 0 : EPOLLIN) | (c->blocked ? EPOLLOUT : 0);
     struct epoll_event e = {.events = interest, .data.u64 = subscribers_key(c, false)};
     if (interest == c->interest)
         return;

@@ -464,7 +464,14 @@ START_TEST(a_client_that_floods_and_never_reads_stops_nobody) {
     struct pollfd p = {.fd = subscribers_fd(s), .events = POLLIN};
     turn();
     ck_assert_int_eq(poll(&p, 1, 0), 0);
+    /* Nor when it says no more and still does not read. */
+    shutdown(bad, SHUT_WR);
+    turn();
+    ck_assert_int_eq(poll(&p, 1, 0), 0);
     close(bad);
+    ask(good, WIRE_ASK_STATUS);
+    ck_assert_int_eq(hear(good), WIRE_STATUS);
+    ck_assert_int_eq(poll(&p, 1, 0), 0);
     close(good);
 }
 END_TEST
