@@ -8,6 +8,7 @@
 #include "socket_calls.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -123,6 +124,26 @@ HOOK(ssize_t, sendfile, (int out, int in, off_t *offset, size_t len)) {
 int hook_poll(struct pollfd *fds, nfds_t count, int timeout) __asm__("poll");
 ssize_t hook_recv(int fd, void *buf, size_t len, int flags) __asm__("recv");
 
+static bool is_now(int fd, unsigned flags) {
+    return flags & SPLICE_F_NONBLOCK || real.fcntl(fd, F_GETFL, NULL) & O_NONBLOCK;
+}
+
+/* As much as there is room for: where a pipe polls writable a page goes without waiting. */
+static ssize_t fill(int pipe, const char *bytes, size_t len, bool now) {
+    struct pollfd room = {.fd = pipe, .events = POLLOUT};
+    size_t put = 0;
+    int n = 1;
+    while (put < len && (n = real.poll(&room, 1, put || now ? 0 : -1)) > 0) {
+        n = (int)real.write(pipe, bytes + put, len - put < PIPE_BUF ? len - put : PIPE_BUF);
+        if (n < 0)
+            break;
+        put += (size_t)n;
+    }
+    if (!put && n == 0)
+        errno = EAGAIN;
+    return put ? (ssize_t)put : -1;
+}
+
 /* A socket's bytes may be kept by us, and its errors are ours to tell: so they go by recv. */
 static ssize_t splice_from(int in, int out, size_t len, unsigned flags) {
     char buf[65536];
@@ -130,15 +151,14 @@ static ssize_t splice_from(int in, int out, size_t len, unsigned flags) {
     ssize_t n = hook_recv(in, buf, len < sizeof buf ? len : sizeof buf, MSG_PEEK | now);
     if (n <= 0)
         return n;
-    n = real.write(out, buf, (size_t)n);
-    return n <= 0 ? n : hook_recv(in, buf, (size_t)n, 0);
+    n = fill(out, buf, (size_t)n, is_now(out, flags));
+    return n < 0 ? n : hook_recv(in, buf, (size_t)n, 0);
 }
 
 /* A pipe's cannot be put back: they stay there until the socket can take them. */
 static ssize_t splice_to(int in, int out, size_t len, unsigned flags) {
     struct pollfd ready = {.fd = out, .events = POLLOUT};
-    const bool now = flags & SPLICE_F_NONBLOCK || real.fcntl(out, F_GETFL, NULL) & O_NONBLOCK;
-    int n = hook_poll(&ready, 1, now ? 0 : -1);
+    int n = hook_poll(&ready, 1, is_now(out, flags) ? 0 : -1);
     if (n < 0)
         return n;
     if (n == 0) {

@@ -330,6 +330,31 @@ static void a_thread_blocked_in_splice_moves_bytes_of_the_next_connection(void) 
     stage_expect(memcmp(moving_heard, "piped", 5) == 0);
 }
 
+/* As a proxy of one thread does it, whose other end is slow. */
+static void splice_takes_what_the_pipe_has_room_for(void) {
+    enum { SAID = 200000 };
+    static unsigned char said[SAID], heard[SAID];
+    ssize_t n, got = 0;
+    for (int i = 0; i < SAID; i++)
+        said[i] = moving_at((size_t)i);
+    stage_equal(pipe(ends), 0);
+    moving_live(0);
+    stage_say_bytes(0, said, SAID);
+    stage_wait(moving_available() > 100000);
+    while (got < SAID) {
+        bool full = false;
+        while (!full) {
+            n = splice(moving_sock, NULL, ends[1], NULL, 65536, SPLICE_F_NONBLOCK);
+            full = n < 0 && errno == EAGAIN;
+            stage_expect(n > 0 || full);
+        }
+        n = read(ends[0], heard + got, 1000); /* it keeps some */
+        stage_expect(n > 0);
+        got += n;
+    }
+    stage_expect(memcmp(heard, said, SAID) == 0);
+}
+
 static struct mmsghdr messages[2];
 
 static long in_recvmmsg(void) {
@@ -378,6 +403,7 @@ static const struct stage_test tests[] = {
     MOVING_TEST(a_socket_of_IPv6_goes_on_too),
     MOVING_TEST(a_thread_blocked_in_recvmmsg_gets_all_it_waits_for),
     MOVING_TEST(a_thread_blocked_in_splice_moves_bytes_of_the_next_connection),
+    MOVING_TEST(splice_takes_what_the_pipe_has_room_for),
 };
 
 STAGE_MAIN(moving_world, tests)
