@@ -199,7 +199,7 @@ static void connected(struct sock *s) {
     reconnect_announce(s);
 }
 
-static void answered(struct sock *s) {
+static void told(struct sock *s) {
     int error = 0;
     socklen_t len = sizeof error;
     if (real.getsockopt(s->hidden, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
@@ -210,16 +210,15 @@ static void answered(struct sock *s) {
         connected(s);
 }
 
-/* A peer on this machine answers before connect() is back: who is about to wait for it need not. True: it
- * has. */
-static bool at_once(struct sock *s) {
+/* True: the peer has answered, or the kernel has given up. */
+static bool answered(struct sock *s) {
     struct pollfd p = {.fd = s->hidden, .events = POLLOUT};
-    if (self.helping != s || real.poll(&p, 1, 0) <= 0)
+    if (real.poll(&p, 1, 0) <= 0)
         return false;
     if (p.revents == POLLOUT)
         connected(s);
     else
-        answered(s);
+        told(s);
     return true;
 }
 
@@ -230,7 +229,9 @@ static void prepared(struct sock *s) {
         connected(s);
     else if (errno != EINPROGRESS)
         attempt_error(s, errno);
-    else if (!at_once(s)) {
+    else if (self.helping == s && answered(s))
+        ; /* a peer on this machine does before connect() is back: who is about to wait for it need not */
+    else {
         link_await(s);
         wait_wake(&s->waiters); /* who waited for a network waits for the peer from here on */
     }
@@ -279,13 +280,14 @@ void attempt_handler_done(struct sock *s, unsigned attempt, int hidden, int rc) 
         greeted(s);
 }
 
+/* By the time the lock was had for it, it may be of an attempt that is over. */
 void attempt_event(struct sock *s) {
     if (s->hidden < 0)
         return;
     sock_get(s);
     if (s->state == LIFE_RESENDING)
         resend(s);
-    else if (s->state == LIFE_CONNECTING)
-        answered(s);
+    else if (s->state == LIFE_CONNECTING && !answered(s))
+        link_await(s);
     sock_put(s);
 }
