@@ -70,15 +70,10 @@ static int tell_nothing(const struct sock *s, uint64_t labels, const struct net_
     return 0;
 }
 
-/* No wish, and the kernel has just had no route: networks that are up and all lack the peer's family are told
- * to an unmodified program as they are to one with a wish. */
+/* No wish, and the kernel has just had no route: that one may come, but not to a family that no network has
+ * while some are up; an unmodified program is told so, as it is with a wish. */
 static int tell_no_route(const struct sock *s) {
-    struct net_table seen;
-    const struct wire_network *n = NULL;
-    if (s->kind == SOCK_LABELED)
-        return 0;
-    look_from(s, 0, false, &seen, &n);
-    return n ? 0 : tell_nothing(s, 0, &seen);
+    return s->kind == SOCK_LABELED ? 0 : tell_nothing(s, 0, &shim.nets);
 }
 
 int choose_network(const struct sock *s, uint64_t labels, const struct wire_network **ret) {

@@ -26,6 +26,17 @@ static void expect_source(int i, const char *source) {
     close(fd);
 }
 
+static int begin6(int flags) {
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(80)};
+    inet_pton(AF_INET6, "fd00:9::1", &to.sin6_addr);
+    int fd = socket(AF_INET6, SOCK_STREAM | flags, 0);
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
+        return fd;
+    const int error = -errno;
+    close(fd); /* it is asked again and again */
+    return error;
+}
+
 static void what_is_labeled_goes_by_its_network(void) {
     expect_source(0, "10.2.0.2");
 }
@@ -55,6 +66,19 @@ static void no_wish_waits_only_while_there_is_no_route_at_all(void) {
     stage_fails(connect(p.fd, (struct sockaddr *)&to, sizeof to), EINPROGRESS);
     stage_equal(poll(&p, 1, 200), 0);
     stage_link("wifi0", true); /* offers other labels */
+    stage_equal(poll(&p, 1, -1), 1);
+    stage_equal(p.revents, POLLOUT);
+    stage_expect_connection(0, "10.1.0.2");
+}
+
+static void no_wish_waits_for_a_route_where_networks_are_up_without_one(void) {
+    struct sockaddr_in to = stage_tcp();
+    struct pollfd p = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), .events = POLLOUT};
+    stage_wait(begin6(SOCK_NONBLOCK) == -ENETUNREACH); /* settled */
+    stage_shell("ip route flush default");
+    stage_fails(connect(p.fd, (struct sockaddr *)&to, sizeof to), EINPROGRESS);
+    stage_equal(poll(&p, 1, 100), 0);
+    stage_shell("ip route add default via 10.1.0.1");
     stage_equal(poll(&p, 1, -1), 1);
     stage_equal(p.revents, POLLOUT);
     stage_expect_connection(0, "10.1.0.2");
@@ -316,17 +340,6 @@ static void a_mapped_address_is_the_address(void) {
 
 /* ---- families ---- */
 
-static int begin6(int flags) {
-    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(80)};
-    inet_pton(AF_INET6, "fd00:9::1", &to.sin6_addr);
-    int fd = socket(AF_INET6, SOCK_STREAM | flags, 0);
-    if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
-        return fd;
-    const int error = -errno;
-    close(fd); /* it is asked again and again */
-    return error;
-}
-
 /* Settled: two seconds after it came the network lacks what it lacks. */
 static void a_family_no_matching_network_has_is_unreachable(void) {
     stage_equal(begin6(0), -ENETUNREACH);
@@ -446,6 +459,8 @@ static const struct stage_test tests[] = {
     TEST_WITH(labels_0_never_bind, "CMM_RULES=tcp::9=small"),
     TEST_WITH(a_rule_of_none_never_binds, "CMM_LABELS=small CMM_RULES=10.9.0.0/16=none"),
     TEST_WITH(no_wish_waits_only_while_there_is_no_route_at_all,
+              "CMM_LABELS=small CMM_RULES=10.9.0.0/16=none"),
+    TEST_WITH(no_wish_waits_for_a_route_where_networks_are_up_without_one,
               "CMM_LABELS=small CMM_RULES=10.9.0.0/16=none"),
     TEST_WITH(no_wish_does_not_wait_for_a_family_that_no_network_has,
               "CMM_LABELS=small CMM_RULES=[fd00::]/8=none"),
