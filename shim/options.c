@@ -1,7 +1,8 @@
 /* options - the socket options a program has set.
  * A list in the order of setting, since some depend on others, and some change others: an option set again
  * is there twice, where it was first, and last. The caller holds the shim's lock.
- * Multicast memberships add up instead of replacing one another; so they are appended. */
+ * Multicast memberships add up instead of replacing one another; so they are appended, until they are left.
+ */
 #include "options.h"
 #include "real.h"
 
@@ -14,13 +15,34 @@
 #include <string.h>
 #include <sys/time.h>
 
+/* What adds up, and what takes one of it back. */
+static const struct {
+    int level, joins, leaves;
+} memberships[] = {
+    {IPPROTO_IP, IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP},
+    {IPPROTO_IP, IP_ADD_SOURCE_MEMBERSHIP, IP_DROP_SOURCE_MEMBERSHIP},
+    {IPPROTO_IP, MCAST_JOIN_GROUP, MCAST_LEAVE_GROUP},
+    {IPPROTO_IP, MCAST_JOIN_SOURCE_GROUP, MCAST_LEAVE_SOURCE_GROUP},
+    {IPPROTO_IPV6, IPV6_JOIN_GROUP, IPV6_LEAVE_GROUP},
+    {IPPROTO_IPV6, MCAST_JOIN_GROUP, MCAST_LEAVE_GROUP},
+    {IPPROTO_IPV6, MCAST_JOIN_SOURCE_GROUP, MCAST_LEAVE_SOURCE_GROUP},
+};
+
+enum { MEMBERSHIPS = sizeof memberships / sizeof *memberships };
+
 static bool adds_up(int level, int name) {
-    if (level == IPPROTO_IP)
-        return name == IP_ADD_MEMBERSHIP || name == IP_DROP_MEMBERSHIP || name == MCAST_JOIN_GROUP ||
-               name == MCAST_LEAVE_GROUP || name == IP_ADD_SOURCE_MEMBERSHIP ||
-               name == IP_DROP_SOURCE_MEMBERSHIP;
-    return level == IPPROTO_IPV6 && (name == IPV6_JOIN_GROUP || name == IPV6_LEAVE_GROUP ||
-                                     name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP);
+    for (int i = 0; i < MEMBERSHIPS; i++)
+        if (level == memberships[i].level && (name == memberships[i].joins || name == memberships[i].leaves))
+            return true;
+    return false;
+}
+
+/* The name of what this one takes back. 0: nothing. */
+static int joined_by(int level, int name) {
+    for (int i = 0; i < MEMBERSHIPS; i++)
+        if (level == memberships[i].level && name == memberships[i].leaves)
+            return memberships[i].joins;
+    return 0;
 }
 
 /* A filter's value only says where the program has it, and for how long is not known. 0: it is no filter. */
@@ -61,6 +83,12 @@ static bool is(const struct option *o, int level, int name) {
     return o->level == level && o->name == name;
 }
 
+static void drop(struct option **at) {
+    struct option *gone = *at;
+    *at = gone->next;
+    free(gone);
+}
+
 /* The latest of its kind, unless that is the first and others came after it. */
 static void drop_stale(struct options *o, int level, int name) {
     struct option **at = &o->first, **latest = NULL;
@@ -72,12 +100,23 @@ static void drop_stale(struct options *o, int level, int name) {
         }
     if (!latest || (count == 1 && (*latest)->next))
         return;
-    struct option *stale = *latest;
-    *latest = stale->next;
-    free(stale);
+    drop(latest);
+}
+
+/* A group that was joined and is left is as if it had never been: a program may do so for ever. */
+static bool leaves(struct options *o, int level, int name, const void *value, socklen_t len) {
+    const int joined = joined_by(level, name);
+    for (struct option **at = &o->first; joined && *at; at = &(*at)->next)
+        if (is(*at, level, joined) && (*at)->len == len && memcmp((*at)->value, value, len) == 0) {
+            drop(at);
+            return true;
+        }
+    return false;
 }
 
 int options_put(struct options *o, int level, int name, const void *value, socklen_t len) {
+    if (leaves(o, level, name, value, len))
+        return 0;
     struct option *fresh = option_new(level, name, value, len), **at = &o->first;
     if (!fresh)
         return -ENOMEM;
@@ -85,7 +124,7 @@ int options_put(struct options *o, int level, int name, const void *value, sockl
         drop_stale(o, level, name);
     while (*at)
         at = &(*at)->next;
-    *at = o->last = fresh;
+    *at = fresh;
     return 0;
 }
 
@@ -115,10 +154,6 @@ int options_replay(const struct options *o, int fd) {
 }
 
 void options_finish(struct options *o) {
-    while (o->first) {
-        struct option *at = o->first;
-        o->first = at->next;
-        free(at);
-    }
-    o->last = NULL;
+    while (o->first)
+        drop(&o->first);
 }

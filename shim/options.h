@@ -14,7 +14,7 @@ struct option {
 };
 
 struct options {
-    struct option *first, *last;
+    struct option *first;
 };
 
 /* Remembers the last value, in the order of setting, and where an option was first. 0 or -ENOMEM. Those that

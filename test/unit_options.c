@@ -1,6 +1,7 @@
 /* unit_options - the socket options a program has set: remembered once, in order, and set again. */
 #include "options.h"
 
+#include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
 #include <linux/filter.h>
@@ -14,6 +15,13 @@ static struct options o;
 
 static void end(void) {
     options_finish(&o);
+}
+
+static const struct option *last(void) {
+    const struct option *at = o.first;
+    while (at && at->next)
+        at = at->next;
+    return at;
 }
 
 static void put(int level, int name, int value) {
@@ -65,8 +73,8 @@ START_TEST(the_last_value_counts) {
     put(IPPROTO_TCP, TCP_NODELAY, 0);
     put(IPPROTO_TCP, TCP_KEEPIDLE, 10);
     ck_assert_uint_eq(count(), 4);
-    ck_assert_int_eq(o.last->name, TCP_KEEPIDLE);
-    ck_assert_ptr_null(o.last->next);
+    ck_assert_int_eq(last()->name, TCP_KEEPIDLE);
+    ck_assert_ptr_null(last()->next);
     int fd = replayed();
     ck_assert_int_eq(got(fd, IPPROTO_TCP, TCP_KEEPIDLE), 10);
     ck_assert_int_eq(got(fd, IPPROTO_TCP, TCP_NODELAY), 0);
@@ -90,7 +98,7 @@ START_TEST(what_another_option_depends_on_is_there_before_it) {
     put(IPPROTO_TCP, 1, 20);
     put(SOL_SOCKET, 1, 30);
     ck_assert_int_eq(o.first->level, SOL_SOCKET);
-    ck_assert_int_eq(o.last->level, SOL_SOCKET);
+    ck_assert_int_eq(last()->level, SOL_SOCKET);
 }
 END_TEST
 
@@ -118,11 +126,33 @@ START_TEST(group_memberships_add_up) {
     const struct ip_mreq first = {{htonl(0xe0000101)}, {0}}, second = {{htonl(0xe0000102)}, {0}};
     ck_assert_int_eq(options_put(&o, IPPROTO_IP, IP_ADD_MEMBERSHIP, &first, sizeof first), 0);
     ck_assert_int_eq(options_put(&o, IPPROTO_IP, IP_ADD_MEMBERSHIP, &second, sizeof second), 0);
-    ck_assert_ptr_ne(o.first, o.last);
+    ck_assert_ptr_ne(o.first, last());
     ck_assert_int_eq(memcmp(o.first->value, &first, sizeof first), 0);
-    ck_assert_int_eq(memcmp(o.last->value, &second, sizeof second), 0);
+    ck_assert_int_eq(memcmp(last()->value, &second, sizeof second), 0);
     put(IPPROTO_IP, IP_TOS, 0x10);
-    ck_assert_int_eq(o.last->name, IP_TOS);
+    ck_assert_int_eq(last()->name, IP_TOS);
+}
+END_TEST
+
+static void group(int name, const char *address) {
+    struct ip_mreqn m = {.imr_ifindex = 1};
+    ck_assert_int_eq(inet_pton(AF_INET, address, &m.imr_multiaddr), 1);
+    ck_assert_int_eq(options_put(&o, IPPROTO_IP, name, &m, sizeof m), 0);
+}
+
+START_TEST(a_group_that_was_left_is_forgotten) {
+    group(IP_ADD_MEMBERSHIP, "239.1.2.3");
+    put(SOL_SOCKET, SO_PRIORITY, 1);
+    for (int i = 0; i < 5; i++) {
+        group(IP_ADD_MEMBERSHIP, "239.1.2.4");
+        group(IP_DROP_MEMBERSHIP, "239.1.2.4");
+    }
+    ck_assert_uint_eq(count(), 2);
+    ck_assert_int_eq(last()->name, SO_PRIORITY);
+    group(IP_DROP_MEMBERSHIP, "239.1.2.3");
+    ck_assert_uint_eq(count(), 1);
+    group(IP_DROP_MEMBERSHIP, "239.1.2.3"); /* of one that was joined in other words */
+    ck_assert_uint_eq(count(), 2);
 }
 END_TEST
 
@@ -184,6 +214,7 @@ int main(void) {
     tcase_add_test(t, one_name_on_two_levels_is_two_options);
     tcase_add_test(t, a_value_may_change_its_size);
     tcase_add_test(t, group_memberships_add_up);
+    tcase_add_test(t, a_group_that_was_left_is_forgotten);
     tcase_add_test(t, a_filter_is_set_again_though_the_program_has_it_no_more);
     tcase_add_test(t, what_a_socket_refuses_is_told_and_the_rest_still_set);
     tcase_add_test(t, the_time_a_call_may_take_is_known_in_ms_rounded_up);
