@@ -39,12 +39,13 @@ static void fail_in_place(struct sock *s, int hidden) {
 void attempt_failed(struct sock *s, int error) {
     int hidden = s->hidden;
     s->hidden = -1;
+    if (was_connected(s))
+        sock_cut(s);
     if (hidden >= 0 && swap_may(s))
         swap_in(s, hidden);
     else if (hidden >= 0)
         fail_in_place(s, hidden);
     s->untold = error;
-    s->cut = was_connected(s);
     reconnect_dead(s, error);
 }
 

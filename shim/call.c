@@ -229,7 +229,7 @@ ssize_t call_judge(struct sock *s, int error) {
     if (s->state != LIFE_LIVE || !ends_connection(error))
         return -error;
     if (s->kind == SOCK_CAPTURED && sock_stream(s) && stream_aborted(s->fds[0])) {
-        s->cut = true;
+        sock_cut(s);
         reconnect_dead(s, ECONNRESET);
         return -ECONNRESET;
     }

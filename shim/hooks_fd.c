@@ -104,11 +104,9 @@ HOOK_ALIAS(int, __close, (int fd)) {
 }
 
 static void close_ours(unsigned first, unsigned last) {
-    if (last >= SOCK_PAGE * (unsigned)SOCK_PAGES)
-        last = SOCK_PAGE * (unsigned)SOCK_PAGES - 1;
-    for (unsigned fd = first; fd <= last; fd++)
-        if (sock_find((int)fd))
-            socket_close((int)fd);
+    const unsigned end = last == ~0U ? last : last + 1; /* no number is so high */
+    for (unsigned fd = sock_next(first, end); fd < end; fd = sock_next(fd + 1, end))
+        socket_close((int)fd);
 }
 
 /* Between the descriptors of ours. */

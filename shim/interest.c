@@ -68,7 +68,8 @@ static void tell_end(const struct sock *s, const struct watch *w, struct epoll_e
 /* The kernel tells the user data, not the descriptor; a socket's registration and its stand-in have the same.
  * A number nothing was registered by may be a copy of one that was. */
 void interest_fired(int epfd, struct epoll_event *events, int count) {
-    if (!sock_first() || self.holding || getpid() != shim.owner)
+    bool noted = false;
+    if (!atomic_load(&sock_noted) || self.holding || getpid() != shim.owner)
         return;
     lock_take();
     const bool any = !registers(epfd);
@@ -76,12 +77,15 @@ void interest_fired(int epfd, struct epoll_event *events, int count) {
         for (unsigned i = 0; i < s->nwatches; i++) {
             struct watch *w = &s->watches[i];
             const bool once = w->event.events & EPOLLONESHOT;
-            const bool here = (any || w->epfd == epfd) && (once || s->cut);
-            for (int k = 0; here && k < count; k++)
+            if (!once && !s->cut)
+                continue;
+            noted = true;
+            for (int k = 0; (any || w->epfd == epfd) && k < count; k++)
                 if (events[k].data.u64 == w->event.data.u64) {
                     w->disarmed |= once;
                     tell_end(s, w, &events[k]);
                 }
         }
+    atomic_store(&sock_noted, noted);
     lock_drop();
 }

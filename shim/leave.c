@@ -126,7 +126,7 @@ static void end_in_place(struct sock *s) {
     atomic_fetch_add(&s->swaps, 1);
     atomic_store(&s->direct, WAY_SHUT);
     leave_dead(s, ECONNRESET);
-    s->cut = true;
+    sock_cut(s);
     s->drain_until = wait_now_ms() + UNREAD_MS;
     if (s->kind == SOCK_CAPTURED) {
         if (stream_unread(s->fds[0]))
@@ -145,7 +145,7 @@ static void end_behind_peer(struct sock *s) {
     leave_dead(s, ECONNRESET);
     if (s->kind == SOCK_LABELED)
         return;
-    s->cut = true;
+    sock_cut(s);
     atomic_fetch_add(&s->swaps, 1);
     atomic_store(&s->direct, WAY_SHUT);
     /* Else the next write of one whose calls no door sees, or who has not heard yet, would raise a signal. */
@@ -248,7 +248,8 @@ int leave_for(struct sock *s, uint64_t labels) {
         return 0;
     if (peer_has_ended(s)) {
         leave_dead(s, ECONNRESET);
-        s->cut = s->kind == SOCK_CAPTURED && stream_aborted(s->fds[0]); /* by another holder, for the loss */
+        if (s->kind == SOCK_CAPTURED && stream_aborted(s->fds[0]))
+            sock_cut(s); /* by another holder, for the loss */
         return 0;
     }
     const bool stands = self.helping == s && !s->shared && swap_stand(s), done = stands && is_delivered(s);

@@ -20,14 +20,11 @@ bool poll_any(const struct pollfd *fds, nfds_t count) {
     return false;
 }
 
-/* Of high numbers whole pages are passed over: nfds is often as large as may be. */
+/* nfds is often as large as may be. */
 bool poll_any_selected(int nfds, const fd_set *rd, const fd_set *wr, const fd_set *ex) {
-    for (int fd = 0; fd < nfds; fd++)
-        if (fd >= SOCK_LOW && fd % SOCK_PAGE == 0 &&
-            (fd / SOCK_PAGE >= SOCK_PAGES || !atomic_load(&sock_pages[fd / SOCK_PAGE])))
-            fd = fd > nfds - SOCK_PAGE ? nfds : fd + SOCK_PAGE - 1;
-        else if (sock_find(fd) &&
-                 ((rd && FD_ISSET(fd, rd)) || (wr && FD_ISSET(fd, wr)) || (ex && FD_ISSET(fd, ex))))
+    const unsigned end = nfds < 0 ? 0 : (unsigned)nfds;
+    for (unsigned fd = sock_next(0, end); fd < end; fd = sock_next(fd + 1, end))
+        if ((rd && FD_ISSET(fd, rd)) || (wr && FD_ISSET(fd, wr)) || (ex && FD_ISSET(fd, ex)))
             return true;
     return false;
 }

@@ -341,7 +341,7 @@ void reconnect_reset(struct sock *s) {
     s->net = 0;
     s->navoid = 0;
     s->error = 0;
-    s->sealed = s->deaf = false;
+    s->sealed = s->deaf = s->cut = false;
     s->shared = false;
     s->tolen = 0;
     s->unsent = 0;

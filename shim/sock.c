@@ -13,11 +13,25 @@
 __attribute__((section(".bss.0_hot"))) _Atomic(struct sock *) sock_low[SOCK_LOW];
 __attribute__((section(".bss.z_large"))) _Atomic(_Atomic(struct sock *) *) sock_pages[SOCK_PAGES];
 
+_Atomic bool sock_noted;
+
 static _Atomic(struct sock *) all;
 static struct sock *unused;
 
 struct sock *sock_find(int fd) {
     return sock_look(fd);
+}
+
+/* Whole pages are passed over: a program sweeps as high as numbers may be. */
+unsigned sock_next(unsigned from, unsigned end) {
+    while (from < end && !sock_look((int)from)) {
+        const unsigned page = from / SOCK_PAGE;
+        if (from < SOCK_LOW || (page < SOCK_PAGES && atomic_load(&sock_pages[page])))
+            from++;
+        else
+            from = page < SOCK_PAGES && (page + 1) * SOCK_PAGE < end ? (page + 1) * SOCK_PAGE : end;
+    }
+    return from;
 }
 
 static _Atomic(struct sock *) *slot_get(int fd) {
@@ -144,6 +158,11 @@ bool sock_turn(struct sock *s, enum life_event event) {
     return true;
 }
 
+void sock_cut(struct sock *s) {
+    s->cut = true;
+    atomic_store(&sock_noted, true);
+}
+
 struct watch *sock_watched(struct sock *s, int epfd, int fd) {
     for (unsigned i = 0; i < s->nwatches; i++)
         if (s->watches[i].epfd == epfd && s->watches[i].fd == fd)
@@ -166,5 +185,7 @@ int sock_watch(struct sock *s, int epfd, int op, int fd, const struct epoll_even
         w = &more[s->nwatches++];
     }
     *w = (struct watch){.epfd = epfd, .fd = fd, .event = *event};
+    if (s->cut || event->events & EPOLLONESHOT)
+        atomic_store(&sock_noted, true);
     return 0;
 }

@@ -153,6 +153,9 @@ static inline struct sock *sock_look(int fd) {
     return slots ? atomic_load_explicit(&slots[(unsigned)fd % SOCK_PAGE], memory_order_acquire) : NULL;
 }
 
+/* The first number that has one, of those from the first to before end; end: none. Any thread, no lock. */
+unsigned sock_next(unsigned from, unsigned end);
+
 /* A record for fd, FRESH. NULL: no memory. */
 struct sock *sock_new(int fd, enum sock_kind kind, int family, int type, int protocol);
 
@@ -175,6 +178,13 @@ bool sock_turn(struct sock *s, enum life_event event);
 static inline bool sock_stream(const struct sock *s) {
     return s->type == SOCK_STREAM;
 }
+
+/* Its network was lost under it. */
+void sock_cut(struct sock *s);
+
+/* What epoll_wait() tells must be looked at: some socket is cut, or some registration fires once. With the
+ * lock to change it; who looks finds out when nothing is left that it is about. */
+extern _Atomic bool sock_noted __attribute__((visibility("hidden")));
 
 /* Epoll sets: as the program asked. */
 struct watch *sock_watched(struct sock *s, int epfd, int fd);

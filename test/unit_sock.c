@@ -68,6 +68,40 @@ START_TEST(a_record_is_found_by_its_number_low_or_high) {
 }
 END_TEST
 
+START_TEST(numbers_that_have_a_record_are_found_in_order) {
+    const unsigned numbers[] = {3, SOCK_LOW - 1, SOCK_LOW, SOCK_PAGE + 7, SOCK_PAGE * SOCK_PAGES - 1};
+    unsigned at = 0;
+    ck_assert_uint_eq(sock_next(0, ~0U), ~0U);
+    for (int i = 0; i < 5; i++)
+        labeled((int)numbers[i]);
+    for (int i = 0; i < 5; i++, at++) {
+        at = sock_next(at, ~0U);
+        ck_assert_uint_eq(at, numbers[i]);
+    }
+    ck_assert_uint_eq(sock_next(at, ~0U), ~0U);
+    ck_assert_uint_eq(sock_next(0, 3), 3);
+    ck_assert_uint_eq(sock_next(4, SOCK_LOW - 1), SOCK_LOW - 1);
+    ck_assert_uint_eq(sock_next(SOCK_LOW + 1, SOCK_LOW + 9), SOCK_LOW + 9);
+    ck_assert_uint_eq(sock_next(5, 5), 5);
+}
+END_TEST
+
+START_TEST(that_epolls_events_must_be_looked_at_is_noted) {
+    struct sock *s = labeled(3), *other = labeled(4);
+    const struct epoll_event level = {.events = EPOLLIN}, once = {.events = EPOLLIN | EPOLLONESHOT};
+    sock_watch(s, 9, EPOLL_CTL_ADD, 3, &level);
+    ck_assert(!sock_noted);
+    sock_watch(s, 9, EPOLL_CTL_MOD, 3, &once);
+    ck_assert(sock_noted);
+    sock_noted = false;
+    sock_cut(other);
+    ck_assert(sock_noted);
+    sock_noted = false; /* it is in no set yet */
+    sock_watch(other, 9, EPOLL_CTL_ADD, 4, &level);
+    ck_assert(sock_noted);
+}
+END_TEST
+
 START_TEST(a_number_beyond_the_table_is_refused_and_left_alone) {
     ck_assert_ptr_null(sock_new(SOCK_PAGE * SOCK_PAGES, SOCK_LABELED, AF_INET, SOCK_STREAM, 0));
     ck_assert_ptr_null(sock_new(-1, SOCK_LABELED, AF_INET, SOCK_STREAM, 0));
@@ -250,6 +284,8 @@ int main(void) {
     suite_add_tcase(s, t);
     tcase_add_test(t, a_number_nobody_gave_us_is_not_ours);
     tcase_add_test(t, a_record_is_found_by_its_number_low_or_high);
+    tcase_add_test(t, numbers_that_have_a_record_are_found_in_order);
+    tcase_add_test(t, that_epolls_events_must_be_looked_at_is_noted);
     tcase_add_test(t, a_number_beyond_the_table_is_refused_and_left_alone);
     tcase_add_test(t, a_new_record_is_fresh_silent_and_for_ever_patient);
     tcase_add_test(t, several_numbers_lead_to_one_record_until_the_last_is_closed);
