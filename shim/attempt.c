@@ -56,13 +56,12 @@ void attempt_back_off(struct sock *s) {
         s->backoff_ms = s->backoff_ms ? s->backoff_ms * 2 : BACKOFF_MIN_MS;
         if (s->backoff_ms > BACKOFF_MAX_MS)
             s->backoff_ms = BACKOFF_MAX_MS;
-        s->due = now_ms + s->backoff_ms;
+        link_due(s, now_ms + s->backoff_ms);
         s->navoid = 0;
     }
     if (s->navoid < SOCK_AVOID)
         s->avoid[s->navoid] = s->net;
     s->navoid++;
-    link_kick();
 }
 
 void attempt_absent(struct sock *s) {
@@ -74,7 +73,7 @@ void attempt_absent(struct sock *s) {
     s->attempt++;
     s->net = 0;
     if (s->give_up_at)
-        s->give_up_at += wait_now_ms() - s->attempt_at;
+        link_give_up(s, s->give_up_at + wait_now_ms() - s->attempt_at);
     reconnect_consider(s);
 }
 

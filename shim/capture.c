@@ -154,7 +154,7 @@ static int begin(struct sock *s, const struct sockaddr *to, socklen_t len, const
     s->policy = v->policy;
     s->home = v->home;
     atomic_store(&s->labels, v->labels);
-    s->give_up_at = s->patient ? 0 : wait_end(&s->patience);
+    link_give_up(s, s->patient ? 0 : wait_end(&s->patience));
     reconnect_consider(s);
     return 0;
 }

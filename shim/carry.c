@@ -86,7 +86,7 @@ static void set_adrift(struct sock *s) {
     s->adrift = true;
     s->join_until = 0;
     s->waiting_since = wait_wall_ms();
-    s->give_up_at = s->patient ? 0 : wait_end(&s->patience);
+    link_give_up(s, s->patient ? 0 : wait_end(&s->patience));
     link_report();
 }
 
@@ -100,17 +100,15 @@ static bool drift(struct sock *s) {
     set_adrift(s);
     if (s->give_up_at && s->give_up_at <= now)
         return false;
-    s->due = s->give_up_at;
+    link_due(s, s->give_up_at);
     if (!there) {
         s->join_until = 0;
     } else {
         s->join_until = s->join_until ? s->join_until : now + JOIN_MS;
         if (s->join_until <= now)
             return false;
-        s->due = now + LOOK_MS;
+        link_due(s, now + LOOK_MS);
     }
-    if (s->due)
-        link_kick();
     return true;
 }
 

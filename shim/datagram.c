@@ -41,8 +41,7 @@ static void put_aside(struct sock *s) {
 }
 
 static void look_again(struct sock *s, unsigned ms) {
-    s->due = wait_now_ms() + ms;
-    link_kick();
+    link_due(s, wait_now_ms() + ms);
 }
 
 static void try_again(struct sock *s) {

@@ -97,12 +97,10 @@ static void cut_off(struct sock *s, uint64_t now_ms) {
         swap_take(s, fd);
     } else if (stream_unread(fd) && now_ms < s->drain_until) {
         const uint64_t spent = UNREAD_MS - (s->drain_until - now_ms);
-        s->due = now_ms + (spent < 100 ? 2 : spent < 5000 ? 20 : 500);
-        link_kick();
+        link_due(s, now_ms + (spent < 100 ? 2 : spent < 5000 ? 20 : 500));
         return;
     } else if (carry_expires(s, now_ms)) {
-        s->due = now_ms + EXPIRING_MS;
-        link_kick();
+        link_due(s, now_ms + EXPIRING_MS);
         return;
     }
     swap_wake(fd);
@@ -181,8 +179,7 @@ static int cannot_leave(struct sock *s, int error) {
         leave_dead(s, error);
         return 0;
     }
-    s->due = wait_now_ms() + LACKING_MS;
-    link_kick();
+    link_due(s, wait_now_ms() + LACKING_MS);
     return -error;
 }
 
@@ -210,7 +207,7 @@ int leave_lost(struct sock *s) {
     s->net = 0;
     s->attempt++;
     if (s->kind == SOCK_CAPTURED && !s->patient)
-        s->give_up_at = wait_end(&s->patience);
+        link_give_up(s, wait_end(&s->patience));
     if (fresh) {
         swap_abort(old); /* a greeting nobody has read: the next connection brings its own */
         return 0;
@@ -270,7 +267,7 @@ int leave_for(struct sock *s, uint64_t labels) {
     s->drain_until = wait_now_ms() + DRAIN_MS;
     if (sock_stream(s) && !s->shared)
         real.shutdown(old, SHUT_WR);
-    s->due = wait_now_ms();
+    link_due(s, wait_now_ms());
     return 0;
 }
 
@@ -281,7 +278,7 @@ bool leave_drain(struct sock *s, uint64_t now_ms) {
     size_t unacked = unacked_of(s, old, fin);
     if (unacked && now_ms < s->drain_until && !stream_closed(old)) {
         uint64_t spent = DRAIN_MS - (s->drain_until - now_ms);
-        s->due = now_ms + (spent < 10 ? 1 : spent < 100 ? 4 : 20);
+        link_due(s, now_ms + (spent < 10 ? 1 : spent < 100 ? 4 : 20));
         swap_gather(s, old);
         return false;
     }

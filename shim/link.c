@@ -54,6 +54,8 @@ static uint64_t seek_at, sought_at; /* ms; seek_at 0: not by itself */
 static unsigned seek_ms;
 static bool rang; /* the bell was opened since: try once more */
 
+static uint64_t look_at; /* ms: no socket's time comes earlier; 0: none has one */
+
 static bool report_due;
 static uint64_t reported_at;
 static bool reported_something;
@@ -87,16 +89,31 @@ void link_kick(void) {
     errno = saved;
 }
 
+static void look_by(uint64_t at_ms) {
+    if (!at_ms || (look_at && look_at <= at_ms))
+        return;
+    look_at = at_ms;
+    link_kick();
+}
+
+void link_due(struct sock *s, uint64_t at_ms) {
+    s->due = at_ms;
+    look_by(at_ms);
+}
+
+void link_give_up(struct sock *s, uint64_t at_ms) {
+    s->give_up_at = at_ms;
+    look_by(at_ms);
+}
+
 /* Where the kernel has no room for it now, it is asked again a little later. */
 void link_await(struct sock *s) {
     struct epoll_event event = {.events = EPOLLOUT | EPOLLONESHOT, .data.ptr = s};
     int r = real.epoll_ctl(epoll, EPOLL_CTL_ADD, s->hidden, &event);
     if (r < 0 && errno == EEXIST)
         r = real.epoll_ctl(epoll, EPOLL_CTL_MOD, s->hidden, &event);
-    if (r < 0) {
-        s->due = wait_now_ms() + AWAIT_AGAIN_MS;
-        link_kick();
-    }
+    if (r < 0)
+        link_due(s, wait_now_ms() + AWAIT_AGAIN_MS);
 }
 
 void link_report(void) {
@@ -322,6 +339,20 @@ static void sooner(uint64_t *earliest, uint64_t at) {
         *earliest = at;
 }
 
+/* All of them are gone through only when some time has come: there may be many. */
+static void tick(uint64_t now) {
+    look_at = 0;
+    for (struct sock *s = sock_first(), *after; s; s = after) {
+        after = s->next;
+        reconnect_tick(s, now);
+    }
+    for (struct sock *s = sock_first(); s; s = s->next) {
+        sooner(&look_at, s->due);
+        if (s->state == LIFE_WAITING)
+            sooner(&look_at, s->give_up_at);
+    }
+}
+
 /* Does what is due and says when to come back: ms, 0 for never. */
 static uint64_t work_timers(void) {
     uint64_t now = wait_now_ms(), next = 0;
@@ -329,15 +360,9 @@ static uint64_t work_timers(void) {
         seek_at = sought_at + SEEK_MIN_MS;
     if (wire.sock < 0 && seek_at && seek_at <= now)
         seek();
-    for (struct sock *s = sock_first(), *after; s; s = after) {
-        after = s->next;
-        reconnect_tick(s, now);
-    }
-    for (struct sock *s = sock_first(); s; s = s->next) {
-        sooner(&next, s->due);
-        if (s->state == LIFE_WAITING)
-            sooner(&next, s->give_up_at);
-    }
+    if (look_at && look_at <= now)
+        tick(now);
+    sooner(&next, look_at);
     if (report_due && now - reported_at >= REPORT_MS)
         send_report(now);
     if (report_due)
@@ -443,6 +468,7 @@ int link_begin(void) {
         close_own();
         return -ENOMEM;
     }
+    look_at = 1; /* what is due of a parent's sockets is to be found */
     for (struct sock *s = sock_first(); s; s = s->next)
         if (s->hidden >= 0 && (s->state == LIFE_CONNECTING || s->state == LIFE_RESENDING))
             link_await(s);

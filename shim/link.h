@@ -25,7 +25,12 @@ void link_lapse(void);
 /* In a forked child, before it uses a socket of its parent's: as link_need, if the parent had the thread. */
 void link_resume(void);
 
-/* With the lock: tell the thread that timers or waiters changed; look for a scout again if there is none (at
+/* With the lock: reconnect_tick(s) is to be called then, ms; for s->due, and for s->give_up_at while it
+ * waits. */
+void link_due(struct sock *s, uint64_t at_ms);
+void link_give_up(struct sock *s, uint64_t at_ms);
+
+/* With the lock: tell the thread that waiters or work changed; look for a scout again if there is none (at
  * most once a second). */
 void link_kick(void);
 void link_seek_scout(void);

@@ -22,8 +22,7 @@ static void settle(struct sock *s) {
     swap_settle(s);
     if (!s->standing || s->due)
         return;
-    s->due = wait_now_ms() + SETTLING_MS;
-    link_kick();
+    link_due(s, wait_now_ms() + SETTLING_MS);
 }
 
 void reconnect_announce(struct sock *s) {
@@ -72,8 +71,6 @@ static bool seek(struct sock *s) {
 static void drain(struct sock *s, uint64_t now_ms) {
     if (leave_drain(s, now_ms))
         reconnect_consider(s);
-    else
-        link_kick();
 }
 
 static int leave(struct sock *s, uint64_t labels) {
@@ -209,10 +206,8 @@ static void keep_waiting(struct sock *s) {
         return;
     }
     settling = choose_settling(s, labels);
-    if (settling && !s->due) {
-        s->due = wait_now_ms() + (settling < SETTLING_MS ? settling : SETTLING_MS);
-        link_kick();
-    }
+    if (settling && !s->due)
+        link_due(s, wait_now_ms() + (settling < SETTLING_MS ? settling : SETTLING_MS));
     reconnect_announce(s);
 }
 
