@@ -312,6 +312,8 @@ void datagram_review(struct sock *s) {
 }
 
 void datagram_forked(struct sock *s) {
+    if (s->aside && !swap_may(s))
+        return;
     if (s->aside)
         swap_know(s, s->own);
     if (s->aside)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { HIGH = 300, BELOW = 200, MOMENT_MS = 200 };
@@ -111,12 +112,30 @@ static void datagrams_go_out_above_the_limit_too(void) {
     stage_wait(stage_datagrams() == 2);
 }
 
+static void a_childs_datagrams_go_out_above_the_limit_too(void) {
+    int status;
+    move_up(socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
+    moving_lose();
+    stage_fails(put_to("early"), EAGAIN);
+    limit_is_lowered();
+    const pid_t child = fork();
+    if (!child) {
+        stage_wait(put_to("now") == 3);
+        _exit(0);
+    }
+    stage_link("cell0", true);
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_equal(status, 0);
+    stage_wait(stage_datagrams() == 1);
+}
+
 static const struct stage_test tests[] = {
     MOVING_TEST(what_is_above_the_limit_ends_with_its_network),
     MOVING_TEST(what_waits_above_the_limit_is_connected_when_that_allows_it),
     MOVING_TEST_IMPATIENT(patience_ends_what_waits_above_the_limit_too),
     MOVING_TEST(no_connection_begins_above_the_limit),
     MOVING_TEST(datagrams_go_out_above_the_limit_too),
+    MOVING_TEST(a_childs_datagrams_go_out_above_the_limit_too),
 };
 
 STAGE_MAIN(moving_world, tests)
