@@ -220,8 +220,9 @@ static int find_way(struct sock *s, uint64_t labels) {
 }
 
 static void wait_here(struct sock *s) {
+    if (!s->aside)
+        s->waiting_since = wait_wall_ms();
     put_aside(s);
-    s->waiting_since = wait_wall_ms();
     link_seek_scout();
     link_report();
 }

@@ -287,12 +287,18 @@ static void want(struct wire_report *r, uint64_t labels, uint64_t since_ms, unsi
         r->wants[r->count++] = (struct wire_want){.labels = labels, .since_ms = since_ms, .count = count};
 }
 
+/* Who was woken in vain waits no less long for that. */
+static uint64_t since_of(const struct sock *s, const struct waiter *w) {
+    const bool waits = s->state == LIFE_WAITING || s->aside;
+    return waits && s->waiting_since < w->of.since_ms ? s->waiting_since : w->of.since_ms;
+}
+
 static void describe(struct wire_report *r, const struct sock *s) {
     r->sockets++;
     r->thunks += s->thunks.count;
     for (const struct waiter *w = s->waiters.first; w; w = w->next)
         if (w->of.network)
-            want(r, w->of.labels, w->of.since_ms, 1);
+            want(r, w->of.labels, since_of(s, w), 1);
     for (const struct thunk_set *set = s->thunks.sets; set; set = set->next)
         if (set->count)
             want(r, set->labels, s->waiting_since, set->count);

@@ -91,10 +91,10 @@ static const struct wire_network *pick(void) {
     return net_pick(&shim.nets, atomic_load(&shim.default_labels), AF_UNSPEC);
 }
 
-static int wait_once(uint64_t deadline) {
+static int wait_once(uint64_t deadline, uint64_t since_ms) {
     const struct wait w = {.deadline_ms = deadline,
                            .labels = atomic_load(&shim.default_labels),
-                           .since_ms = wait_wall_ms(),
+                           .since_ms = since_ms,
                            .network = true};
     link_seek_scout();
     link_report();
@@ -106,7 +106,7 @@ static int wait_once(uint64_t deadline) {
 }
 
 int lookup_begin(struct lookup *l) {
-    const uint64_t deadline = shim.patient ? 0 : wait_end(&shim.patience);
+    const uint64_t deadline = shim.patient ? 0 : wait_end(&shim.patience), since = wait_wall_ms();
     const struct wire_network *n;
     int r = 0;
     if (!l->waits)
@@ -117,7 +117,7 @@ int lookup_begin(struct lookup *l) {
     lock_take();
     const unsigned releases = shim.releases;
     while (r == 0 && releases == shim.releases && !pick())
-        r = wait_once(deadline);
+        r = wait_once(deadline, since);
     n = pick();
     l->net = n ? n->id : 0;
     lock_drop();

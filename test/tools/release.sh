@@ -74,6 +74,19 @@ big_is_back() {
     "$ctl" auto big
 }
 
+# It is told at most every 50 ms.
+since() {
+    "$ctl" --json subscribers | python3 -c "import json, sys; print([s['since'] for s in json.load(sys.stdin)['subscribers'] if s['pid'] == $pid])"
+}
+after_other_news() {
+    began=$(since)
+    for turn in 1 2 3 4 5 6 7 8; do
+        "$ctl" down lab && "$ctl" auto lab
+        [ "$(since)" = "$began" ] || echo "began anew in turn $turn"
+    done
+    big_is_back
+}
+
 is 'a released connection goes by the network that is there' 127.0.1.1 "$(waits_then stream let_go)"
 is 'the next one waits for its own network again' 127.0.2.1 "$(waits_then stream big_is_back)"
 "$ctl" down big
@@ -87,6 +100,12 @@ except socket.gaierror:
     print("looked up")
 END
 is 'a lookup that waits is told of' '127.0.0.1 looked up' "$(waits_then lookup big_is_back | xargs)"
+"$ctl" down big
+is 'a connection waits since it began, whatever happens elsewhere' 127.0.2.1 "$(waits_then stream after_other_news)"
+"$ctl" down big
+is 'so does a datagram' 127.0.2.1 "$(waits_then datagram after_other_news)"
+"$ctl" down big
+is 'and a lookup' '127.0.0.1 looked up' "$(waits_then lookup after_other_news | xargs)"
 "$ctl" down big
 "$ctl" down lab
 is 'with no network there is nothing to go by' '1 cmm-ctl: no network is up: there is nothing to go by' \
