@@ -1,11 +1,13 @@
 /* log - what the scout says, to stderr.
  *
  * Every room comes in. Under the journal each line carries its level as "<6>", elsewhere the program's name.
- * One write a line, so that lines of several processes do not mix. One thread, so plain statics.
+ * One write a line, so that lines of several processes or threads do not mix. A burst is counted under a
+ * lock.
  */
 #include "log.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,7 +25,8 @@ static struct {
     bool journal;
     time_t second;
     unsigned said, kept_back;
-} state = {.limit = LOG_INFORM};
+    pthread_mutex_t lock;
+} state = {.limit = LOG_INFORM, .lock = PTHREAD_MUTEX_INITIALIZER};
 
 static bool stderr_is_journal(void) {
     const char *stream = getenv("JOURNAL_STREAM");
@@ -87,7 +90,12 @@ static bool in_burst(void) {
 
 void log_often(enum log_level level, const char *format, ...) {
     va_list list;
-    if (level > state.limit || in_burst())
+    if (level > state.limit)
+        return;
+    pthread_mutex_lock(&state.lock);
+    const bool too_much = in_burst();
+    pthread_mutex_unlock(&state.lock);
+    if (too_much)
         return;
     va_start(list, format);
     say(level, format, list);

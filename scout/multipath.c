@@ -218,19 +218,29 @@ static void inherit(struct multipath *m) {
     keep(m);
 }
 
-void multipath_init(struct multipath *m, const char *scout, int ledger) {
+bool multipath_open(struct multipath *m) {
     _Alignas(struct nlmsghdr) char buffer[BUFFER];
-    *m = (struct multipath){.asked = true, .ledger = ledger, .first_id = first_id_of(scout)};
+    m->asked = true;
     m->socket = mnl_socket_open2(NETLINK_GENERIC, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (!m->socket)
-        return;
+        return false;
     struct nlmsghdr *question = begin(buffer, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 0);
     mnl_attr_put_strz(question, CTRL_ATTR_FAMILY_NAME, MPTCP_PM_NAME);
-    if (ask(m, question, take_family, &m->family) < 0 || !m->family) {
+    if (ask(m, question, take_family, &m->family) < 0 || !m->family)
+        multipath_close(m);
+    return m->socket != NULL;
+}
+
+void multipath_close(struct multipath *m) {
+    if (m->socket)
         mnl_socket_close(m->socket);
-        m->socket = NULL;
+    m->socket = NULL;
+}
+
+void multipath_init(struct multipath *m, const char *scout, int ledger) {
+    *m = (struct multipath){.ledger = ledger, .first_id = first_id_of(scout)};
+    if (!multipath_open(m))
         return;
-    }
     /* Setting what is set already asks for the privilege and changes nothing. */
     m->allowed = get_limit(m, &m->limit_before) == 0 && set_limit(m, m->limit_before) == 0;
     if (m->allowed)
@@ -260,8 +270,7 @@ void multipath_finish(struct multipath *m) {
     while (m->count)
         forget(m, m->count - 1);
     restore_limit(m);
-    mnl_socket_close(m->socket);
-    m->socket = NULL;
+    multipath_close(m);
 }
 
 /* ---- what is offered ---- */

@@ -42,6 +42,10 @@ struct multipath {
     uint32_t limit_before, limit_set; /* subflows a connection; set 0: as it was */
 };
 
+/* To ask the kernel, no more; closed by multipath_close(). False: it is not there. */
+bool multipath_open(struct multipath *m);
+void multipath_close(struct multipath *m);
+
 /* Whatever the kernel lacks or refuses is no error. ledger: a file of this scout's name alone, or -1; what a
  * scout of that name that was killed has left is ours from now on. */
 void multipath_init(struct multipath *m, const char *scout, int ledger);

@@ -1,6 +1,6 @@
 /* scout - the daemon's context and its loop: with its two helpers the only room that knows the others.
  *
- * One thread, one epoll; scout_flow carries the news, scout_control the orders. No timer runs unless a room
+ * One loop, one epoll; scout_flow carries the news, scout_control the orders. No timer runs unless a room
  * has a deadline.
  */
 #include "scout_context.h"
@@ -162,7 +162,7 @@ static int start(struct scout *s) {
         return r;
     }
     machine_raise_limits();
-    multipath_init(&s->multipath, s->options->name, s->listener.lock);
+    multipath_hand_init(&s->multipath, s->options->name, s->listener.lock);
     start_monitor(s);
     scout_look(s, true);
     if (s->options->script && (r = scout_load_script(s)) < 0)
@@ -174,7 +174,7 @@ static int start(struct scout *s) {
 
 static void finish(struct scout *s) {
     notify_say("STOPPING=1");
-    multipath_finish(&s->multipath); /* while the name is ours */
+    multipath_hand_finish(&s->multipath); /* while the name is ours */
     listener_finish(&s->listener);
     subscribers_free(s->subscribers);
     script_free(s->script);

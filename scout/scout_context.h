@@ -5,7 +5,7 @@
 #include "herald.h"
 #include "listener.h"
 #include "monitor.h"
-#include "multipath.h"
+#include "multipath_hand.h"
 #include "network.h"
 #include "probe.h"
 #include "scout.h"
@@ -23,7 +23,7 @@ struct scout {
     struct network_table networks;
     struct monitor *monitor; /* NULL: no netlink here */
     struct probe_table probes;
-    struct multipath multipath;
+    struct multipath_hand multipath;
     struct script *script;
     struct listener listener;
     struct subscribers *subscribers; /* NULL: not listening yet */

@@ -192,7 +192,7 @@ void scout_on_status(void *arg, struct wire_status *ret) {
     ret->generation = s->told.snapshot.generation;
     ret->pid = (uint32_t)getpid();
     ret->scripted = s->options->script != NULL;
-    ret->multipath = multipath_who(&s->multipath, &ret->endpoints);
+    ret->multipath = multipath_who(&s->multipath.eyes, &ret->endpoints);
     snprintf(ret->name, sizeof ret->name, "%s", s->options->name);
     snprintf(ret->release, sizeof ret->release, "%s", CMM_VERSION);
     snprintf(ret->config, sizeof ret->config, "%.*s", WIRE_TEXT - 1,

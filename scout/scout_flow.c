@@ -75,7 +75,7 @@ static void open_paths(struct scout *s, const struct wire_snapshot *now) {
                 add_path(n, n->flags & WIRE_ADDRESS ? NULL : link_of(s, n->ifindex),
                          turn == 0 ? AF_INET : AF_INET6, at, paths, &count);
         }
-    multipath_settle(&s->multipath, s->settings.mptcp, paths, count);
+    multipath_hand_settle(&s->multipath, s->settings.mptcp, paths, count);
     s->paths_due = -1;
     for (unsigned i = 0; i < count; i++)
         if (paths[i].young && !paths[i].way && !paths[i].withdrawn)
@@ -86,7 +86,7 @@ static void mark_joins(const struct scout *s, struct wire_snapshot *now) {
     for (uint32_t i = 0; i < now->count; i++) {
         struct fact_address a = {.family = now->networks[i].family};
         memcpy(a.bytes, now->networks[i].address, sizeof a.bytes);
-        if (multipath_reaches(&s->multipath, &a))
+        if (multipath_reaches(&s->multipath.eyes, &a))
             now->joins |= UINT64_C(1) << i;
     }
 }
@@ -135,7 +135,7 @@ void scout_publish(struct scout *s) {
     const uint64_t before = s->told.snapshot.generation;
     tell(s);
     open_paths(s, &s->told.snapshot);
-    if (s->told.snapshot.generation != before && multipath_look(&s->multipath))
+    if (s->told.snapshot.generation != before && multipath_look(&s->multipath.eyes))
         tell(s);
 }
 

@@ -1,5 +1,5 @@
 /* unit_multipath - the kernel's endpoints are what is offered: in a network namespace of our own. */
-#include "multipath.h"
+#include "multipath_hand.h"
 
 #include <check.h>
 #include <fcntl.h>
@@ -323,6 +323,42 @@ START_TEST(without_the_privilege_what_others_have_made_is_seen) {
 }
 END_TEST
 
+/* ---- on a thread of its own ---- */
+
+static struct multipath_hand hand;
+
+static bool becomes(uint8_t last, bool there) {
+    for (int i = 0; i < 5000; i++, usleep(1000))
+        if ((found(last) != NULL) == there)
+            return true;
+    return false;
+}
+
+START_TEST(a_hand_does_what_is_asked_last_and_takes_it_back_at_the_end) {
+    const struct multipath_path p[] = {path(1), path(2)};
+    uint32_t count;
+    multipath_hand_init(&hand, "hand", -1);
+    for (int i = 0; i < 100; i++)
+        multipath_hand_settle(&hand, true, p + i % 2, 1);
+    ck_assert(becomes(2, true) && becomes(1, false));
+    ck_assert_int_eq(multipath_who(&hand.eyes, &count), WIRE_MULTIPATH_SCOUT);
+    ck_assert_uint_eq(count, 1);
+    multipath_hand_finish(&hand);
+    ck_assert_uint_eq(endpoints(), 0);
+}
+END_TEST
+
+/* Each that is taken back costs the kernel some milliseconds, which the loop has not. */
+START_TEST(a_hand_keeps_nobody_waiting_who_asks_for_much) {
+    const struct multipath_path p[] = {path(1), path(2)};
+    multipath_hand_init(&hand, "hand", -1);
+    for (int i = 0; i < 10000; i++)
+        multipath_hand_settle(&hand, true, p + i % 2, 1);
+    ck_assert(becomes(2, true));
+    multipath_hand_finish(&hand);
+}
+END_TEST
+
 /* 0 good, 77 cannot be run here. */
 static int possible(void) {
     int status;
@@ -361,6 +397,8 @@ int main(void) {
     tcase_add_test(c, the_kernels_limit_is_raised_as_needed_and_given_back);
     tcase_add_test(c, more_than_the_kernel_has_room_for_is_no_error);
     tcase_add_test(c, with_mptcp_no_there_are_none_of_ours);
+    tcase_add_test(c, a_hand_does_what_is_asked_last_and_takes_it_back_at_the_end);
+    tcase_add_test(c, a_hand_keeps_nobody_waiting_who_asks_for_much);
     tcase_add_test(c, without_the_privilege_what_others_have_made_is_seen);
     suite_add_tcase(suite, c);
     SRunner *r = srunner_create(suite);

@@ -102,6 +102,14 @@ become $spare $cell $cell6 >/dev/null
 end_scout
 is 'at its end its own are gone, and those of others are there' $spare "$(endpoints)"
 
+# The kernel takes longer over an endpoint that is taken back than such networks last.
+printf '%s\n' '0 up wifi' '0.002 down wifi' '0.004 up cell' '0.006 down cell' '0.008 loop' >"$stage/storm"
+"$build/scout/cmm-scout" -c "$stage/scout.conf" --script "$stage/storm" --name "$CMM_SCOUT" 2>"$stage/scout.log" &
+scout=$!
+ok 'a scout whose networks come and go at 500 Hz is there for who asks' within 10 "$build/tools/cmm-ctl" status
+end_scout
+is 'and takes back what it has made' $spare "$(endpoints)"
+
 # ---- without ----
 
 if setpriv --bounding-set -net_admin --inh-caps -net_admin true 2>/dev/null; then
