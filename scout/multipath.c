@@ -247,8 +247,11 @@ void multipath_init(struct multipath *m, const char *scout, int ledger) {
         inherit(m);
 }
 
+/* The kernel goes by the number alone, which may be somebody else's by now. */
 static void forget(struct multipath *m, unsigned i) {
-    int r = change(m, MPTCP_PM_CMD_DEL_ADDR, &m->own[i]);
+    struct multipath_list all;
+    list(m, &all);
+    const int r = is_there(&all, &m->own[i]) ? change(m, MPTCP_PM_CMD_DEL_ADDR, &m->own[i]) : -ENOENT;
     if (r < 0)
         log_say(LOG_DETAIL, "Multipath TCP: endpoint %u is gone already: %s", m->own[i].id, strerror(-r));
     m->own[i] = m->own[--m->count];

@@ -186,6 +186,23 @@ START_TEST(those_of_others_are_never_touched) {
 }
 END_TEST
 
+/* Somebody takes ours away, and the kernel gives its number to another. */
+START_TEST(a_number_that_is_anothers_by_now_is_left_alone) {
+    const struct multipath_path mine = path(1), theirs = path(9);
+    struct multipath thief, heir;
+    multipath_settle(&ours, true, &mine, 1);
+    thief = ours;
+    thief.ledger = -1;
+    multipath_settle(&thief, false, &mine, 1);
+    multipath_init(&heir, "scout", -1);
+    multipath_settle(&heir, true, &theirs, 1);
+    ck_assert_uint_eq(heir.own[0].id, ours.own[0].id);
+    multipath_settle(&ours, false, &mine, 1);
+    ck_assert(found(9) != NULL);
+    multipath_finish(&heir);
+}
+END_TEST
+
 static uint32_t limit(void) {
     struct multipath eyes;
     multipath_init(&eyes, "eyes", -1);
@@ -390,6 +407,7 @@ int main(void) {
     tcase_add_test(c, what_may_yet_get_a_way_out_is_waited_for);
     tcase_add_test(c, loopback_and_link_local_addresses_are_none);
     tcase_add_test(c, those_of_others_are_never_touched);
+    tcase_add_test(c, a_number_that_is_anothers_by_now_is_left_alone);
     tcase_add_test(c, what_a_killed_scout_has_left_its_successor_takes_back);
     tcase_add_test(c, another_names_is_not_taken_for_its_own);
     tcase_add_test(c, what_is_not_as_it_was_left_is_others);
