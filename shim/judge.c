@@ -63,6 +63,17 @@ static bool may_lack_way(int protocol, const struct sockaddr *to) {
     return spoken && !route_special(to) && (protocol != IPPROTO_TCP || judge_nowhere(to));
 }
 
+/* No network is wished for, but more than failing, of a stream whose network is lost. While no scout has spoken
+ * nobody would tell. */
+static bool wants_care(int protocol, const struct sockaddr *to, int policy) {
+    if (protocol != IPPROTO_TCP || !rules_beyond_failing(policy))
+        return false;
+    lock_take();
+    const bool spoken = shim.nets.spoken;
+    lock_drop();
+    return spoken && !route_special(to) && !routed_elsewhere(protocol, to);
+}
+
 struct verdict judge(int protocol, const struct sockaddr *to, bool bound) {
     struct verdict v = {.labels = shim.labels_bad ? LABEL_INTENTS : atomic_load(&shim.default_labels),
                         .policy = (int)shim.on_loss};
@@ -73,10 +84,14 @@ struct verdict judge(int protocol, const struct sockaddr *to, bool bound) {
         v.ours = v.ruled = !rule->bypass && v.labels;
         v.home = v.ruled && is_home(to);
         if (!rule->bypass && !v.labels)
-            v.ours = !bound && may_lack_way(protocol, to);
+            v.ours = !bound && (may_lack_way(protocol, to) || wants_care(protocol, to, v.policy));
         return v;
     }
-    v.ours = v.labels && !bound && (to->sa_family == AF_INET || to->sa_family == AF_INET6) &&
-             !route_special(to) && !routed_elsewhere(protocol, to);
+    if (bound || (to->sa_family != AF_INET && to->sa_family != AF_INET6))
+        return v;
+    if (v.labels)
+        v.ours = !route_special(to) && !routed_elsewhere(protocol, to);
+    else
+        v.ours = wants_care(protocol, to, v.policy);
     return v;
 }

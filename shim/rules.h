@@ -9,6 +9,11 @@
 
 enum rules_policy { RULES_POLICY_DEFAULT = 0, RULES_POLICY_FAIL, RULES_POLICY_RECONNECT, RULES_POLICY_MPTCP };
 
+/* Wishes that need no labels. */
+static inline bool rules_beyond_failing(int policy) {
+    return policy == RULES_POLICY_RECONNECT || policy == RULES_POLICY_MPTCP;
+}
+
 struct rule {
     uint64_t labels;
     uint8_t policy;   /* enum rules_policy */

@@ -120,7 +120,7 @@ static void read_rules(const char *text) {
     if (r < 0)
         log_say(LOG_ERROR, "CMM_RULES: %s", why);
     for (size_t i = 0; i < shim.rules.count; i++)
-        shim.rules_want |= shim.rules.rule[i].labels != 0;
+        shim.asked |= shim.rules.rule[i].labels != 0 || rules_beyond_failing(shim.rules.rule[i].policy);
 }
 
 static void read_patience(const char *text) {
@@ -137,6 +137,7 @@ static void read_on_loss(const char *text) {
         log_say(LOG_ERROR, "CMM_ON_LOSS: '%s' is none of fail, reconnect, mptcp", text);
     else
         shim.on_loss = (enum rules_policy)policy;
+    shim.asked |= rules_beyond_failing(policy);
 }
 
 /* A copy: a program may write over its environment, as those do that show in ps what they are about. */
@@ -171,7 +172,7 @@ static void make_way(void) {
         return;
     atomic_store(&shim.default_labels, 0);
     shim.rules.count = 0;
-    shim.rules_want = shim.labels_bad = false;
+    shim.asked = shim.labels_bad = false;
     shim.left_to = taker;
 }
 

@@ -17,7 +17,7 @@
 struct shim {
     _Atomic uint64_t default_labels;
     bool labels_bad; /* CMM_LABELS made no sense: labeled connects fail */
-    bool rules_want; /* one of them has labels */
+    bool asked;      /* of some streams, whatever the default labels: by a rule, or by the policy */
     bool names_known;
     struct wait_list lookups;      /* name lookups that wait for a network */
     unsigned releases;             /* how often all that waits was released */
@@ -45,8 +45,7 @@ extern struct shim shim __attribute__((visibility("hidden")));
 
 /* Labels are asked for, by default or by some rule. */
 static inline bool shim_wants(void) {
-    return atomic_load_explicit(&shim.default_labels, memory_order_relaxed) || shim.rules_want ||
-           shim.labels_bad;
+    return atomic_load_explicit(&shim.default_labels, memory_order_relaxed) || shim.asked || shim.labels_bad;
 }
 
 /* What nobody asks anything of does not even know which process it is in. */
