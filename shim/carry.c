@@ -25,12 +25,21 @@ bool carry_wanted(const struct sock *s) {
            (!s->protocol || s->protocol == IPPROTO_TCP);
 }
 
-/* A program may have asked for Multipath TCP by itself. */
+static bool is_multipath_socket(int fd) {
+    int protocol = 0;
+    socklen_t len = sizeof protocol;
+    return real.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 && protocol == IPPROTO_MPTCP;
+}
+
+/* A program may have asked for Multipath TCP by itself. What has fallen back to plain TCP knows the options,
+ * too, that were refused before. */
 void carry_begin(struct sock *s, int fd) {
     s->adrift = false;
     s->join_until = 0;
     s->carried = (carry_wanted(s) || s->protocol == IPPROTO_MPTCP) && s->policy != RULES_POLICY_RECONNECT &&
                  subflow_multipath(fd);
+    if (!s->carried && carry_wanted(s) && is_multipath_socket(fd))
+        options_replay(&s->options, fd);
 }
 
 static bool works(const struct wire_network *n) {
@@ -130,10 +139,9 @@ bool carry_on(struct sock *s) {
 
 /* ---- what a program can see ---- */
 
-static bool is_multipath_socket(int fd) {
-    int protocol = 0;
-    socklen_t len = sizeof protocol;
-    return real.getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len) == 0 && protocol == IPPROTO_MPTCP;
+/* The kernel would take it for a common byte, or never tell when the buffer is free (Linux 6.18). */
+bool carry_refuses(const struct sock *s, int fd, int flags) {
+    return flags & (MSG_OOB | MSG_ZEROCOPY) && carry_wanted(s) && is_multipath_socket(fd);
 }
 
 static void expire_soon(int fd) {

@@ -24,6 +24,9 @@ bool carry_expires(struct sock *s, uint64_t now_ms);
  * set or ask it there, so that the program sees what it knows; to be closed. Or -1: the refusal stands. */
 int carry_stand_in(const struct sock *s, int level, int name, int error);
 
+/* With these flags the connection under fd sends nothing. */
+bool carry_refuses(const struct sock *s, int fd, int flags);
+
 /* What TCP_INFO is to call the state: that of the first way is not the connection's. */
 int carry_state(const struct sock *s, int first);
 

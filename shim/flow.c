@@ -5,6 +5,7 @@
  * have rooms of their own. */
 #include "flow.h"
 #include "call.h"
+#include "carry.h"
 #include "link.h"
 #include "reconnect.h"
 #include "run.h"
@@ -194,7 +195,7 @@ static ssize_t send_locked(struct sock *s, int fd, const struct flow_send *c) {
     const bool cut = cut_by_loss(s, fd, c, c->tried.taken, c->tried.swaps);
     const uint32_t swaps = c->tried.taken ? c->tried.swaps : atomic_load(&s->swaps);
     ssize_t r = CALL_AGAIN;
-    if (s->kind == SOCK_LABELED && (c->flags & (MSG_OOB | MSG_ZEROCOPY)))
+    if ((s->kind == SOCK_LABELED && (c->flags & (MSG_OOB | MSG_ZEROCOPY))) || carry_refuses(s, fd, c->flags))
         return -EOPNOTSUPP;
     if (c->tried.failed && atomic_load(&s->swaps) == c->tried.swaps)
         r = call_judge(s, c->tried.failed);

@@ -63,8 +63,8 @@ static bool may_lack_way(int protocol, const struct sockaddr *to) {
     return spoken && !route_special(to) && (protocol != IPPROTO_TCP || judge_nowhere(to));
 }
 
-/* No network is wished for, but more than failing, of a stream whose network is lost. While no scout has spoken
- * nobody would tell. */
+/* No network is wished for, but more than failing, of a stream whose network is lost. While no scout has
+ * spoken nobody would tell. */
 static bool wants_care(int protocol, const struct sockaddr *to, int policy) {
     if (protocol != IPPROTO_TCP || !rules_beyond_failing(policy))
         return false;

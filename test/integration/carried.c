@@ -249,6 +249,14 @@ static void expect_reset(void) {
     stage_fails(send(sock, "x", 1, MSG_NOSIGNAL), ECONNRESET);
 }
 
+static void without_labels_it_is_asked_for_as_well(void) {
+    it_survives_one_loss_after_the_other();
+}
+
+static void a_rule_without_labels_asks_for_it_too(void) {
+    it_survives_one_loss_after_the_other();
+}
+
 static void a_plain_server_s_stream_fails_at_once(void) {
     expect_both_endpoints();
     dial_and_talk();
@@ -404,6 +412,46 @@ static void so_it_does_before_a_plain_server(void) {
     expect_tcp();
 }
 
+static void what_it_falls_back_to_has_the_options_that_were_set_before(void) {
+    const struct {
+        int level, name, value;
+    } all[] = {
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, 5000},  {IPPROTO_TCP, TCP_SYNCNT, 3}, {IPPROTO_TCP, TCP_LINGER2, 5},
+        {IPPROTO_TCP, TCP_NOTSENT_LOWAT, 4096}, {IPPROTO_IP, IP_TTL, 60},     {IPPROTO_TCP, TCP_NODELAY, 1}};
+    struct sockaddr_in to = stage_tcp();
+    sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        set(all[i].level, all[i].name, all[i].value);
+    stage_equal(connect(sock, (struct sockaddr *)&to, sizeof to), 0);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        stage_equal(option(all[i].level, all[i].name), all[i].value);
+}
+
+static void expect_no_urgent_data(void) {
+    char mark = '!';
+    struct iovec one = {&mark, 1};
+    const struct msghdr msg = {.msg_iov = &one, .msg_iovlen = 1};
+    dial_and_talk();
+    stage_fails(send(sock, "!", 1, MSG_OOB), EOPNOTSUPP);
+    stage_fails(sendmsg(sock, &msg, MSG_OOB), EOPNOTSUPP);
+    stage_fails(send(sock, "!", 1, MSG_ZEROCOPY), EOPNOTSUPP);
+    say("?");
+    stage_expect_text(0, "hello?");
+}
+
+static void urgent_data_is_refused(void) {
+    need_multipath();
+    expect_no_urgent_data();
+}
+
+static void so_it_is_before_a_plain_server(void) {
+    const int trial = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+    if (trial < 0)
+        stage_skip("no Multipath TCP in this kernel");
+    close(trial);
+    expect_no_urgent_data();
+}
+
 static void with_its_first_way_closed_the_connection_is_established(void) {
     need_multipath();
     expect_both_endpoints();
@@ -428,6 +476,8 @@ static const struct stage_test tests[] = {
     STAGE_TEST_WITH(it_outlives_a_time_without_any_network, WORLD, world, ENV),
     STAGE_TEST_WITH(a_withdrawn_network_is_left_for_another, WORLD, world, ENV),
     STAGE_TEST_WITH(a_rule_asks_for_it_too, WORLD, world, "CMM_RULES=tcp:10.9.0.1=background+mptcp"),
+    STAGE_TEST_WITH(without_labels_it_is_asked_for_as_well, WORLD, world, "CMM_ON_LOSS=mptcp"),
+    STAGE_TEST_WITH(a_rule_without_labels_asks_for_it_too, WORLD, world, "CMM_RULES=tcp:10.9.0.1=none+mptcp"),
     STAGE_TEST_WITH(a_plain_server_s_stream_fails_at_once, WORLD, world, ENV),
     STAGE_TEST_WITH(a_child_without_the_library_sees_no_end_of_file, WORLD, world, ENV),
     STAGE_TEST_WITH(a_plain_server_s_stream_moves_if_it_has_carried_nothing, WORLD, world, ENV),
@@ -440,6 +490,9 @@ static const struct stage_test tests[] = {
     STAGE_TEST_WITH(where_the_kernel_has_it_switched_off_plain_tcp_will_do, WORLD, world, ENV),
     STAGE_TEST_WITH(the_program_sees_a_tcp_socket, WORLD, world, ENV),
     STAGE_TEST_WITH(so_it_does_before_a_plain_server, WORLD, world, ENV),
+    STAGE_TEST_WITH(what_it_falls_back_to_has_the_options_that_were_set_before, WORLD, world, ENV),
+    STAGE_TEST_WITH(urgent_data_is_refused, WORLD, world, ENV),
+    STAGE_TEST_WITH(so_it_is_before_a_plain_server, WORLD, world, ENV),
     STAGE_TEST_WITH(with_its_first_way_closed_the_connection_is_established, WORLD, world, ENV),
 };
 
