@@ -68,10 +68,48 @@ START_TEST(what_a_link_lacks_is_told_from_the_bottom_up) {
     name_of_link();
     ck_assert_int_eq(n.lack, WIRE_LACK_DEFAULT);
     ck_assert(n.works);
+    ck_assert_uint_eq(n.ways, 0);
     l.way_out4 = l.strict = true;
     name_of_link();
     ck_assert_int_eq(n.lack, WIRE_LACK_NOTHING);
     ck_assert_uint_eq(n.flags, WIRE_HAS4 | WIRE_EVER4 | WIRE_EVER6 | WIRE_STRICT);
+    ck_assert_uint_eq(n.ways, WIRE_HAS4);
+}
+END_TEST
+
+START_TEST(by_IPv6_alone_it_is_the_same) {
+    l.addresses[0] =
+        (struct fact_address){.family = AF_INET6, .prefix = 64, .preferred = true, .bytes = {0x20, 1}};
+    name_of_link();
+    ck_assert_int_eq(n.lack, WIRE_LACK_ROUTE); /* one by IPv4 is none for it */
+    l.route6 = l.way_out6 = true;
+    name_of_link();
+    ck_assert_int_eq(n.lack, WIRE_LACK_NOTHING);
+    ck_assert_uint_eq(n.flags & (WIRE_HAS4 | WIRE_HAS6), WIRE_HAS6);
+    ck_assert_uint_eq(n.ways, WIRE_HAS6);
+    ck_assert_int_eq(n.address.family, AF_INET6);
+    l.running = false;
+    name_of_link();
+    ck_assert_uint_eq(n.flags & (WIRE_HAS4 | WIRE_HAS6), 0);
+}
+END_TEST
+
+START_TEST(a_network_knows_its_interface_and_access_point) {
+    link_is("wlan0", FACT_WIFI);
+    strcpy(l.ssid, "Home");
+    section("home", "wl*");
+    ck_assert_str_eq(name_of_link(), "home");
+    ck_assert_str_eq(n.iface, "wlan0");
+    ck_assert_str_eq(n.ssid, "Home");
+    ck_assert_uint_eq(n.metric, 100); /* the route's */
+    ck_assert_int_eq(n.check, FACT_CHECK_NONE);
+}
+END_TEST
+
+START_TEST(what_is_to_be_checked_is_pending) {
+    section("a", "eth0")->check = (struct fact_address){.family = AF_INET, .bytes = {192, 0, 2, 1}};
+    name_of_link();
+    ck_assert_int_eq(n.check, FACT_CHECK_PENDING);
 }
 END_TEST
 
@@ -108,6 +146,10 @@ START_TEST(a_star_alone_means_ordinary_interfaces) {
     strcpy(any->match, "tun*");
     ck_assert_str_eq(name_of_link(), "any");
     ck_assert_uint_eq(n.labels, 0x3f | UNMETERED);
+    any->match[0] = 0; /* nothing said */
+    ck_assert_str_eq(name_of_link(), "");
+    link_is("eth0", FACT_WIRED);
+    ck_assert_str_eq(name_of_link(), "any");
 }
 END_TEST
 
@@ -143,7 +185,13 @@ START_TEST(type_ssid_and_address_narrow_a_match) {
     ck_assert_str_eq(name_of_link(), "a");
     a->address.bytes[3] = 128;
     ck_assert_str_eq(name_of_link(), "");
+    a->address.bytes[2] = 3;
+    a->address.prefix = 24;
+    ck_assert_str_eq(name_of_link(), "");
+    a->address.family = AF_INET6;
     a->address.prefix = 0;
+    ck_assert_str_eq(name_of_link(), "");
+    a->address.family = AF_INET;
     ck_assert_str_eq(name_of_link(), "a");
     strcpy(a->ssid, "Home");
     ck_assert_str_eq(name_of_link(), "");
@@ -205,7 +253,22 @@ START_TEST(a_host_address_is_a_network_of_one_family) {
     ck_assert(n.works && n.iface[0] == 0);
     ck_assert(policy_address(&s, 0, false, 0, &n));
     ck_assert_uint_eq(n.flags, WIRE_ADDRESS | WIRE_EVER4);
+    ck_assert_int_eq(n.lack, WIRE_LACK_ADDRESS);
+    a->address = l.addresses[0];
     ck_assert_str_eq(name_of_link(), ""); /* it claims no interface */
+    a->address.family = AF_INET6;
+    ck_assert(policy_address(&s, 0, true, 1, &n));
+    ck_assert_uint_eq(n.flags, WIRE_ADDRESS | WIRE_EVER6 | WIRE_HAS6);
+    ck_assert_int_eq(n.lack, WIRE_LACK_NOTHING);
+    section("home", "wl*");
+    ck_assert(!policy_address(&s, 1, true, 1, &n));
+}
+END_TEST
+
+START_TEST(names_of_the_configuration_are_known_by_the_whole_of_them) {
+    section("home", "wl*");
+    ck_assert(policy_knows(&s, "home") && policy_knows(&s, "home@wlan0"));
+    ck_assert(!policy_knows(&s, "hom") && !policy_knows(&s, "cell") && !policy_knows(&s, "homes"));
 }
 END_TEST
 
@@ -215,6 +278,7 @@ START_TEST(preferences_become_indices_of_networks_that_are_there) {
     s.pref_count = 1;
     s.prefs[0] =
         (struct settings_pref){.bit = 32, .count = 4, .order = {"gone", "home@wlan1", "office", "home"}};
+    snapshot.prefs[0].count = 7; /* of an earlier time */
     strcpy(snapshot.networks[0].name, "home");
     strcpy(snapshot.networks[1].name, "home");
     strcpy(snapshot.networks[2].name, "office");
@@ -225,6 +289,32 @@ START_TEST(preferences_become_indices_of_networks_that_are_there) {
     ck_assert_uint_eq(snapshot.prefs[0].order[0], 1);
     ck_assert_uint_eq(snapshot.prefs[0].order[1], 2);
     ck_assert_uint_eq(snapshot.prefs[0].order[2], 0);
+}
+END_TEST
+
+START_TEST(a_preference_by_the_beginning_of_a_name_is_none) {
+    static struct wire_snapshot snapshot = {.count = 1};
+    static const char ifaces[WIRE_NETWORKS][FACT_IFACE] = {"eth0"};
+    s.pref_count = 1;
+    s.prefs[0] = (struct settings_pref){.bit = 32, .count = 2, .order = {"off", "officer"}};
+    strcpy(snapshot.networks[0].name, "office");
+    policy_prefs(&s, ifaces, &snapshot);
+    ck_assert_uint_eq(snapshot.prefs[0].count, 0);
+}
+END_TEST
+
+START_TEST(there_is_no_more_in_a_snapshot_than_there_is_room_for) {
+    static struct wire_snapshot snapshot = {.count = WIRE_NETWORKS};
+    static char ifaces[WIRE_NETWORKS][FACT_IFACE];
+    section("cell", "wwan*");
+    policy_listed(&s, &snapshot);
+    ck_assert_uint_eq(snapshot.count, WIRE_NETWORKS);
+    s.pref_count = 1;
+    s.prefs[0] = (struct settings_pref){.bit = 32, .count = 1, .order = {"home"}};
+    for (unsigned i = 0; i < WIRE_NETWORKS; i++)
+        strcpy(snapshot.networks[i].name, "home");
+    policy_prefs(&s, (const char(*)[FACT_IFACE])ifaces, &snapshot);
+    ck_assert_uint_eq(snapshot.prefs[0].count, WIRE_PREF_ORDER);
 }
 END_TEST
 
@@ -250,6 +340,9 @@ int main(void) {
     tcase_add_checked_fixture(c, start, NULL);
     tcase_add_test(c, without_configuration_an_interface_is_a_network_named_after_it);
     tcase_add_test(c, what_a_link_lacks_is_told_from_the_bottom_up);
+    tcase_add_test(c, by_IPv6_alone_it_is_the_same);
+    tcase_add_test(c, a_network_knows_its_interface_and_access_point);
+    tcase_add_test(c, what_is_to_be_checked_is_pending);
     tcase_add_test(c, without_configuration_cellular_is_metered_and_not_for_bulk);
     tcase_add_test(c, tunnels_bridges_loopback_and_ports_are_not_networks_unless_configured);
     tcase_add_test(c, a_star_alone_means_ordinary_interfaces);
@@ -259,7 +352,10 @@ int main(void) {
     tcase_add_test(c, the_configuration_decides_labels_metric_and_metered);
     tcase_add_test(c, a_network_works_with_carrier_address_and_route);
     tcase_add_test(c, a_host_address_is_a_network_of_one_family);
+    tcase_add_test(c, names_of_the_configuration_are_known_by_the_whole_of_them);
     tcase_add_test(c, preferences_become_indices_of_networks_that_are_there);
+    tcase_add_test(c, a_preference_by_the_beginning_of_a_name_is_none);
+    tcase_add_test(c, there_is_no_more_in_a_snapshot_than_there_is_room_for);
     tcase_add_test(c, what_is_listed_but_not_there_is_down);
     suite_add_tcase(suite, c);
     SRunner *r = srunner_create(suite);
