@@ -66,8 +66,10 @@ long moving_in_recv(void);
 /* MOVING_LARGE bytes that tell their places; to be freed. */
 unsigned char moving_at(size_t i);
 unsigned char *moving_pattern(void);
+size_t moving_place(int connection); /* where in it a connection begins */
 long moving_in_send(void);
 
+void moving_expect_part(int connection, size_t from); /* it carried the pattern from there on */
 /* Connection 1 goes on with what connection 0's kernel never took: bytes in order to the end, none twice
  * that had arrived. */
 void moving_expect_rest(void);

@@ -87,6 +87,26 @@ static void a_second_blocked_send_goes_on_too(void) {
     stage_wait(stage_received(1) > 0 && stage_bytes(1)[stage_received(1) - 1] == moving_at(MOVING_LARGE - 1));
 }
 
+static void a_blocked_send_goes_on_from_the_second_connection_to_the_third(void) {
+    moving_live(0);
+    stage_hold(true);
+    moving_begin(moving_in_send);
+    stage_wait(moving_stuck());
+    moving_move();
+    stage_wait(moving_stuck());
+    stage_link("cell0", false);
+    stage_wait(moving_parked());
+    stage_link("wifi0", true);
+    stage_expect_connection(2, "10.1.0.2");
+    stage_hold(false);
+    stage_equal(moving_outcome(), MOVING_LARGE);
+    stage_wait(moving_place(2) + stage_received(2) == MOVING_LARGE);
+    for (int i = 0; i < 3; i++) {
+        moving_expect_part(i, moving_place(i));
+        stage_expect(i == 0 || moving_place(i) >= moving_place(i - 1) + stage_received(i - 1));
+    }
+}
+
 static long in_short_send(void) {
     return send(moving_sock, "x", 1, 0);
 }
@@ -247,6 +267,7 @@ static void splice_waits_while_there_is_no_network(void) {
 static const struct stage_test tests[] = {
     MOVING_TEST(a_blocked_send_goes_on_where_the_kernel_stopped_taking_it),
     MOVING_TEST(a_second_blocked_send_goes_on_too),
+    MOVING_TEST(a_blocked_send_goes_on_from_the_second_connection_to_the_third),
     MOVING_TEST(a_blocked_write_goes_on_where_the_kernel_stopped_taking_it),
     MOVING_TEST(a_blocked_writev_goes_on_where_the_kernel_stopped_taking_it),
     MOVING_TEST(a_blocked_sendfile_goes_on_where_the_kernel_stopped_taking_it),
