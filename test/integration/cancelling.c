@@ -345,6 +345,36 @@ static void a_cancelled_close_leaves_nothing_of_the_librarys(void) {
     alive_expect();
 }
 
+static void *recv_once(void *fd) {
+    char byte;
+    tid = gettid();
+    recv(*(int *)fd, &byte, 1, 0);
+    return NULL;
+}
+
+/* A hold on the socket's record would last as long as the process. */
+static void a_call_that_is_cancelled_keeps_nothing_of_its_socket(void) {
+    enum { ROUNDS = 50, RECORD = 200 };
+    size_t before = 0;
+    alive_begin();
+    for (int i = 0; i < ROUNDS; i++) {
+        pthread_t thread;
+        void *result;
+        int fd = alive_dial(0);
+        tid = 0;
+        stage_equal(pthread_create(&thread, NULL, recv_once, &fd), 0);
+        stage_wait(tid && stage_asleep(tid));
+        stage_equal(pthread_cancel(thread), 0);
+        stage_equal(pthread_join(thread, &result), 0);
+        stage_expect(result == PTHREAD_CANCELED);
+        close(fd);
+        if (i == ROUNDS / 10)
+            before = mallinfo2().uordblks;
+    }
+    stage_expect(mallinfo2().uordblks < before + (size_t)ROUNDS * RECORD);
+    alive_expect();
+}
+
 /* ---- forks in between ---- */
 
 static _Atomic int forks, strange;
@@ -433,6 +463,7 @@ static const struct stage_test tests[] = {
 #define TEST   ALIVE_TEST
 #define MOVING ALIVE_MOVING
     TEST(a_thread_can_be_cancelled_in_recv),
+    TEST(a_call_that_is_cancelled_keeps_nothing_of_its_socket),
     TEST(a_thread_can_be_cancelled_in_send),
     TEST(a_thread_can_be_cancelled_in_poll_and_select),
     TEST(a_thread_can_be_cancelled_in_a_connect_that_waits),

@@ -170,6 +170,24 @@ static void a_label_change_asked_from_elsewhere_while_a_thunk_runs_is_deferred(v
     stage_expect_text(1, "deferred.blocking");
 }
 
+static void a_blocking_label_change_waits_for_the_thunk_that_runs(void) {
+    stage_equal(talk_dial(0, SMALL, NULL), CMM_DEFERRED);
+    stage_equal(cmm_send(talk_sock, "x", 1, 0, SMALL, thunk_at_gate, NULL), CMM_DEFERRED);
+    stage_up("cell");
+    stage_wait(talk_inside);
+    stage_up("wifi");
+    talk_begin(put_blocking);
+    for (int calm = 0; calm < 100; calm = talk_asleep() ? calm + 1 : 0)
+        stage_pause();
+    stage_equal(talk_defer("deferred.", BG), CMM_DEFERRED);
+    stage_expect(talk_on("cell"));
+    stage_equal(stage_connections(), 1);
+    talk_gate = true;
+    stage_equal(talk_join(), 8);
+    stage_expect_connection(1, "127.0.1.1");
+    stage_expect_text(1, "deferred.blocking");
+}
+
 static _Atomic long told;
 
 static void put_for_wifi(void *unused) {
@@ -188,6 +206,22 @@ static void a_thunk_may_wait_for_another_network(void) {
     stage_wait(told == 4);
     stage_expect_text(1, "wifi");
     stage_expect(strcmp(talk_diary(), "<><>") == 0);
+}
+
+/* ---- when they are back ---- */
+
+/* Its connection's number may by then be that of another's, which is in a handler of its own. */
+static void closing_a_socket_disturbs_no_other_in_its_handler(void) {
+    stage_up("wifi");
+    stage_equal(talk_dial(0, BG, NULL), 0);
+    const int first = talk_sock;
+    talk_in_post = talk_wait_at_gate;
+    stage_equal(talk_dial(SOCK_NONBLOCK, BG, NULL), CMM_DEFERRED);
+    stage_wait(talk_inside);
+    stage_equal(cmm_close(first), 0);
+    talk_gate = true;
+    stage_wait(talk_put("x", BG) == 1);
+    stage_expect_text(1, "x");
 }
 
 /* ---- who runs them ---- */
@@ -316,7 +350,9 @@ static const struct stage_test tests[] = {
     STAGE_TEST(reset_ends_a_wait_with_ENOTCONN),
     STAGE_TEST(while_a_thunk_runs_no_handler_of_its_socket_does),
     STAGE_TEST(a_label_change_asked_from_elsewhere_while_a_thunk_runs_is_deferred),
+    STAGE_TEST(a_blocking_label_change_waits_for_the_thunk_that_runs),
     STAGE_TEST(a_thunk_may_wait_for_another_network),
+    STAGE_TEST(closing_a_socket_disturbs_no_other_in_its_handler),
     STAGE_TEST(a_blocking_connect_runs_the_handlers_itself),
     STAGE_TEST(scenario_two_runs_the_handlers_in_the_callers_thread),
     STAGE_TEST(a_waiting_call_runs_the_handlers),
