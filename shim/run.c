@@ -36,7 +36,7 @@ static enum ready ready(struct sock *s) {
     const bool before = s->state == LIFE_PREPARING && s->pre;
     const bool after = s->state == LIFE_GREETING && s->post;
     if (before || after)
-        return s->in_handler ? READY_NOTHING : READY_HANDLER;
+        return READY_HANDLER;
     if (s->user_depth || !s->thunks.count || (s->state != LIFE_LIVE && s->state != LIFE_DEAD))
         return READY_NOTHING;
     struct thunk_set *set = choose_thunks(s);

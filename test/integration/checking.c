@@ -67,6 +67,41 @@ static void check_label_goes_behind_stored_thunks(void) {
     stage_expect(strcmp(talk_events[0].arg, "one") == 0 && strcmp(talk_events[1].arg, "two") == 0);
 }
 
+static void thunk_at_gate(void *unused) {
+    (void)unused;
+    talk_inside = true;
+    stage_wait(talk_gate);
+}
+
+static void check_label_goes_behind_a_running_thunk(void) {
+    stage_equal(talk_dial_plainly(0, BG), CMM_DEFERRED);
+    stage_equal(cmm_check_label(talk_sock, BG, thunk_at_gate, NULL), CMM_DEFERRED);
+    stage_up("wifi");
+    stage_wait(talk_inside);
+    stage_equal(check(BG, NULL), CMM_DEFERRED);
+    stage_equal(check(BG, (void *)"note"), CMM_DEFERRED);
+    stage_equal(check(SMALL, (void *)"other labels"), 0);
+    stage_equal(cmm_thunk_count(talk_sock), 1);
+    talk_gate = true;
+    stage_wait(talk_count == 1);
+}
+
+/* So it is of a send. */
+static void a_family_that_can_never_be_reached_is_told_once_the_scout_has_spoken(void) {
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT, .sin6_port = 9};
+    talk_sock = cmm_socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (talk_sock < 0)
+        stage_skip("there is no IPv6 here");
+    stage_equal(cmm_connect(talk_sock, (struct sockaddr *)&to, sizeof to, BG, NULL, NULL, NULL),
+                CMM_DEFERRED);
+    stage_equal(check(BG, NULL), CMM_DEFERRED);
+    stage_scout_start();
+    stage_wait(check(BG, NULL) == CMM_FAILED);
+    stage_fails(check(BG, (void *)"note"), ENETUNREACH);
+    stage_fails(talk_defer("x", BG), ENETUNREACH);
+    stage_fails(talk_put("x", BG), ENETUNREACH);
+}
+
 static void check_label_of_a_failed_socket_tells_its_failure(void) {
     stage_refuse(true);
     stage_up("wifi");
@@ -177,6 +212,8 @@ static const struct stage_test tests[] = {
     STAGE_TEST(check_label_without_a_thunk_is_deferred_and_stores_nothing),
     STAGE_TEST(check_label_never_connects),
     STAGE_TEST(check_label_goes_behind_stored_thunks),
+    STAGE_TEST(check_label_goes_behind_a_running_thunk),
+    STAGE_TEST_IN(a_family_that_can_never_be_reached_is_told_once_the_scout_has_spoken, STAGE_ALONE, config),
     STAGE_TEST(check_label_of_a_failed_socket_tells_its_failure),
     STAGE_TEST(plain_connect_goes_by_the_default_labels_before_any),
     STAGE_TEST(plain_connect_after_a_reset_has_the_last_labels_and_the_handlers),

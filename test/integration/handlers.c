@@ -186,6 +186,27 @@ static void a_handler_may_close_its_socket(void) {
     stage_fails(talk_put("x", BG), EBADF);
 }
 
+static int reset_and_connect(int s) {
+    static bool again;
+    if (again)
+        return 0;
+    again = true;
+    stage_equal(cmm_reset(s), 0);
+    stage_equal(talk_connect(BG, NULL), 0);
+    return 0;
+}
+
+/* The connection it was called for is nobody's then. */
+static void a_handler_may_reset_its_socket_and_connect_it_again(void) {
+    talk_in_post = reset_and_connect;
+    stage_up("wifi");
+    stage_equal(talk_dial(0, BG, NULL), 0);
+    stage_expect(strcmp(talk_diary(), "<><>") == 0);
+    stage_equal(talk_put("x", BG), 1);
+    stage_expect_text(1, "x");
+    stage_wait(stage_end(0) != STAGE_OPEN);
+}
+
 static int copied = -1, watched = -1;
 
 static int copy_and_watch(int s) {
@@ -287,6 +308,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(pre_reconnects_calls_act_on_the_socket_to_be_connected),
     STAGE_TEST(a_handler_may_close_its_socket),
     STAGE_TEST(a_connect_whose_handler_resets_the_socket_fails_with_ENOTCONN),
+    STAGE_TEST(a_handler_may_reset_its_socket_and_connect_it_again),
     STAGE_TEST(in_a_handler_dup_and_epoll_ctl_act_on_the_number),
     STAGE_TEST(a_handler_may_wait_for_the_peer),
     STAGE_TEST(a_handler_that_waits_for_the_peer_is_woken_when_its_network_goes),

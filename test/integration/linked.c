@@ -85,6 +85,7 @@ static void in_a_program_that_is_preloaded_too_they_get_the_default_labels(void)
     int fd = plain_socket();
     stage_expect_connection(0, "10.2.0.2"); /* the routes prefer the other */
     stage_fails(cmm_thunk_count(fd), EBADF);
+    stage_fails(cmm_check_label(fd, CELL, NULL, NULL), EBADF);
     /* Its cmm sockets are what they are elsewhere. */
     stage_equal(talk_dial(0, BG, NULL), 0);
     stage_expect_connection(1, "10.1.0.2");
