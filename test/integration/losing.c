@@ -1,7 +1,7 @@
 /* losing - what is promised when the peer ends a connection and when its network is lost.
  * Each test is a sentence of the contract. Loss needs a world, where the kernel says that an interface is
  * gone. */
-#include "talk.h"
+#include "leaving.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -15,8 +15,6 @@
 #include <sys/select.h>
 #include <unistd.h>
 
-static const char config[] = "[network wifi]\naddress = 127.0.1.1\nlabels = all\nmetric = 100\n"
-                             "[network cell]\naddress = 127.0.2.1\nlabels = ondemand, small\nmetric = 200\n";
 #define WORLD                                                                                                \
     "[network wifi]\nmatch = wifi0\nlabels = all\n"                                                          \
     "[network cell]\nmatch = cell0\nlabels = ondemand, small\n"
@@ -25,50 +23,6 @@ static const char patient_world[] = WORLD "[scout]\nhold-down = 0\ngrace = 60\n"
 
 #define BG    CMM_LABEL_BACKGROUND
 #define SMALL CMM_LABEL_SMALL
-
-static int number(int request) {
-    int value = -1;
-    stage_equal(ioctl(talk_sock, (unsigned long)request, &value), 0);
-    return value;
-}
-
-static short polled(short events) {
-    struct pollfd p = {.fd = talk_sock, .events = events};
-    return poll(&p, 1, 0) == 1 ? p.revents : 0;
-}
-
-/* wifi carries it; then it is withdrawn and cell carries it. */
-static void live_on_wifi(int flags) {
-    stage_up("wifi");
-    stage_expect(talk_dial(flags, SMALL, NULL) >= (flags ? CMM_DEFERRED : 0));
-    talk_expect_moved(0, "127.0.1.1", "wifi");
-}
-
-/* A pattern that tells every byte's place. */
-static unsigned char at(size_t i) {
-    return (unsigned char)(i * 131 + (i >> 8) * 29 + (i >> 16));
-}
-
-static size_t put_at; /* how much of the pattern the library has taken */
-
-static long put_pattern(size_t len, int flags) {
-    unsigned char *bytes = malloc(len);
-    for (size_t i = 0; i < len; i++)
-        bytes[i] = at(put_at + i);
-    ssize_t n = cmm_send(talk_sock, bytes, len, flags, SMALL, NULL, NULL);
-    free(bytes);
-    if (n > 0)
-        put_at += (size_t)n;
-    return n;
-}
-
-static void expect_pattern(int connection, size_t from, size_t len) {
-    const unsigned char *bytes = stage_bytes(connection);
-    stage_equal(stage_received(connection), len);
-    for (size_t i = 0; i < len && i < STAGE_KEPT; i++)
-        if (bytes[i] != at(from + i))
-            stage_fail(__FILE__, __LINE__, "byte %zu of connection %d is wrong", i, connection);
-}
 
 static char heard[256];
 
@@ -92,7 +46,7 @@ static void expect_no_other_connection_until_reset(void) {
 }
 
 static void a_peers_end_of_file_is_not_loss(void) {
-    live_on_wifi(0);
+    leaving_live(0);
     stage_say(0, "last");
     stage_finish(0);
     stage_equal(recv(talk_sock, heard, sizeof heard, 0), 4);
@@ -101,10 +55,10 @@ static void a_peers_end_of_file_is_not_loss(void) {
 }
 
 static void a_peers_end_of_file_is_read_also_after_its_network_is_gone(void) {
-    live_on_wifi(0);
+    leaving_live(0);
     stage_say(0, "last");
     stage_finish(0);
-    stage_wait(polled(POLLIN | POLLRDHUP) & POLLRDHUP);
+    stage_wait(leaving_polled(POLLIN | POLLRDHUP) & POLLRDHUP);
     stage_up("cell");
     stage_down("wifi");
     stage_equal(recv(talk_sock, heard, sizeof heard, 0), 4);
@@ -113,14 +67,14 @@ static void a_peers_end_of_file_is_read_also_after_its_network_is_gone(void) {
 }
 
 static void a_peers_reset_is_not_loss(void) {
-    live_on_wifi(0);
+    leaving_live(0);
     stage_hang_up(0);
     stage_fails(recv(talk_sock, heard, sizeof heard, 0), ECONNRESET);
     expect_no_other_connection_until_reset();
 }
 
 static void a_thread_blocked_in_recv_hears_the_peers_end(void) {
-    live_on_wifi(0);
+    leaving_live(0);
     talk_begin(in_recv);
     stage_wait(talk_asleep());
     stage_finish(0);
@@ -130,7 +84,7 @@ static void a_thread_blocked_in_recv_hears_the_peers_end(void) {
 /* ---- an end of our own ---- */
 
 static void after_SHUT_WR_the_socket_is_not_moved_any_more(void) {
-    live_on_wifi(0);
+    leaving_live(0);
     stage_equal(talk_put("request", SMALL), 7);
     stage_equal(cmm_shutdown(talk_sock, SHUT_WR), 0);
     stage_wait(stage_end(0) == STAGE_EOF);
@@ -148,7 +102,7 @@ static void after_SHUT_WR_the_socket_is_not_moved_any_more(void) {
 static void reset_keeps_options_handlers_and_thunks(void) {
     int value = 77;
     socklen_t len = sizeof value;
-    live_on_wifi(0);
+    leaving_live(0);
     stage_equal(cmm_setsockopt(talk_sock, SOL_SOCKET, SO_KEEPALIVE, &value, sizeof value), 0);
     stage_equal(talk_defer("later", CMM_LABEL_CELLULAR), CMM_DEFERRED);
     stage_equal(talk_defer("background", BG), 10);
@@ -219,7 +173,7 @@ static void a_lost_connection_waits_for_a_network_that_has_its_last_labels(void)
     stage_wait(talk_put("x", BG) == 1);
     stage_link("wifi0", false);
     stage_wait(!stage_offered("wifi"));
-    stage_wait(polled(POLLOUT) == 0);
+    stage_wait(leaving_polled(POLLOUT) == 0);
     stage_fails(talk_put("x", BG), EAGAIN);
     stage_equal(stage_connections(), 1);
     stage_link("wifi0", true);
@@ -240,7 +194,7 @@ static void after_SHUT_WR_a_loss_ends_what_can_still_be_read_with_ECONNRESET(voi
     live_in_the_world(0);
     stage_equal(cmm_shutdown(talk_sock, SHUT_WR), 0);
     stage_say(0, "half");
-    stage_wait(number(FIONREAD) == 4);
+    stage_wait(leaving_number(FIONREAD) == 4);
     stage_link("wifi0", false);
     stage_wait(!stage_offered("wifi"));
     stage_equal(recv(talk_sock, heard, sizeof heard, 0), 4);
@@ -253,11 +207,11 @@ static void after_SHUT_WR_a_loss_ends_what_can_still_be_read_with_ECONNRESET(voi
 static void swallow_three_messages(void) {
     live_in_the_world(0);
     stage_equal(talk_put("first.", SMALL), 6);
-    stage_wait(number(SIOCOUTQ) == 0);
+    stage_wait(leaving_number(SIOCOUTQ) == 0);
     stage_swallow("wifi0", true, false);
     stage_equal(talk_put("second.", SMALL), 7);
     stage_equal(talk_put("third.", SMALL), 6);
-    stage_equal(number(SIOCOUTQ), 13);
+    stage_equal(leaving_number(SIOCOUTQ), 13);
     stage_link("wifi0", false);
 }
 
@@ -299,11 +253,11 @@ static void with_replay_a_message_is_repeated_only_if_its_acknowledgement_was_lo
     live_in_the_world(0);
     stage_equal(cmm_set_replay(talk_sock, 1), 0);
     stage_equal(talk_put("first.", SMALL), 6);
-    stage_wait(number(SIOCOUTQ) == 0);
+    stage_wait(leaving_number(SIOCOUTQ) == 0);
     stage_swallow("wifi0", false, true);
     stage_equal(talk_put("second.", SMALL), 7);
     stage_expect_text(0, "first.second.");
-    stage_equal(number(SIOCOUTQ), 7);
+    stage_equal(leaving_number(SIOCOUTQ), 7);
     stage_link("wifi0", false);
     stage_expect_text(1, "second.");
     talk_expect_moved(1, "10.2.0.2", "cell");
@@ -314,7 +268,7 @@ static void with_replay_what_was_acknowledged_is_not_sent_again(void) {
     live_in_the_world(0);
     stage_equal(cmm_set_replay(talk_sock, 1), 0);
     stage_equal(talk_put("heard.", SMALL), 6);
-    stage_wait(number(SIOCOUTQ) == 0);
+    stage_wait(leaving_number(SIOCOUTQ) == 0);
     stage_link("wifi0", false);
     talk_expect_moved(1, "10.2.0.2", "cell");
     stage_equal(cmm_unacked(talk_sock), 0);
@@ -331,7 +285,7 @@ static void with_replay_nothing_is_lost_through_two_losses(void) {
     stage_link("wifi0", false);
     /* cell swallows the handshake too. */
     stage_wait(strcmp(talk_diary(), "<><") == 0);
-    stage_equal(number(SIOCOUTQ), 4);
+    stage_equal(leaving_number(SIOCOUTQ), 4);
     stage_link("cell0", false);
     stage_swallow("wifi0", false, false);
     stage_link("wifi0", true);
@@ -342,7 +296,7 @@ static void with_replay_nothing_is_lost_through_two_losses(void) {
 }
 
 static long in_large_send(void) {
-    return put_pattern(3 << 20, 0);
+    return leaving_put(3 << 20, 0);
 }
 
 static void with_replay_a_call_cut_short_goes_out_again_whole(void) {
@@ -350,12 +304,12 @@ static void with_replay_a_call_cut_short_goes_out_again_whole(void) {
     stage_equal(cmm_set_replay(talk_sock, 1), 0);
     stage_hold(true);
     talk_begin(in_large_send);
-    stage_wait(number(SIOCOUTQ) > 100000 && talk_asleep());
+    stage_wait(leaving_number(SIOCOUTQ) > 100000 && talk_asleep());
     stage_link("wifi0", false);
     stage_hold(false);
     stage_equal(talk_join(), 3 << 20);
     stage_wait(stage_connections() == 2 && stage_received(1) >= 3 << 20);
-    expect_pattern(1, 0, 3 << 20);
+    leaving_expect(1, 0, 3 << 20);
 }
 
 static void with_replay_short_counts_are_repeated_as_they_were_told(void) {
@@ -363,16 +317,17 @@ static void with_replay_short_counts_are_repeated_as_they_were_told(void) {
     live_in_the_world(0);
     stage_equal(cmm_set_replay(talk_sock, 1), 0);
     stage_hold(true);
-    stage_wait(put_pattern(33333, MSG_DONTWAIT) == CMM_FAILED && errno == EAGAIN);
+    stage_wait(leaving_put(33333, MSG_DONTWAIT) == CMM_FAILED && errno == EAGAIN);
     stage_link("wifi0", false);
     stage_hold(false);
     talk_expect_moved(1, "10.2.0.2", "cell");
     const size_t unacked = (size_t)cmm_unacked(talk_sock);
-    stage_expect(unacked > 0 && unacked <= put_at);
-    stage_equal(put_pattern(1000, 0), 1000);
+    stage_expect(unacked > 0 && unacked <= leaving_put_at);
+    stage_equal(leaving_put(1000, 0), 1000);
     stage_wait(stage_received(1) >= unacked + 1000 &&
-               memcmp(stage_bytes(1) + stage_received(1) - 1, (unsigned char[]){at(put_at - 1)}, 1) == 0);
-    expect_pattern(1, put_at - stage_received(1), stage_received(1));
+               memcmp(stage_bytes(1) + stage_received(1) - 1,
+                      (unsigned char[]){leaving_at(leaving_put_at - 1)}, 1) == 0);
+    leaving_expect(1, leaving_put_at - stage_received(1), stage_received(1));
     stage_expect(stage_received(1) < unacked + 1000 + 33333);
 }
 
@@ -388,8 +343,8 @@ static void with_replay_a_loss_in_the_middle_of_the_repetition_repeats_it(void) 
     stage_equal(cmm_setsockopt(talk_sock, SOL_SOCKET, SO_SNDBUF, &large, sizeof large), 0);
     stage_equal(cmm_set_replay(talk_sock, 1), 0);
     stage_swallow("wifi0", true, false);
-    while (put_at < 200000)
-        stage_equal(put_pattern(10000, MSG_DONTWAIT), 10000);
+    while (leaving_put_at < 200000)
+        stage_equal(leaving_put(10000, MSG_DONTWAIT), 10000);
     /* By cell it cannot all go at once: neither end has room for it. */
     talk_in_pre = narrow;
     stage_hold(true);
@@ -404,9 +359,9 @@ static void with_replay_a_loss_in_the_middle_of_the_repetition_repeats_it(void) 
     stage_expect_connection(2, "10.1.0.2");
     stage_hold(false);
     stage_wait(talk_on("wifi"));
-    stage_equal(put_pattern(1000, 0), 1000);
+    stage_equal(leaving_put(1000, 0), 1000);
     stage_wait(stage_received(2) >= 201000);
-    expect_pattern(2, 0, 201000);
+    leaving_expect(2, 0, 201000);
 }
 
 static void a_network_lost_while_it_is_being_left_is_not_waited_for(void) {
@@ -456,12 +411,12 @@ static void without_replay_a_blocking_send_cut_short_is_made_again_as_a_whole(vo
     live_in_the_world(0);
     stage_hold(true);
     talk_begin(in_large_send);
-    stage_wait(number(SIOCOUTQ) > 100000 && talk_asleep());
+    stage_wait(leaving_number(SIOCOUTQ) > 100000 && talk_asleep());
     stage_link("wifi0", false);
     stage_hold(false);
     stage_equal(talk_join(), 3 << 20);
     stage_wait(stage_connections() == 2 && stage_received(1) >= 3 << 20);
-    expect_pattern(1, 0, 3 << 20);
+    leaving_expect(1, 0, 3 << 20);
 }
 
 static const struct stage_test tests[] = {
@@ -492,4 +447,4 @@ static const struct stage_test tests[] = {
     STAGE_TEST_IN(with_replay_what_was_acknowledged_is_not_sent_again, STAGE_WORLD, world),
 };
 
-STAGE_MAIN(config, tests)
+STAGE_MAIN(leaving_config, tests)
