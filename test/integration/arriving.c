@@ -52,8 +52,12 @@ static void bytes_that_had_arrived_unread_are_what_the_next_receives_return(void
 
 static void bytes_of_the_new_connection_come_after_those_that_had_arrived(void) {
     leaving_live(0);
+    struct sockaddr_in from;
+    socklen_t len = sizeof from;
     arrive_unread();
     leaving_move();
+    stage_equal(recvfrom(talk_sock, heard, 1, MSG_PEEK, (struct sockaddr *)&from, &len), 1);
+    stage_equal(len, 0); /* as of any stream */
     stage_say(1, "news");
     for (size_t got = 0; got < 10;) {
         ssize_t n = recv(talk_sock, heard + got, sizeof heard - got, 0);
@@ -104,7 +108,12 @@ static void a_large_arrival_unread_is_whole_after_a_move(void) {
 }
 
 static void datagrams_that_had_arrived_keep_their_bounds(void) {
-    struct sockaddr_in to = stage_udp();
+    struct sockaddr_in to = stage_udp(), from;
+    socklen_t len = sizeof from;
+    struct iovec two = {heard, 2};
+    char control[64];
+    struct msghdr msg = {
+        .msg_iov = &two, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     stage_up("wifi");
     stage_echo(true);
     talk_sock = cmm_socket(AF_INET, SOCK_DGRAM, 0);
@@ -117,7 +126,11 @@ static void datagrams_that_had_arrived_keep_their_bounds(void) {
     stage_wait(talk_on("cell"));
     stage_equal(leaving_number(FIONREAD), 3);
     stage_expect(leaving_polled(POLLIN) & POLLIN);
-    stage_equal(recv(talk_sock, heard, sizeof heard, 0), 3);
+    stage_equal(recvfrom(talk_sock, heard, sizeof heard, 0, (struct sockaddr *)&from, &len), 3);
+    stage_expect(len == sizeof from && memcmp(&from, &to, sizeof from) == 0);
+    stage_equal(recvmsg(talk_sock, &msg, MSG_PEEK), 2);
+    stage_equal(msg.msg_flags, MSG_TRUNC);
+    stage_equal(msg.msg_controllen, 0);
     stage_equal(recv(talk_sock, heard, 2, MSG_TRUNC), 5);
     stage_equal(talk_put("next", SMALL), 4);
     stage_equal(recv(talk_sock, heard, sizeof heard, 0), 4);

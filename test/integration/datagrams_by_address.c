@@ -234,6 +234,21 @@ static void what_had_arrived_unconnected_has_its_sender_yet(void) {
     expect_to_read("two");
 }
 
+static void a_sender_is_told_as_far_as_there_is_room(void) {
+    struct sockaddr_in far = stage_udp();
+    char from[8] = "........", bytes[8];
+    socklen_t len = 4;
+    stage_echo(true);
+    make();
+    put_to("one");
+    stage_wait(available() == 3);
+    stage_down("wifi");
+    put_to("two");
+    stage_equal(recvfrom(sock, bytes, sizeof bytes, 0, (struct sockaddr *)from, &len), 3);
+    stage_equal(len, sizeof far);
+    stage_expect(memcmp(from, &far, 4) == 0 && memcmp(from + 4, "....", 4) == 0);
+}
+
 static void *in_recvmmsg(void *unused) {
     char bytes[2][8];
     struct sockaddr_in from[2];
@@ -279,6 +294,7 @@ static const struct stage_test tests[] = {
     TEST(duplicates_options_and_epoll_sets_stay),
     TEST(what_had_arrived_is_read_before_what_the_new_one_hears),
     TEST(what_had_arrived_unconnected_has_its_sender_yet),
+    TEST(a_sender_is_told_as_far_as_there_is_room),
     TEST(a_thread_blocked_in_recvmmsg_hears_by_the_new_one),
 };
 

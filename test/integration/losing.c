@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -299,6 +300,43 @@ static long in_large_send(void) {
     return leaving_put(3 << 20, 0);
 }
 
+static void *send_last(void *ret) {
+    *(_Atomic long *)ret = cmm_send(talk_sock, "last", 4, 0, SMALL, NULL, NULL);
+    return NULL;
+}
+
+static void with_replay_two_sends_never_mingle(void) {
+    _Atomic long said = 0;
+    pthread_t other;
+    live_in_the_world(0);
+    stage_equal(cmm_set_replay(talk_sock, 1), 0);
+    stage_hold(true);
+    talk_begin(in_large_send);
+    stage_wait(leaving_number(SIOCOUTQ) > 100000 && talk_asleep());
+    stage_fails(cmm_send(talk_sock, "x", 1, MSG_DONTWAIT, SMALL, NULL, NULL), EAGAIN);
+    stage_equal(pthread_create(&other, NULL, send_last, &said), 0);
+    for (int calm = 0; calm < 100 && !said; calm++)
+        stage_pause();
+    stage_equal(said, 0);
+    stage_hold(false);
+    stage_equal(talk_join(), 3 << 20);
+    stage_wait(said == 4);
+    pthread_join(other, NULL);
+    stage_wait(stage_received(0) == (3 << 20) + 4);
+    stage_expect(memcmp(stage_bytes(0) + (3 << 20), "last", 4) == 0);
+}
+
+/* Not all that was ever sent. */
+static void with_replay_no_more_is_kept_than_the_peer_may_lack(void) {
+    static char bytes[1 << 16];
+    live_in_the_world(0);
+    stage_equal(cmm_set_replay(talk_sock, 1), 0);
+    const size_t before = mallinfo2().hblkhd + mallinfo2().uordblks;
+    for (int i = 0; i < 1024; i++)
+        stage_equal(cmm_send(talk_sock, bytes, sizeof bytes, 0, SMALL, NULL, NULL), sizeof bytes);
+    stage_expect(mallinfo2().hblkhd + mallinfo2().uordblks < before + (32 << 20));
+}
+
 static void with_replay_a_call_cut_short_goes_out_again_whole(void) {
     live_in_the_world(0);
     stage_equal(cmm_set_replay(talk_sock, 1), 0);
@@ -434,6 +472,8 @@ static const struct stage_test tests[] = {
                   STAGE_WORLD, world),
     STAGE_TEST_IN(with_replay_a_message_is_repeated_only_if_its_acknowledgement_was_lost, STAGE_WORLD, world),
     STAGE_TEST_IN(with_replay_nothing_is_lost_through_two_losses, STAGE_WORLD, world),
+    STAGE_TEST_IN(with_replay_two_sends_never_mingle, STAGE_WORLD, world),
+    STAGE_TEST_IN(with_replay_no_more_is_kept_than_the_peer_may_lack, STAGE_WORLD, world),
     STAGE_TEST_IN(with_replay_a_call_cut_short_goes_out_again_whole, STAGE_WORLD, world),
     STAGE_TEST_IN(without_replay_a_blocking_send_cut_short_is_made_again_as_a_whole, STAGE_WORLD, world),
     STAGE_TEST(after_SHUT_WR_the_socket_is_not_moved_any_more),

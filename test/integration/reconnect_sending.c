@@ -123,7 +123,7 @@ static void a_send_waits_while_there_is_no_network(void) {
 
 static void SO_SNDTIMEO_ends_a_send_also_while_there_is_no_network(void) {
     moving_live(0);
-    moving_set_timeout(SO_SNDTIMEO, 300);
+    moving_set_timeout(SO_SNDTIMEO, 1000);
     moving_part();
     moving_begin(in_short_send);
     stage_fails(moving_outcome(), EAGAIN);

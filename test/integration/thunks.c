@@ -394,6 +394,7 @@ static void in_manual_mode_thunks_and_handlers_run_in_cmm_dispatch(void) {
     int fd = cmm_dispatch_fd(), sock = cmm_socket(AF_INET, SOCK_STREAM, 0);
     struct pollfd p = {.fd = fd, .events = POLLIN};
     stage_expect(fd >= 0);
+    stage_equal(poll(&p, 1, 0), 0);
     stage_equal(cmm_connect(sock, (struct sockaddr *)&to, sizeof to, WIFI, see_mask, see_mask, NULL),
                 CMM_DEFERRED);
     struct note n = {.sock = sock, .text = "x", .labels = WIFI};
@@ -411,6 +412,19 @@ static void in_manual_mode_thunks_and_handlers_run_in_cmm_dispatch(void) {
     stage_equal(cmm_dispatch(), 0);
     stage_equal(poll(&p, 1, 0), 0);
     note_carries(0, "x");
+}
+
+static void a_dispatch_fd_that_is_made_late_tells_of_what_is_ready(void) {
+    struct cmm_network net;
+    stage_equal(cmm_set_dispatch(CMM_DISPATCH_MANUAL), 0);
+    struct note n = {.sock = note_socket(WIFI), .text = "x", .labels = WIFI};
+    note_defer(&n, note_send);
+    stage_up("wifi");
+    stage_wait(cmm_socket_network(n.sock, &net) == 0);
+    struct pollfd p = {.fd = cmm_dispatch_fd(), .events = POLLIN};
+    stage_equal(poll(&p, 1, 0), 1);
+    stage_equal(cmm_dispatch(), 1);
+    stage_equal(poll(&p, 1, 0), 0);
 }
 
 static void dispatch_nested(void *arg) {
@@ -487,6 +501,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(a_thunk_may_call_anything_for_no_lock_is_held),
     STAGE_TEST(on_library_threads_the_signal_mask_is_that_of_the_sockets_maker),
     STAGE_TEST(in_manual_mode_thunks_and_handlers_run_in_cmm_dispatch),
+    STAGE_TEST(a_dispatch_fd_that_is_made_late_tells_of_what_is_ready),
     STAGE_TEST(a_nested_cmm_dispatch_runs_nothing),
     STAGE_TEST(the_mode_is_set_before_the_first_cmm_socket),
     STAGE_TEST(in_manual_mode_a_blocking_call_runs_the_thunks_before_it_itself),
