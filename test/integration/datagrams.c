@@ -85,6 +85,18 @@ static void a_datagram_goes_by_the_network_that_matches(void) {
     expect_datagram(2, "10.2.0.2", "written");
 }
 
+/* The scout, which would tell, is gone: its last word stands. */
+static void what_has_no_way_by_a_young_network_goes_by_the_other(void) {
+    make(0);
+    stage_equal(dial(), 0);
+    stage_equal(put("one"), 3);
+    expect_datagram(0, "10.1.0.2", "one");
+    stage_scout_kill();
+    stage_link("wifi0", false);
+    stage_equal(put("two"), 3);
+    expect_datagram(1, "10.2.0.2", "two");
+}
+
 static void one_socket_serves_destinations_of_either_kind(void) {
     struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, from;
     socklen_t len = sizeof own;
@@ -507,6 +519,7 @@ static void an_errors_word_is_told_once(void) {
 static const struct stage_test tests[] = {
 #define TEST(name, labels) STAGE_TEST_WITH(name, STAGE_PRELOAD | STAGE_WORLD, NULL, "CMM_LABELS=" labels)
     TEST(a_datagram_goes_by_the_network_that_matches, "small"),
+    TEST(what_has_no_way_by_a_young_network_goes_by_the_other, "large"),
     TEST(one_socket_serves_destinations_of_either_kind, "small"),
     TEST(an_IPv6_socket_goes_by_it_too, "small"),
     TEST(connect_never_waits_and_the_socket_is_silent_until_it_can_send, "small"),

@@ -428,6 +428,22 @@ static void labels_0_wait_only_while_there_is_no_route_at_all(void) {
     stage_wait(talk_put("x", 0) == 1);
 }
 
+/* The scout, which would tell, is gone: its last word stands. */
+static void what_has_no_way_by_its_network_any_more_goes_by_the_other(void) {
+    struct sockaddr_in to = stage_udp();
+    const void *bytes;
+    stage_wait(stage_offered("wifi") && stage_offered("cell"));
+    talk_sock = cmm_socket(AF_INET, SOCK_DGRAM, 0);
+    stage_equal(cmm_connect(talk_sock, (struct sockaddr *)&to, sizeof to, SMALL, NULL, NULL, NULL), 0);
+    stage_expect(talk_on("wifi"));
+    stage_scout_kill();
+    stage_link("wifi0", false);
+    stage_equal(talk_put("one", SMALL), 3);
+    stage_wait(stage_datagrams() == 1);
+    stage_equal(stage_datagram(0, &bytes), 3);
+    stage_expect(strcmp(stage_datagram_peer(0), "10.2.0.2") == 0);
+}
+
 /* Each is tried, then all rest; it is no real failure yet, and nothing is tried within itself. */
 static void several_young_networks_without_a_way_by_IPv6_are_no_network_yet(void) {
     struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
@@ -483,6 +499,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST_IN(with_replay_a_loss_in_the_middle_of_the_repetition_repeats_it, STAGE_WORLD, world),
     STAGE_TEST_IN(a_network_lost_while_it_is_being_left_is_not_waited_for, STAGE_WORLD, world),
     STAGE_TEST_IN(labels_0_wait_only_while_there_is_no_route_at_all, STAGE_WORLD, world),
+    STAGE_TEST_IN(what_has_no_way_by_its_network_any_more_goes_by_the_other, STAGE_WORLD, world),
     STAGE_TEST_IN(several_young_networks_without_a_way_by_IPv6_are_no_network_yet, STAGE_WORLD, world),
     STAGE_TEST_IN(with_replay_what_was_acknowledged_is_not_sent_again, STAGE_WORLD, world),
 };
