@@ -317,7 +317,41 @@ static void a_thread_that_is_cancelled_at_any_instruction_leaves_no_lock(void) {
     alive_expect();
 }
 
-/* ---- in close ---- */
+/* ---- what is left behind ---- */
+
+static void *recv_once(void *fd) {
+    char byte;
+    tid = gettid();
+    recv(*(int *)fd, &byte, 1, 0);
+    return NULL;
+}
+
+/* Calls that end by cancellation, each on a socket of its own: none leaves a record behind. */
+static void expect_nothing_left(int rounds, int (*make)(int), void *(*ends)(void *)) {
+    enum { RECORD = 200 };
+    size_t before = 0;
+    for (int i = 0; i < rounds; i++) {
+        pthread_t thread;
+        void *result;
+        int fd = make(0);
+        tid = 0;
+        stage_equal(pthread_create(&thread, NULL, ends, &fd), 0);
+        if (ends == recv_once) {
+            stage_wait(tid && stage_asleep(tid));
+            stage_equal(pthread_cancel(thread), 0);
+        }
+        stage_equal(pthread_join(thread, &result), 0);
+        stage_expect(result == PTHREAD_CANCELED);
+        close(fd);
+        if (i == rounds / 10)
+            before = mallinfo2().uordblks;
+    }
+    stage_expect(mallinfo2().uordblks < before + (size_t)rounds * RECORD);
+}
+
+static int unconnected(int flags) {
+    return socket(AF_INET, SOCK_STREAM | flags, 0);
+}
 
 static void *cancelled_in_close(void *socket) {
     pthread_cancel(pthread_self());
@@ -327,51 +361,14 @@ static void *cancelled_in_close(void *socket) {
 
 /* The number itself stays open, as libc has it. */
 static void a_cancelled_close_leaves_nothing_of_the_librarys(void) {
-    enum { ROUNDS = 400, RECORD = 200 };
-    size_t before = 0;
     alive_begin();
-    for (int i = 0; i < ROUNDS; i++) {
-        pthread_t thread;
-        void *result;
-        int fd = socket(AF_INET, SOCK_STREAM, 0);
-        stage_equal(pthread_create(&thread, NULL, cancelled_in_close, &fd), 0);
-        stage_equal(pthread_join(thread, &result), 0);
-        stage_expect(result == PTHREAD_CANCELED);
-        close(fd);
-        if (i == ROUNDS / 10)
-            before = mallinfo2().uordblks;
-    }
-    stage_expect(mallinfo2().uordblks < before + (size_t)ROUNDS * RECORD);
+    expect_nothing_left(400, unconnected, cancelled_in_close);
     alive_expect();
 }
 
-static void *recv_once(void *fd) {
-    char byte;
-    tid = gettid();
-    recv(*(int *)fd, &byte, 1, 0);
-    return NULL;
-}
-
-/* A hold on the socket's record would last as long as the process. */
 static void a_call_that_is_cancelled_keeps_nothing_of_its_socket(void) {
-    enum { ROUNDS = 50, RECORD = 200 };
-    size_t before = 0;
     alive_begin();
-    for (int i = 0; i < ROUNDS; i++) {
-        pthread_t thread;
-        void *result;
-        int fd = alive_dial(0);
-        tid = 0;
-        stage_equal(pthread_create(&thread, NULL, recv_once, &fd), 0);
-        stage_wait(tid && stage_asleep(tid));
-        stage_equal(pthread_cancel(thread), 0);
-        stage_equal(pthread_join(thread, &result), 0);
-        stage_expect(result == PTHREAD_CANCELED);
-        close(fd);
-        if (i == ROUNDS / 10)
-            before = mallinfo2().uordblks;
-    }
-    stage_expect(mallinfo2().uordblks < before + (size_t)ROUNDS * RECORD);
+    expect_nothing_left(50, alive_dial, recv_once);
     alive_expect();
 }
 

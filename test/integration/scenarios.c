@@ -9,36 +9,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static const char config[] = "[network wifi]\naddress = 127.0.1.1\nlabels = all\nmetric = 100\n"
-                             "[network cell]\naddress = 127.0.2.1\nlabels = ondemand, small\nmetric = 200\n"
-                             "[network twin]\naddress = 127.0.3.1\nlabels = all\nmetric = 300\n";
 #define BG    CMM_LABEL_BACKGROUND
 #define SMALL CMM_LABEL_SMALL
-
-/* With a thunk that does nothing. */
-static long noting(const char *text, unsigned long labels, const char *arg) {
-    return cmm_send(talk_sock, text, strlen(text), 0, labels, talk_note, (void *)arg);
-}
-
-/* ---- a thread in one call ---- */
-
-static struct {
-    const char *text;
-    unsigned long labels;
-    bool defers;
-} called;
-
-static long call(void) {
-    return called.defers ? talk_defer(called.text, called.labels) : talk_put(called.text, called.labels);
-}
-
-static void begin_call(const char *text, unsigned long labels, bool defers) {
-    called.text = text;
-    called.labels = labels;
-    called.defers = defers;
-    talk_begin(call);
-    stage_wait(talk_asleep());
-}
 
 /* ---- 1: matching network, and the socket is connected on it ---- */
 
@@ -58,8 +30,8 @@ static void on_a_matching_network_the_underlying_call_runs_and_its_result_is_ret
 static void on_a_matching_network_the_thunk_is_ignored_and_its_argument_stays_the_callers(void) {
     stage_up("wifi");
     stage_equal(talk_dial_plainly(0, BG), 0);
-    stage_equal(noting("one", BG, "mine"), 3);
-    stage_equal(noting("two", SMALL, "mine"), 3);
+    stage_equal(talk_put_noting("one", BG, "mine"), 3);
+    stage_equal(talk_put_noting("two", SMALL, "mine"), 3);
     stage_equal(cmm_thunk_count(talk_sock), 0);
     stage_expect_text(0, "onetwo");
     stage_equal(cmm_thunk_cancel(talk_sock, NULL, NULL), 0);
@@ -95,7 +67,7 @@ static void a_working_connection_is_not_moved_because_a_preferred_network_appear
     stage_equal(talk_dial_plainly(0, BG), 0);
     stage_up("wifi");
     for (int i = 0; i < 50; i++) {
-        stage_equal(noting("x", BG, NULL), 1);
+        stage_equal(talk_put_noting("x", BG, NULL), 1);
         stage_equal(cmm_recv(talk_sock, back, sizeof back, 0), 1);
     }
     stage_expect(talk_on("twin"));
@@ -203,7 +175,7 @@ static void without_a_matching_network_the_thunk_is_stored_and_runs_when_one_com
     stage_equal(talk_dial_plainly(0, SMALL), 0);
     stage_equal(talk_defer(argument, BG), CMM_DEFERRED);
     stage_equal(cmm_thunk_count(talk_sock), 1);
-    stage_equal(noting("now", SMALL, NULL), 3);
+    stage_equal(talk_put_noting("now", SMALL, NULL), 3);
     stage_equal(talk_count, 0);
     stage_up("wifi");
     stage_wait(talk_count == 1);
@@ -218,7 +190,7 @@ static void without_a_matching_network_the_thunk_is_stored_and_runs_when_one_com
 static void without_a_matching_network_a_blocking_send_without_handler_waits_for_one(void) {
     stage_up("cell");
     stage_equal(talk_dial_plainly(0, SMALL), 0);
-    begin_call("wifi", BG, false);
+    talk_begin_call("wifi", BG, false);
     stage_equal(talk_put("cell", SMALL), 4);
     stage_expect(!talk_back());
     stage_up("wifi");
@@ -239,7 +211,7 @@ static void without_a_matching_network_a_blocking_send_ends_with_ETIMEDOUT_when_
     stage_equal(talk_put("cell", SMALL), 4);
     stage_expect_text(0, "cell");
     stage_equal(cmm_set_patience(talk_sock, NULL), 0);
-    begin_call("wifi", BG, false);
+    talk_begin_call("wifi", BG, false);
     stage_up("wifi");
     stage_equal(talk_join(), 4);
 }
@@ -337,4 +309,4 @@ static const struct stage_test tests[] = {
     STAGE_TEST(datagrams_are_deferred_and_sent_as_streams_are),
 };
 
-STAGE_MAIN(config, tests)
+STAGE_MAIN(talk_config, tests)

@@ -16,39 +16,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static const char config[] = "[network wifi]\naddress = 127.0.1.1\nlabels = all\nmetric = 100\n"
-                             "[network cell]\naddress = 127.0.2.1\nlabels = ondemand, small\nmetric = 200\n"
-                             "[network twin]\naddress = 127.0.3.1\nlabels = all\nmetric = 300\n";
 static const char world[] = "[network wifi]\nmatch = wifi0\nlabels = all\n"
                             "[network cell]\nmatch = cell0\nlabels = ondemand, small\n";
 
 #define BG    CMM_LABEL_BACKGROUND
 #define SMALL CMM_LABEL_SMALL
-
-/* With a thunk that does nothing. */
-static long noting(const char *text, unsigned long labels, const char *arg) {
-    return cmm_send(talk_sock, text, strlen(text), 0, labels, talk_note, (void *)arg);
-}
-
-/* ---- a thread in one call ---- */
-
-static struct {
-    const char *text;
-    unsigned long labels;
-    bool defers;
-} called;
-
-static long call(void) {
-    return called.defers ? talk_defer(called.text, called.labels) : talk_put(called.text, called.labels);
-}
-
-static void begin_call(const char *text, unsigned long labels, bool defers) {
-    called.text = text;
-    called.labels = labels;
-    called.defers = defers;
-    talk_begin(call);
-    stage_wait(talk_asleep());
-}
 
 static void set_blocking(void) {
     stage_equal(fcntl(talk_sock, F_SETFL, O_RDWR), 0);
@@ -70,7 +42,7 @@ static void a_refused_connect_is_a_real_failure(void) {
     stage_up("wifi");
     stage_refuse(true);
     stage_fails(talk_dial_plainly(0, BG), ECONNREFUSED);
-    stage_fails(noting("x", BG, "mine"), ECONNREFUSED);
+    stage_fails(talk_put_noting("x", BG, "mine"), ECONNREFUSED);
     stage_equal(cmm_thunk_count(talk_sock), 0);
     stage_equal(talk_count, 0);
 }
@@ -78,9 +50,9 @@ static void a_refused_connect_is_a_real_failure(void) {
 static void a_refused_reconnect_is_CMM_FAILED_and_the_argument_stays_the_callers(void) {
     connect_on_cell_with_wifi_there(0);
     stage_refuse(true);
-    stage_fails(noting("wifi", BG, "mine"), ECONNREFUSED);
+    stage_fails(talk_put_noting("wifi", BG, "mine"), ECONNREFUSED);
     stage_equal(cmm_thunk_count(talk_sock), 0);
-    stage_fails(noting("wifi", BG, "mine"), ECONNREFUSED);
+    stage_fails(talk_put_noting("wifi", BG, "mine"), ECONNREFUSED);
     stage_equal(talk_count, 0);
 }
 
@@ -95,7 +67,7 @@ static void a_reset_by_the_peer_is_CMM_FAILED_without_SIGPIPE(void) {
     stage_expect_text(0, "hello");
     stage_hang_up(0);
     stage_fails(cmm_recv(talk_sock, &byte, 1, 0), ECONNRESET);
-    stage_equal(noting("x", BG, "mine"), CMM_FAILED);
+    stage_equal(talk_put_noting("x", BG, "mine"), CMM_FAILED);
     stage_expect(errno == ECONNRESET || errno == EPIPE);
     stage_equal(cmm_write(talk_sock, "x", 1, BG, talk_note, (void *)"mine"), CMM_FAILED);
     stage_equal(cmm_writev(talk_sock, &one, 1, BG, talk_note, (void *)"mine"), CMM_FAILED);
@@ -124,7 +96,7 @@ static void after_shutdown_a_send_fails_with_EPIPE_and_no_signal(void) {
     stage_up("wifi");
     stage_equal(talk_dial_plainly(0, BG), 0);
     stage_equal(cmm_shutdown(talk_sock, SHUT_WR), 0);
-    stage_fails(noting("x", BG, "mine"), EPIPE);
+    stage_fails(talk_put_noting("x", BG, "mine"), EPIPE);
     stage_equal(talk_count, 0);
 }
 
@@ -134,13 +106,13 @@ static void bad_arguments_are_real_failures(void) {
     stage_fails(cmm_send(plain, "x", 1, 0, BG, talk_note, NULL), EBADF);
     stage_fails(cmm_send(-1, "x", 1, 0, BG, talk_note, NULL), EBADF);
     talk_sock = cmm_socket(AF_INET, SOCK_STREAM, 0);
-    stage_fails(noting("x", BG, NULL), ENOTCONN);
+    stage_fails(talk_put_noting("x", BG, NULL), ENOTCONN);
     cmm_close(talk_sock);
     stage_equal(talk_dial_plainly(0, BG), 0);
-    stage_fails(noting("x", BG | 0x1000, NULL), EINVAL);
+    stage_fails(talk_put_noting("x", BG | 0x1000, NULL), EINVAL);
     stage_fails(cmm_send(talk_sock, (void *)8, 1, 0, BG, talk_note, NULL), EFAULT);
     stage_fails(cmm_writev(talk_sock, NULL, -1, BG, talk_note, NULL), EINVAL);
-    stage_equal(noting("x", BG, NULL), 1);
+    stage_equal(talk_put_noting("x", BG, NULL), 1);
     stage_equal(talk_count, 0);
     stage_expect_text(0, "x");
 }
@@ -208,7 +180,7 @@ static void while_connecting_a_blocking_send_waits_for_the_handshake(void) {
     stage_crowd(true);
     stage_equal(talk_dial_plainly(SOCK_NONBLOCK, BG), CMM_DEFERRED);
     set_blocking();
-    begin_call("hello", BG, false);
+    talk_begin_call("hello", BG, false);
     stage_expect(stage_connections() == 0 && !talk_back());
     stage_crowd(false);
     stage_equal(talk_join(), 5);
@@ -231,7 +203,7 @@ static void while_connecting_a_nonblocking_send_is_deferred_or_gets_EAGAIN(void)
 static void what_a_blocking_send_has_left_polls_silent_until_the_next_is_there(void) {
     connect_on_cell_with_wifi_there(0);
     stage_crowd(true);
-    begin_call("hello", BG, false);
+    talk_begin_call("hello", BG, false);
     struct pollfd p = {.fd = talk_sock, .events = POLLIN | POLLOUT | POLLRDHUP};
     stage_equal(poll(&p, 1, 0), 0);
     stage_crowd(false);
@@ -248,6 +220,10 @@ static short polled(void) {
     return p.revents;
 }
 
+static long put_hello(void) {
+    return talk_put("hello", BG);
+}
+
 static void it_polls_silent_as_soon_as_a_descriptor_can_be_had(void) {
     const struct rlimit few = {48, 4096}, many = {4096, 4096};
     int last = -1;
@@ -257,9 +233,7 @@ static void it_polls_silent_as_soon_as_a_descriptor_can_be_had(void) {
     for (int fd; (fd = dup(STDERR_FILENO)) >= 0; last = fd)
         ;
     stage_equal(close(last), 0);
-    called.text = "hello";
-    called.labels = BG;
-    talk_begin(call);
+    talk_begin(put_hello);
     stage_wait(stage_end(0) == STAGE_EOF);
     stage_expect(polled());
     stage_equal(setrlimit(RLIMIT_NOFILE, &many), 0);
@@ -275,7 +249,7 @@ static void patience_never_covers_the_handshake(void) {
     stage_equal(talk_dial_plainly(SOCK_NONBLOCK, BG), CMM_DEFERRED);
     stage_equal(cmm_set_patience(talk_sock, &(struct timespec){0, 1000000}), 0);
     set_blocking();
-    begin_call("hello", BG, false);
+    talk_begin_call("hello", BG, false);
     for (int i = 0; i < 100; i++)
         stage_pause();
     stage_crowd(false);
@@ -336,7 +310,7 @@ static void plain_calls_have_the_labels_of_the_last_send_that_was_not_deferred(v
     stage_wait(write(talk_sock, "plain", 5) == 5);
     stage_expect_connection(1, "127.0.2.1");
     stage_expect_text(1, "plain");
-    stage_equal(noting("later", BG, NULL), CMM_DEFERRED);
+    stage_equal(talk_put_noting("later", BG, NULL), CMM_DEFERRED);
     stage_equal(write(talk_sock, "again", 5), 5);
     stage_expect_text(1, "plainagain");
 }
@@ -376,7 +350,7 @@ static void interrupt_often(void) {
 static void a_wait_for_a_network_ends_with_EINTR_without_SA_RESTART(void) {
     on_signal(0);
     stage_equal(talk_dial_plainly(0, BG), CMM_DEFERRED);
-    begin_call("x", BG, false);
+    talk_begin_call("x", BG, false);
     interrupt_until_over();
     stage_fails(talk_join(), EINTR);
     stage_up("wifi");
@@ -402,7 +376,7 @@ static void who_waits_its_turn_behind_an_interrupted_send_goes_on(void) {
     stage_hold(true);
     stage_equal(pthread_create(&first, NULL, send_bulk, NULL), 0);
     stage_wait(ioctl(talk_sock, SIOCOUTQ, &unread) == 0 && unread > 100000);
-    begin_call("x", BG, false);
+    talk_begin_call("x", BG, false);
     stage_wait(talk_asleep());
     stage_wait((pthread_kill(first, SIGUSR1), taken >= 0));
     stage_equal(pthread_join(first, NULL), 0);
@@ -427,7 +401,7 @@ static void who_waits_its_turn_behind_a_cancelled_send_goes_on(void) {
     pthread_t first;
     void *result;
     begin_kept_send(&first);
-    begin_call("x", BG, false);
+    talk_begin_call("x", BG, false);
     stage_equal(pthread_cancel(first), 0);
     stage_equal(pthread_join(first, &result), 0);
     stage_expect(result == PTHREAD_CANCELED);
@@ -461,7 +435,7 @@ static void after_a_reset_in_the_middle_of_a_send_the_next_has_its_turn(void) {
 static void a_wait_for_a_network_goes_on_with_SA_RESTART(void) {
     on_signal(SA_RESTART);
     stage_equal(talk_dial_plainly(0, BG), CMM_DEFERRED);
-    begin_call("x", BG, false);
+    talk_begin_call("x", BG, false);
     interrupt_often();
     stage_expect(!talk_back());
     stage_up("wifi");
@@ -473,7 +447,7 @@ static void an_interrupted_reconnect_is_EINTR_and_the_argument_stays_the_callers
     on_signal(0);
     connect_on_cell_with_wifi_there(0);
     stage_crowd(true);
-    begin_call("x", BG, true);
+    talk_begin_call("x", BG, true);
     interrupt_until_over();
     stage_fails(talk_join(), EINTR);
     stage_equal(cmm_thunk_count(talk_sock), 0);
@@ -488,7 +462,7 @@ static void a_wait_for_the_handshake_goes_on_with_SA_RESTART(void) {
     on_signal(SA_RESTART);
     connect_on_cell_with_wifi_there(0);
     stage_crowd(true);
-    begin_call("x", BG, true);
+    talk_begin_call("x", BG, true);
     interrupt_often();
     stage_expect(!talk_back());
     stage_crowd(false);
@@ -503,7 +477,7 @@ static void a_blocking_connect_is_interrupted_and_the_connection_made_all_the_sa
     stage_crowd(true);
     stage_equal(talk_dial_plainly(SOCK_NONBLOCK, BG), CMM_DEFERRED);
     set_blocking();
-    begin_call("x", BG, false);
+    talk_begin_call("x", BG, false);
     interrupt_until_over();
     stage_fails(talk_join(), EINTR);
     stage_crowd(false);
@@ -579,4 +553,4 @@ static const struct stage_test tests[] = {
     STAGE_TEST(a_blocking_connect_is_interrupted_and_the_connection_made_all_the_same),
 };
 
-STAGE_MAIN(config, tests)
+STAGE_MAIN(talk_config, tests)

@@ -110,6 +110,10 @@ void talk_note(void *arg) {
     enter('t', talk_sock, 0, arg);
 }
 
+long talk_put_noting(const char *text, unsigned long labels, const char *arg) {
+    return cmm_send(talk_sock, text, strlen(text), 0, labels, talk_note, (void *)arg);
+}
+
 bool talk_on(const char *network) {
     struct cmm_network n;
     return cmm_socket_network(talk_sock, &n) == 0 && strcmp(n.name, network) == 0;
@@ -179,4 +183,24 @@ int talk_wait_at_gate(int s) {
     talk_inside = true;
     stage_wait(talk_gate);
     return 0;
+}
+
+/* ---- such a thread in one send ---- */
+
+static struct {
+    const char *text;
+    unsigned long labels;
+    bool defers;
+} called;
+
+static long call(void) {
+    return called.defers ? talk_defer(called.text, called.labels) : talk_put(called.text, called.labels);
+}
+
+void talk_begin_call(const char *text, unsigned long labels, bool defers) {
+    called.text = text;
+    called.labels = labels;
+    called.defers = defers;
+    talk_begin(call);
+    stage_wait(talk_asleep());
 }

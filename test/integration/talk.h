@@ -49,8 +49,9 @@ long talk_put(const char *text, unsigned long labels);
 long talk_defer(const char *text, unsigned long labels);
 long talk_defer_at_once(const char *text, unsigned long labels); /* with MSG_DONTWAIT */
 
-/* A thunk that writes its argument into the diary and does nothing else. */
+/* A thunk that writes its argument into the diary and does nothing else; cmm_send with it. */
 void talk_note(void *arg);
+long talk_put_noting(const char *text, unsigned long labels, const char *arg);
 
 /* The diary as letters: "<>" after the first connection. */
 const char *talk_diary(void);
@@ -71,6 +72,8 @@ void talk_begin(long (*job)(void));
 bool talk_back(void);
 long talk_join(void);
 bool talk_asleep(void); /* it sleeps in the kernel */
+/* It is in talk_defer, or in talk_put, and sleeps there. */
+void talk_begin_call(const char *text, unsigned long labels, bool defers);
 extern pthread_t talk_thread;
 
 #endif
