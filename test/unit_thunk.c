@@ -194,6 +194,8 @@ START_TEST(cancelling_takes_out_every_thunk_with_that_handler_and_no_other) {
     thunk_free_list(out);
     ck_assert_int_eq(count, 10);
     ck_assert_uint_eq(q.count, 10);
+    ck_assert_uint_eq(thunk_find(&q, RED)->count, 5);
+    ck_assert_uint_eq(thunk_find(&q, BLUE)->count, 5);
     push(RED, 50); /* the last one's place is known again */
     for (long i = 0; i < 10; i++)
         ck_assert_int_eq(take_oldest(), i);

@@ -444,6 +444,21 @@ static void what_has_no_way_by_its_network_any_more_goes_by_the_other(void) {
     stage_expect(strcmp(stage_datagram_peer(0), "10.2.0.2") == 0);
 }
 
+static void with_labels_0_the_source_address_tells_which_network_it_is(void) {
+    stage_wait(stage_offered("wifi") && stage_offered("cell"));
+    stage_shell("ip route replace default via 10.2.0.1 dev cell0 metric 50");
+    stage_equal(talk_dial_plainly(0, 0), 0);
+    stage_expect_connection(0, "10.2.0.2");
+    stage_expect(talk_on("cell"));
+    stage_link("wifi0", false);
+    stage_wait(!stage_offered("wifi"));
+    stage_equal(talk_put("x", 0), 1);
+    stage_expect_text(0, "x");
+    stage_link("wifi0", true);
+    stage_link("cell0", false);
+    talk_expect_moved(1, "10.1.0.2", "wifi");
+}
+
 /* Each is tried, then all rest; it is no real failure yet, and nothing is tried within itself. */
 static void several_young_networks_without_a_way_by_IPv6_are_no_network_yet(void) {
     struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
@@ -500,6 +515,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST_IN(a_network_lost_while_it_is_being_left_is_not_waited_for, STAGE_WORLD, world),
     STAGE_TEST_IN(labels_0_wait_only_while_there_is_no_route_at_all, STAGE_WORLD, world),
     STAGE_TEST_IN(what_has_no_way_by_its_network_any_more_goes_by_the_other, STAGE_WORLD, world),
+    STAGE_TEST_IN(with_labels_0_the_source_address_tells_which_network_it_is, STAGE_WORLD, world),
     STAGE_TEST_IN(several_young_networks_without_a_way_by_IPv6_are_no_network_yet, STAGE_WORLD, world),
     STAGE_TEST_IN(with_replay_what_was_acknowledged_is_not_sent_again, STAGE_WORLD, world),
 };
