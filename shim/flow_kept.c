@@ -24,7 +24,8 @@ static ssize_t real_wait_out(int fd, void *limit, int flags) {
 struct kept {
     struct sock *s;
     size_t total;
-    uint32_t swaps; /* what s->swaps was when it began: with another connection nothing is on its way */
+    uint32_t swaps;  /* what s->swaps was when it began: with another connection nothing is on its way */
+    unsigned resets; /* ... and after a reset nothing is kept */
 };
 
 static void kept_over(struct sock *s) {
@@ -52,11 +53,11 @@ static void kept_cut_off(void *kept) {
 }
 
 /* Its connection was replaced in the middle of it. One that goes out again whole is done for its caller. */
-static ssize_t kept_overtaken(const struct sock *s, size_t total, size_t taken) {
-    if (s->state == LIFE_CLOSED)
+static ssize_t kept_overtaken(const struct kept *k, size_t taken) {
+    if (k->s->state == LIFE_CLOSED)
         return -ECANCELED;
-    if (s->replay && s->state != LIFE_FRESH)
-        return (ssize_t)total;
+    if (k->s->replay && k->s->resets == k->resets)
+        return (ssize_t)k->total;
     return taken ? (ssize_t)taken : CALL_AGAIN;
 }
 
@@ -74,7 +75,7 @@ static ssize_t send_on(const struct kept *k, int fd, const struct flow_send *c, 
             return cut_short(k, errno);
         n = call_issue(s, fd, real_wait_out, (void *)&c->limit, 0, false, 0);
         if (atomic_load(&s->swaps) != k->swaps)
-            return kept_overtaken(s, k->total, taken);
+            return kept_overtaken(k, taken);
         if (n < 0 && n != CALL_AGAIN)
             return cut_short(k, (int)-n);
     }
@@ -111,7 +112,7 @@ static int check_kept(const struct msghdr *msg) {
 }
 
 ssize_t flow_send_kept(struct sock *s, int fd, const struct flow_send *c, bool blocking) {
-    struct kept k = {.s = s, .swaps = atomic_load(&s->swaps)};
+    struct kept k = {.s = s, .swaps = atomic_load(&s->swaps), .resets = s->resets};
     uint64_t none = 0;
     if (s->unsent) {
         ssize_t turn = blocking ? call_wait(s, 0, false, &none, c->limit) : -EAGAIN;

@@ -340,6 +340,7 @@ void reconnect_reset(struct sock *s) {
     s->shared = false;
     s->tolen = 0;
     s->unsent = 0;
+    s->resets++;
     stash_finish(&s->unread);
     stash_finish(&s->sent);
     sock_turn(s, LIFE_RESET);

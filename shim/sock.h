@@ -124,6 +124,7 @@ struct sock {
     size_t unsent;       /* replay: of the last one, not yet taken by the kernel; its sender is at work */
     size_t resent;       /* of sent, already on the new connection */
     bool replay;
+    unsigned resets; /* how often it was reset */
     ssize_t unacked;
 
     struct watch *watches;

@@ -432,6 +432,18 @@ static void after_a_reset_in_the_middle_of_a_send_the_next_has_its_turn(void) {
     stage_expect_text(1, "y");
 }
 
+static void a_send_that_a_reset_ends_is_not_done_though_another_connection_is_there_at_once(void) {
+    pthread_t first;
+    begin_kept_send(&first);
+    stage_equal(cmm_reset(talk_sock), 0);
+    stage_equal(talk_connect(BG, NULL), 0);
+    stage_equal(pthread_join(first, NULL), 0);
+    stage_expect(taken > 0 && taken < 8 << 20);
+    stage_hold(false);
+    stage_equal(talk_put("y", BG), 1);
+    stage_expect_text(1, "y");
+}
+
 static void a_wait_for_a_network_goes_on_with_SA_RESTART(void) {
     on_signal(SA_RESTART);
     stage_equal(talk_dial_plainly(0, BG), CMM_DEFERRED);
@@ -547,6 +559,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(who_waits_its_turn_behind_a_cancelled_send_goes_on),
     STAGE_TEST(a_send_under_way_goes_on_when_replay_is_switched_off),
     STAGE_TEST(after_a_reset_in_the_middle_of_a_send_the_next_has_its_turn),
+    STAGE_TEST(a_send_that_a_reset_ends_is_not_done_though_another_connection_is_there_at_once),
     STAGE_TEST(a_wait_for_a_network_goes_on_with_SA_RESTART),
     STAGE_TEST(an_interrupted_reconnect_is_EINTR_and_the_argument_stays_the_callers),
     STAGE_TEST(a_wait_for_the_handshake_goes_on_with_SA_RESTART),
