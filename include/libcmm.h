@@ -87,7 +87,8 @@ ssize_t cmm_writev(mc_socket_t sock, const struct iovec *iov, int count, unsigne
 ssize_t cmm_sendmsg(mc_socket_t sock, const struct msghdr *msg, int flags, unsigned long labels,
                     resume_handler_t handler, void *arg);
 
-/* As recv(2) and read(2); they wait while the socket has no connection (non-blocking: EAGAIN). */
+/* As recv(2) and read(2); they wait while the socket has no connection (non-blocking: EAGAIN), as long as its
+ * patience has it. 0 is the peer's end of file, never a loss. */
 ssize_t cmm_recv(mc_socket_t sock, void *buf, size_t len, int flags);
 ssize_t cmm_read(mc_socket_t sock, void *buf, size_t len);
 
@@ -104,7 +105,8 @@ int cmm_select(int nfds, fd_set *rd, fd_set *wr, fd_set *ex, struct timeval *tim
 /* As shutdown(2). After SHUT_WR the socket is not moved any more. */
 int cmm_shutdown(mc_socket_t sock, int how);
 
-/* Drops the connection (or the failed attempt) and keeps options, handlers and thunks; cmm_connect again. */
+/* Drops the connection (or the failed attempt) and keeps options, handlers and thunks; cmm_connect again.
+ * What waits on the socket fails with ENOTCONN; what had arrived, or was kept for replay, is given up. */
 int cmm_reset(mc_socket_t sock);
 
 /* Closes; stored thunks are dropped without running. Cancel with a deleter first to free their arguments. */
@@ -123,7 +125,8 @@ int cmm_thunk_cancel(mc_socket_t sock, resume_handler_t handler, void (*deleter)
 /* How many thunks are stored. */
 int cmm_thunk_count(mc_socket_t sock);
 
-/* Streams: bytes of the last lost connection that the peer never acknowledged (from pre_reconnect on). */
+/* Streams: bytes of the connection that was lost or left last that the peer never acknowledged, from
+ * pre_reconnect of the next one on; 0: none, or no connection was lost yet. Datagrams: 0. */
 ssize_t cmm_unacked(mc_socket_t sock);
 
 /* on: the library keeps unacknowledged sends (whole calls, bounded by the send buffer) and sends them again
@@ -131,7 +134,8 @@ ssize_t cmm_unacked(mc_socket_t sock);
  * lost. */
 int cmm_set_replay(mc_socket_t sock, int on);
 
-/* The longest a call without thunk waits for a network (never for the peer); NULL: for ever. */
+/* The longest that a call without thunk waits for a network (never for the peer): copied; zero: not at all;
+ * NULL, and at first: for ever. */
 int cmm_set_patience(mc_socket_t sock, const struct timespec *patience);
 
 /* ---- Labels ---- */
