@@ -76,7 +76,7 @@ bool leave_copied(const struct sock *s, int copy) {
 
 /* A fork shares the description until the child has gone or closed it; a spawned program has what is not
  * close-on-exec, and anybody what was sent by message. */
-bool leave_may_share(const struct sock *s) {
+static bool may_share(const struct sock *s) {
     bool inherited = false;
     for (unsigned i = 0; i < s->nfds; i++)
         inherited |= !(real.fcntl(s->fds[i], F_GETFD, NULL) & FD_CLOEXEC);
@@ -84,7 +84,14 @@ bool leave_may_share(const struct sock *s) {
 }
 
 static bool shared_now(const struct sock *s) {
-    return s->nfds && leave_may_share(s) && holder_elsewhere(s->fds[0], s->shared);
+    return s->nfds && may_share(s) && holder_elsewhere(s->fds[0], s->shared);
+}
+
+bool leave_asks(const struct sock *s) {
+    const int fd = s->nfds ? s->fds[0] : -1;
+    return fd >= 0 && may_share(s) &&
+           (s->policy == RULES_POLICY_RECONNECT || stream_untouched(fd) || stream_unread(fd) ||
+            stream_ended(fd));
 }
 
 /* AF_UNSPEC wakes every holder with an error and drops what is unread. Somebody whose calls no door sees

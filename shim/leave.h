@@ -20,8 +20,8 @@ int leave_lost(struct sock *s);
 /* One more look at a lost one whose other holders have bytes to read: once they have, they hear of it. */
 void leave_cut_off(struct sock *s, uint64_t now_ms);
 
-/* Another process may hold it: whether one does, would be looked for (holder). */
-bool leave_may_share(const struct sock *s);
+/* Were its network lost now, what becomes of it would hang on who else holds it (holder). */
+bool leave_asks(const struct sock *s);
 
 /* copy is a new number of s. True: s was cut off, and copy, a standard number, is none of it any more: who
  * writes there is told, and by no signal. */

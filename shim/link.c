@@ -147,8 +147,8 @@ static bool is_lost(const struct sock *s, const struct wire_snapshot *next) {
 static void look_ahead(const struct wire_snapshot *next) {
     bool asked_for = false;
     for (const struct sock *s = sock_first(); s && !asked_for; s = s->next)
-        asked_for = s->kind == SOCK_CAPTURED && s->state == LIFE_LIVE && s->net && is_lost(s, next) &&
-                    leave_may_share(s);
+        asked_for =
+            s->kind == SOCK_CAPTURED && s->state == LIFE_LIVE && s->net && is_lost(s, next) && leave_asks(s);
     if (!asked_for)
         return;
     lock_drop();

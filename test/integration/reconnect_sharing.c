@@ -85,6 +85,19 @@ static void nobody_waits_while_it_is_looked_for_who_else_holds_it(void) {
     moving_expect_talk(1);
 }
 
+static void what_fails_whoever_holds_it_is_told_without_a_look(void) {
+    moving_live(0);
+    moving_expect_talk(0);
+    const pid_t child = fork();
+    if (!child)
+        _exit(0);
+    stage_equal(waitpid(child, NULL, 0), child);
+    slow = true;
+    stage_link("wifi0", false);
+    expect_failed();
+    stage_expect(!looking);
+}
+
 /* Who switches links has children: so it is another that has not. */
 static void who_has_never_had_a_child_need_not_look(void) {
     int told[2], status;
@@ -338,6 +351,8 @@ static const struct stage_test tests[] = {
     MOVING_TEST(printed_to_it_fails),
     MOVING_TEST(given_to_another_process_by_message_it_fails),
     MOVING_TEST(given_by_one_of_several_messages_it_fails),
+    STAGE_TEST_WITH(what_fails_whoever_holds_it_is_told_without_a_look, STAGE_WORLD | STAGE_PRELOAD,
+                    moving_world, "CMM_LABELS=small"),
     STAGE_TEST_WITH(a_spawned_program_reads_what_had_arrived, STAGE_WORLD | STAGE_PRELOAD, moving_world,
                     "CMM_LABELS=small"),
     STAGE_TEST_WITH(an_untouched_one_that_a_spawned_program_holds_is_not_moved, STAGE_WORLD | STAGE_PRELOAD,
