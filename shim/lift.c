@@ -8,13 +8,17 @@
 #include <stdatomic.h>
 #include <sys/resource.h>
 
-enum { MARGIN = 64, BITS = 64 };
+enum {
+    MARGIN = 64,
+    KNOWN = 65536, /* there may be more than MARGIN of them, and then they lie beyond LIFT_END */
+    BITS = 8 * sizeof(unsigned long)
+};
 
-static _Atomic unsigned long marks[LIFT_END / BITS];
+__attribute__((section(".bss.z_large"))) static _Atomic unsigned long marks[KNOWN / BITS];
 
 static void mark(int fd, bool on) {
     const unsigned long bit = 1UL << (fd % BITS);
-    if (fd < 0 || fd >= LIFT_END)
+    if (fd < 0 || fd >= KNOWN)
         return;
     if (on)
         atomic_fetch_or(&marks[fd / BITS], bit);
@@ -73,11 +77,11 @@ int lift_away(int fd) {
 }
 
 bool lift_owns(int fd) {
-    return fd >= 0 && fd < LIFT_END && atomic_load(&marks[fd / BITS]) & 1UL << (fd % BITS);
+    return fd >= 0 && fd < KNOWN && atomic_load(&marks[fd / BITS]) & 1UL << (fd % BITS);
 }
 
 unsigned lift_next(unsigned from) {
-    for (; from < LIFT_END; from++)
+    for (; from < KNOWN; from++)
         if (!(from % BITS) && !atomic_load(&marks[from / BITS]))
             from += BITS - 1;
         else if (lift_owns((int)from))

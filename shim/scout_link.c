@@ -16,15 +16,12 @@
 #include <fcntl.h>
 #include <mqueue.h>
 #include <pthread.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum {
     PATIENCE_MS = 1000,
-    BURST = 64,      /* messages looked at in one call, so that a flood cannot hold the thread */
-    HIGH_END = 4096, /* the kernel's table grows with the highest number, in every process */
-    HIGH_MARGIN = 64,
+    BURST = 64, /* messages looked at in one call, so that a flood cannot hold the thread */
     MAX_ERRNO = 4095,
 };
 

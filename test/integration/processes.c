@@ -327,6 +327,38 @@ static void a_number_of_the_librarys_can_be_taken_by_dup2(void) {
             stage_equal(write(fd, "x", 1), 1);
 }
 
+static pthread_barrier_t barrier;
+
+static void *poll_before_and_after(void *unused) {
+    struct pollfd p = {.fd = alive_sock, .events = POLLIN};
+    stage_equal(poll(&p, 1, 0), 0);
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    stage_equal(poll(&p, 1, 10), 0);
+    return unused;
+}
+
+/* More of them than there are numbers that select() knows. */
+static void however_many_the_library_has_a_sweep_leaves_them(void) {
+    enum { THREADS = 100, BEYOND = 1024 };
+    pthread_t threads[THREADS];
+    struct rlimit limit;
+    stage_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = 4 * BEYOND;
+    if (limit.rlim_max < limit.rlim_cur || setrlimit(RLIMIT_NOFILE, &limit) < 0)
+        stage_skip("descriptors are limited here");
+    alive_begin();
+    stage_equal(pthread_barrier_init(&barrier, NULL, THREADS + 1), 0);
+    for (int i = 0; i < THREADS; i++)
+        stage_equal(pthread_create(&threads[i], NULL, poll_before_and_after, NULL), 0);
+    pthread_barrier_wait(&barrier);
+    stage_equal(close_range(BEYOND, ~0U, 0), 0);
+    pthread_barrier_wait(&barrier);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    alive_expect();
+}
+
 static void a_low_limit_of_descriptors_is_the_programs_own(void) {
     char line[16] = "";
     FILE *out = popen("ulimit -n 40; LD_PRELOAD=$LD_PRELOAD sh -c 'ulimit -n'", "r");
@@ -413,6 +445,7 @@ static const struct stage_test tests[] = {
     TEST(closefrom_leaves_the_librarys),
     TEST(closing_every_number_leaves_the_librarys),
     TEST(a_number_of_the_librarys_can_be_taken_by_dup2),
+    TEST(however_many_the_library_has_a_sweep_leaves_them),
     TEST(a_low_limit_of_descriptors_is_the_programs_own),
     TEST(a_program_that_allows_itself_no_more_descriptors_waits_on_those_it_has),
     STAGE_TEST_WITH(a_full_table_of_descriptors_only_delays_who_goes_on_by_another_network, STAGE_PRELOAD,
