@@ -5,6 +5,7 @@
 #include "real.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/resource.h>
 
@@ -40,6 +41,14 @@ static int copy_high(int fd) {
     return high < 0 ? real.fcntl(fd, F_DUPFD_CLOEXEC, (void *)high_from()) : high;
 }
 
+/* close() is a place to be cancelled at, which would leave one behind. */
+static void close_for_sure(int fd) {
+    int state = PTHREAD_CANCEL_ENABLE;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    real.close(fd);
+    pthread_setcancelstate(state, NULL);
+}
+
 int lift(int fd) {
     if (fd < 0)
         return fd;
@@ -47,7 +56,7 @@ int lift(int fd) {
     if (high < 0)
         real.fcntl(fd, F_SETFD, (void *)(long)FD_CLOEXEC);
     else
-        real.close(fd);
+        close_for_sure(fd);
     high = high < 0 ? fd : high;
     mark(high, true);
     return high;
@@ -55,7 +64,7 @@ int lift(int fd) {
 
 void lift_close(int fd) {
     mark(fd, false);
-    real.close(fd);
+    close_for_sure(fd);
 }
 
 int lift_copy(int fd) {

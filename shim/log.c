@@ -55,12 +55,15 @@ static void write_quietly(int fd, const char *line, size_t len) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+/* Whoever says it is not cancelled there: many calls that say something are no place for that. */
 void log_say(enum log_level level, const char *format, ...) {
     const int saved = errno;
+    int cancel = PTHREAD_CANCEL_ENABLE;
     char line[512];
     va_list args;
     if (level > limit)
         return;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     int at = snprintf(line, sizeof line, "cmm[%d]: ", (int)getpid());
     va_start(args, format);
     int more = vsnprintf(line + at, sizeof line - (size_t)at - 1, format, args);
@@ -75,5 +78,6 @@ void log_say(enum log_level level, const char *format, ...) {
         write_quietly(fd, line, (size_t)at);
     if (file[0] && fd >= 0)
         real.close(fd);
+    pthread_setcancelstate(cancel, NULL);
     errno = saved;
 }

@@ -138,6 +138,34 @@ static void *fail_in_send_forever(void *unused) {
     return unused;
 }
 
+static void *cancelled_in_poll(void *unused) {
+    struct pollfd p = {.fd = alive_sock, .events = POLLIN};
+    pthread_cancel(pthread_self());
+    poll(&p, 1, -1);
+    return unused;
+}
+
+static int lowest_free(void) {
+    const int fd = dup(STDIN_FILENO);
+    close(fd);
+    return fd;
+}
+
+/* What the library makes for its first poll goes with it. */
+static void a_thread_that_is_cancelled_as_it_polls_leaves_no_descriptor(void) {
+    alive_begin();
+    const int before = lowest_free();
+    for (int i = 0; i < 20; i++) {
+        pthread_t thread;
+        void *result;
+        stage_equal(pthread_create(&thread, NULL, cancelled_in_poll, NULL), 0);
+        stage_equal(pthread_join(thread, &result), 0);
+        stage_expect(result == PTHREAD_CANCELED);
+    }
+    stage_equal(lowest_free(), before);
+    alive_expect();
+}
+
 /* The library answers by itself, and the kernel is not asked. */
 static void a_thread_can_be_cancelled_among_calls_that_fail_at_once(void) {
     void *(*const calls[])(void *) = {fail_in_recv_forever, fail_in_send_forever};
@@ -464,6 +492,7 @@ static const struct stage_test tests[] = {
     TEST(a_thread_can_be_cancelled_in_send),
     TEST(a_thread_can_be_cancelled_in_poll_and_select),
     TEST(a_thread_can_be_cancelled_in_a_connect_that_waits),
+    TEST(a_thread_that_is_cancelled_as_it_polls_leaves_no_descriptor),
     TEST(a_thread_can_be_cancelled_among_calls_that_fail_at_once),
     MOVING(a_thread_can_be_cancelled_while_its_connection_waits),
     TEST(any_thread_can_end_the_process),
