@@ -102,7 +102,7 @@ int call_wait_ready(int fd, short events, uint64_t limit) {
         r = real.poll(fds, 1, timeout); /* no more descriptors are allowed */
     if (r > 0 && fds[1].revents)
         self_wake_drain();
-    return r < 0 ? -errno : r == 0 ? -EAGAIN : 0;
+    return r < 0 ? -errno : r == 0 ? -EAGAIN : fds[0].revents;
 }
 
 ssize_t call_send(int fd, void *msg, int flags) {
@@ -171,8 +171,10 @@ static ssize_t by_pieces(const struct pieces *p) {
         done += r > 0 ? (size_t)r : 0;
         if (r >= 0 && (!r || done >= all))
             return (ssize_t)done;
-        if (r == -EAGAIN)
+        if (r > 0 || r == -EAGAIN)
             r = wait_for(p);
+        if (done && r > 0 && r & POLLERR)
+            break; /* the kernel tells it once: it is the next call's */
     }
     return done ? (ssize_t)done : r < 0 ? r : CALL_AGAIN;
 }

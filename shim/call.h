@@ -40,7 +40,7 @@ uint64_t call_limit(const struct sock *s, int name, uint64_t began);
 size_t call_length(const struct msghdr *msg);
 struct iovec call_rest(const struct msghdr *msg, size_t done);
 
-/* Without the lock: until fd is ready, a swap has happened, or limit. 0 or -errno. */
+/* Without the lock: until fd is ready, a swap has happened, or limit. As poll's revents, or -errno. */
 int call_wait_ready(int fd, short events, uint64_t limit);
 
 /* What a call is told whose number was closed meanwhile, and r said: a cmm socket's that it was, another's

@@ -319,6 +319,26 @@ static void a_blocking_call_on_a_shared_connection_is_whole(void) {
     free(bytes);
 }
 
+/* Not as an end, which nobody has sent. */
+static void a_reset_that_cuts_a_shared_call_short_is_told_to_the_next(void) {
+    char text[10];
+    share();
+    stage_up("wifi");
+    int sock = connected_socket(WIFI);
+    pid_t child = fork();
+    if (child == 0) {
+        both->step = 1;
+        stage_equal(cmm_recv(sock, text, 10, MSG_WAITALL), 5);
+        stage_fails(cmm_recv(sock, text, 10, 0), ECONNRESET);
+        _exit(0);
+    }
+    stage_wait(both->step);
+    stage_say(0, "hello");
+    stage_wait(queued(sock, FIONREAD) == 0);
+    stage_hang_up(0);
+    stage_equal(ended(child), 0);
+}
+
 static void a_childs_close_leaves_the_parents_connection_open(void) {
     share();
     stage_up("wifi");
@@ -490,6 +510,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(a_childs_reconnect_leaves_the_parents_epoll_registration_in_peace),
     STAGE_TEST(a_parents_reconnect_leaves_the_childs_connection_in_peace),
     STAGE_TEST(a_blocking_call_on_a_shared_connection_is_whole),
+    STAGE_TEST(a_reset_that_cuts_a_shared_call_short_is_told_to_the_next),
     STAGE_TEST(a_childs_close_leaves_the_parents_connection_open),
     STAGE_TEST(parent_and_child_may_both_send_on_the_shared_connection),
     STAGE_TEST_IN(after_a_loss_each_process_remakes_its_own, STAGE_WORLD, world),
