@@ -31,7 +31,7 @@ bool poll_any_selected(int nfds, const fd_set *rd, const fd_set *wr, const fd_se
 
 /* The kernel reads no more of the sets than its table of descriptors is long; they may well be no longer. */
 static int table_length(int nfds) {
-    static const char path[] = "/proc/self/status", name[] = "FDSize:";
+    static const char path[] = "/proc/thread-self/status", name[] = "FDSize:";
     char text[2048];
     const int fd = nfds > FD_SETSIZE ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     const ssize_t n = fd >= 0 ? real.read(fd, text, sizeof text - 1) : 0;

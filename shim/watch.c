@@ -27,7 +27,7 @@ bool watch_tells(int epfd, int number, unsigned long inode, uint64_t data) {
     char text[4096], path[64];
     size_t have = 0;
     bool found = false;
-    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", epfd);
+    snprintf(path, sizeof path, "/proc/thread-self/fdinfo/%d", epfd);
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     while (fd >= 0 && !found) {
         const ssize_t n = real.read(fd, text + have, sizeof text - 1 - have);
@@ -53,7 +53,7 @@ int watch_find(int number, unsigned long inode, uint64_t data, bool (*skip)(int 
     static const char kind[] = "anon_inode:[eventpoll]";
     char link[sizeof kind];
     int found = -1;
-    DIR *fds = opendir("/proc/self/fd");
+    DIR *fds = opendir("/proc/thread-self/fd");
     for (struct dirent *d; fds && (d = readdir(fds));) {
         const int epfd = atoi(d->d_name);
         if ((found < 0 || epfd < found) &&

@@ -2,10 +2,12 @@
 #include "watch.h"
 
 #include <check.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { DATA = 0x7654321 };
@@ -90,6 +92,27 @@ START_TEST(one_that_is_known_otherwise_is_passed_over) {
 }
 END_TEST
 
+/* Of a process whose main thread has ended /proc/self tells no descriptors. */
+static void *look_alone(void *main_thread) {
+    pthread_join(*(pthread_t *)main_thread, NULL);
+    _exit(watch_tells(epfd, sock, inode, DATA) && watch_find(sock, inode, DATA, none, NULL) == epfd ? 0 : 1);
+}
+
+START_TEST(a_set_tells_other_threads_when_the_main_one_has_ended) {
+    static pthread_t self;
+    pthread_t other;
+    int status = -1;
+    const pid_t child = fork();
+    if (child == 0) {
+        self = pthread_self();
+        pthread_create(&other, NULL, look_alone, &self);
+        pthread_exit(NULL);
+    }
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+}
+END_TEST
+
 int main(void) {
     TCase *t = tcase_create("watch");
     Suite *s = suite_create("watch");
@@ -98,6 +121,7 @@ int main(void) {
     tcase_add_checked_fixture(t, begin, finish);
     tcase_add_test(t, a_set_tells_what_is_registered_in_it);
     tcase_add_test(t, what_is_no_set_tells_nothing);
+    tcase_add_test(t, a_set_tells_other_threads_when_the_main_one_has_ended);
     tcase_add_test(t, among_many_it_is_found);
     tcase_add_test(t, a_set_is_found_by_what_it_has_whatever_its_number);
     tcase_add_test(t, one_that_is_known_otherwise_is_passed_over);
