@@ -139,6 +139,20 @@ static void threads_blocked_in_select_carry_over(void) {
     expect_carried(in_select, 1);
 }
 
+/* In one step, with no placeholder in between. */
+static void a_thread_blocked_in_recv_is_taken_along_by_a_send_that_moves_its_socket(void) {
+    stage_up("cell");
+    stage_equal(talk_dial_plainly(0, SMALL), 0);
+    stage_up("wifi");
+    talk_begin(in_recv);
+    stage_wait(talk_asleep());
+    stage_equal(talk_put("hello", BG), 5);
+    stage_expect_text(1, "hello");
+    stage_say(1, "news");
+    stage_equal(talk_join(), 4);
+    stage_expect(memcmp(heard, "news", 4) == 0);
+}
+
 static void threads_blocked_in_epoll_wait_carry_over(void) {
     leaving_live(0);
     watched = leaving_watch(EPOLLIN);
@@ -368,6 +382,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(while_there_is_no_connection_the_fd_polls_silent),
     STAGE_TEST(threads_blocked_in_recv_carry_over),
     STAGE_TEST(threads_blocked_in_cmm_recv_carry_over),
+    STAGE_TEST(a_thread_blocked_in_recv_is_taken_along_by_a_send_that_moves_its_socket),
     STAGE_TEST(threads_blocked_in_poll_carry_over),
     STAGE_TEST(threads_blocked_in_select_carry_over),
     STAGE_TEST(threads_blocked_in_epoll_wait_carry_over),
