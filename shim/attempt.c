@@ -149,7 +149,6 @@ static void live(struct sock *s) {
     s->give_up_at = 0;
     s->navoid = 0;
     s->wanted = false;
-    s->resent = 0;
     s->shared = false;
     s->lived = true;
     carry_begin(s, hidden);
