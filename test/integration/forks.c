@@ -469,6 +469,32 @@ static bool is_receiving(pid_t thread) {
     return atoi(text) == SYS_recvfrom || atoi(text) == SYS_recvmsg;
 }
 
+/* Whoever waits on what a child holds, too, is woken by any news; then it sleeps again. */
+static void a_thread_blocked_in_a_shared_receive_sleeps_on_when_the_news_is_anothers(void) {
+    share();
+    stage_up("wifi");
+    int sock = connected_socket(WIFI), pipes[2], calm = 0;
+    char none;
+    stage_equal(pipe(pipes), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        close(pipes[1]);
+        _exit((int)read(pipes[0], &none, 1));
+    }
+    close(pipes[0]);
+    pthread_t thread;
+    void *text;
+    pthread_create(&thread, NULL, receive_known, &sock);
+    stage_wait(receiver && stage_asleep(receiver));
+    cmm_close(connected_socket(WIFI));
+    stage_wait((calm = stage_asleep(receiver) ? calm + 1 : 0) > 50);
+    stage_say(0, "hello");
+    pthread_join(thread, &text);
+    stage_expect(text && strcmp(text, "hello") == 0);
+    close(pipes[1]);
+    stage_equal(ended(child), 0);
+}
+
 static void a_thread_blocked_before_the_fork_is_carried_over_when_the_network_is_lost(void) {
     share();
     stage_link("cell0", false);
@@ -516,6 +542,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST_IN(after_a_loss_each_process_remakes_its_own, STAGE_WORLD, world),
     STAGE_TEST(a_child_that_only_waits_in_epoll_remakes_its_own),
     STAGE_TEST(a_thread_blocked_in_a_receive_is_carried_over_though_a_child_holds_the_socket),
+    STAGE_TEST(a_thread_blocked_in_a_shared_receive_sleeps_on_when_the_news_is_anothers),
     STAGE_TEST_IN(a_thread_blocked_before_the_fork_is_carried_over_when_the_network_is_lost, STAGE_WORLD,
                   world),
 };
