@@ -60,6 +60,15 @@ ssize_t flow_recv_kept(int fd, struct msghdr *msg, int flags) {
     return r;
 }
 
+/* Who only looks would never see more than what is kept. */
+static void look_further(struct sock *s, int fd, const struct msghdr *msg, int flags) {
+    size_t room = 0;
+    for (size_t i = 0; i < msg->msg_iovlen; i++)
+        room += msg->msg_iov[i].iov_len;
+    if (flags & MSG_PEEK && s->state == LIFE_LIVE && sock_stream(s) && room > s->unread.bytes)
+        swap_take_arrived(s, fd);
+}
+
 static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags, uint64_t began) {
     const struct msghdr asked = *msg;
     const uint64_t limit = call_limit(s, SO_RCVTIMEO, began);
@@ -73,8 +82,10 @@ static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags, 
         const bool blocking = !call_is_nonblocking(fd, flags), waited = s->state != LIFE_LIVE;
         if (s->state == LIFE_FRESH)
             return -ENOTCONN;
-        if (s->unread.first && !(flags & (MSG_OOB | MSG_ERRQUEUE)))
+        if (s->unread.first && !(flags & (MSG_OOB | MSG_ERRQUEUE))) {
+            look_further(s, fd, msg, flags);
             return take_kept(s, msg, flags);
+        }
         if (s->state == LIFE_DEAD)
             return recv_dead(s, fd, msg, flags);
         if (s->deaf && s->state != LIFE_LIVE)

@@ -89,25 +89,16 @@ static void wait_begins(void) {
 
 HOOK(int, epoll_wait, (int epfd, struct epoll_event *events, int max, int timeout)) {
     wait_begins();
-    int n = real.epoll_wait(epfd, events, max, timeout);
-    if (n > 0)
-        interest_fired(epfd, events, n);
-    return n;
+    return interest_fired(epfd, events, real.epoll_wait(epfd, events, max, timeout));
 }
 
 HOOK(int, epoll_pwait, (int epfd, struct epoll_event *events, int max, int timeout, const sigset_t *mask)) {
     wait_begins();
-    int n = real.epoll_pwait(epfd, events, max, timeout, mask);
-    if (n > 0)
-        interest_fired(epfd, events, n);
-    return n;
+    return interest_fired(epfd, events, real.epoll_pwait(epfd, events, max, timeout, mask));
 }
 
 HOOK(int, epoll_pwait2,
      (int epfd, struct epoll_event *events, int max, const struct timespec *timeout, const sigset_t *mask)) {
     wait_begins();
-    int n = real.epoll_pwait2(epfd, events, max, timeout, mask);
-    if (n > 0)
-        interest_fired(epfd, events, n);
-    return n;
+    return interest_fired(epfd, events, real.epoll_pwait2(epfd, events, max, timeout, mask));
 }

@@ -8,6 +8,7 @@
 #include "watch.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 /* By a copy of the set's number it is the same registration. One that was left out only we know of. */
@@ -65,27 +66,57 @@ static void tell_end(const struct sock *s, const struct watch *w, struct epoll_e
         event->events |= w->event.events & (EPOLLIN | EPOLLRDNORM | EPOLLRDHUP);
 }
 
+/* What has fired once is silent: the other of the two, the socket or its stand-in, as well. */
+static void disarm(const struct sock *s, struct watch *w) {
+    w->disarmed = true;
+    if (s->ready_fd < 0)
+        return;
+    real.epoll_ctl(w->epfd, EPOLL_CTL_DEL, s->ready_fd, NULL);
+    w->out |= real.epoll_ctl(w->epfd, EPOLL_CTL_DEL, w->fd, NULL) == 0;
+}
+
+/* A socket and its stand-in are one to who waits. How many events are left. */
+static int unite(const struct watch *w, struct epoll_event *events, int count) {
+    struct epoll_event *first = NULL;
+    for (int i = 0; i < count; i++) {
+        if (events[i].data.u64 != w->event.data.u64)
+            continue;
+        if (first) {
+            first->events |= events[i].events;
+            memmove(&events[i], &events[i + 1], (size_t)(count - i - 1) * sizeof *events);
+            return count - 1;
+        }
+        first = &events[i];
+    }
+    return count;
+}
+
 /* The kernel tells the user data, not the descriptor; a socket's registration and its stand-in have the same.
  * A number nothing was registered by may be a copy of one that was. */
-void interest_fired(int epfd, struct epoll_event *events, int count) {
+int interest_fired(int epfd, struct epoll_event *events, int count) {
     bool noted = false;
-    if (!atomic_load(&sock_noted) || self.holding || getpid() != shim.owner)
-        return;
+    if (count <= 0 || !atomic_load(&sock_noted) || self.holding || getpid() != shim.owner)
+        return count;
     lock_take();
     const bool any = !registers(epfd);
     for (struct sock *s = sock_first(); s; s = s->next)
         for (unsigned i = 0; i < s->nwatches; i++) {
             struct watch *w = &s->watches[i];
             const bool once = w->event.events & EPOLLONESHOT;
-            if (!once && !s->cut)
+            const bool here = any || w->epfd == epfd;
+            if (!once && !s->cut && s->ready_fd < 0)
                 continue;
             noted = true;
-            for (int k = 0; (any || w->epfd == epfd) && k < count; k++)
+            if (here && s->ready_fd >= 0)
+                count = unite(w, events, count);
+            for (int k = 0; here && (once || s->cut) && k < count; k++)
                 if (events[k].data.u64 == w->event.data.u64) {
-                    w->disarmed |= once;
                     tell_end(s, w, &events[k]);
+                    if (once)
+                        disarm(s, w);
                 }
         }
     atomic_store(&sock_noted, noted);
     lock_drop();
+    return count;
 }

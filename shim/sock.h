@@ -183,8 +183,8 @@ static inline bool sock_stream(const struct sock *s) {
 /* Its network was lost under it. */
 void sock_cut(struct sock *s);
 
-/* What epoll_wait() tells must be looked at: some socket is cut, or some registration fires once. With the
- * lock to change it; who looks finds out when nothing is left that it is about. */
+/* What epoll_wait() tells must be looked at: some socket is cut or has a stand-in, or some registration fires
+ * once. With the lock to change it; who looks finds out when nothing is left that it is about. */
 extern _Atomic bool sock_noted __attribute__((visibility("hidden")));
 
 /* Epoll sets: as the program asked. */

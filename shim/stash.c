@@ -85,7 +85,8 @@ static size_t copy_out(const struct iovec *iov, int count, size_t at, const unsi
         size_t part = iov[i].iov_len - at;
         if (part > len - copied)
             part = len - copied;
-        memcpy((unsigned char *)iov[i].iov_base + at, from + copied, part);
+        if (iov[i].iov_base) /* with MSG_TRUNC there need be none */
+            memcpy((unsigned char *)iov[i].iov_base + at, from + copied, part);
         copied += part;
         at = 0;
     }

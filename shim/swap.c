@@ -389,13 +389,13 @@ static void read_all(struct sock *s, int fd) {
     free(buf);
 }
 
-static void copy_all(struct sock *s, int fd) {
+static void copy_all(struct sock *s, int fd, int flags) {
     int waiting = 0;
     char *buf;
     if (!sock_stream(s) || real.ioctl(fd, FIONREAD, &waiting) < 0 || waiting <= 0 ||
         !(buf = malloc((size_t)waiting)))
         return;
-    ssize_t n = real.recv(fd, buf, (size_t)waiting, MSG_DONTWAIT | MSG_PEEK);
+    ssize_t n = real.recv(fd, buf, (size_t)waiting, MSG_DONTWAIT | flags);
     if (n > 0)
         stash_push(&s->unread, buf, (size_t)n);
     free(buf);
@@ -406,7 +406,7 @@ bool swap_collect(struct sock *s, int fd) {
         real.shutdown(fd, SHUT_RD);
     const bool alone = self_quiesce(s, s->shared ? QUIESCE_SHARED_MS : QUIESCE_MS);
     if (s->shared)
-        copy_all(s, fd);
+        copy_all(s, fd, MSG_PEEK);
     else
         read_all(s, fd);
     return alone;
@@ -414,6 +414,11 @@ bool swap_collect(struct sock *s, int fd) {
 
 void swap_take(struct sock *s, int fd) {
     read_all(s, fd);
+}
+
+void swap_take_arrived(struct sock *s, int fd) {
+    if (s->unread.bytes < RECEIVE_LIMIT)
+        copy_all(s, fd, 0);
 }
 
 void swap_abort(int fd) {
@@ -426,14 +431,23 @@ static int ready_fd_new(void) {
     return fd < 0 ? -1 : lift(fd);
 }
 
+/* It waits for input, and has not been told of it already. */
+static bool reads(const struct watch *w) {
+    return w->event.events & (EPOLLIN | EPOLLRDNORM) && !w->disarmed;
+}
+
 /* Bytes kept here are no event of the new connection: an always readable descriptor with the same user data
  * stands in for them in each epoll set that waits for input. */
 static void stand_in(struct sock *s) {
     if (s->ready_fd < 0)
         s->ready_fd = ready_fd_new();
+    atomic_store(&sock_noted, true);
+    for (unsigned i = 0; s->ready_fd >= 0 && i < s->nwatches; i++)
+        if (!reads(&s->watches[i]))
+            real.epoll_ctl(s->watches[i].epfd, EPOLL_CTL_DEL, s->ready_fd, NULL);
     for (unsigned i = 0; s->ready_fd >= 0 && i < s->nwatches; i++) {
         struct epoll_event event = s->watches[i].event;
-        if (!(event.events & (EPOLLIN | EPOLLRDNORM)) || s->watches[i].disarmed)
+        if (!reads(&s->watches[i]))
             continue;
         event.events = EPOLLIN | (event.events & (EPOLLET | EPOLLONESHOT));
         if (real.epoll_ctl(s->watches[i].epfd, EPOLL_CTL_ADD, s->ready_fd, &event) < 0 && errno == EEXIST)

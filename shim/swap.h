@@ -68,6 +68,9 @@ void swap_gather(struct sock *s, int fd);
 /* The same without a word to anybody: who is inside a call on fd keeps what it gets. */
 void swap_take(struct sock *s, int fd);
 
+/* The same without asking for more than there is: an end or an error is left to who receives. */
+void swap_take_arrived(struct sock *s, int fd);
+
 /* Gives fd up without a word to the peer that could be mistaken for an end: an abort, then close. */
 void swap_abort(int fd);
 

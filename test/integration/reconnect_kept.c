@@ -1,0 +1,130 @@
+/* reconnect_kept - what had arrived before the loss and what the next connection brings are one stream, to
+ * who waits for it and to who looks at it. */
+#include "moving.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static int epoll;
+static struct epoll_event seen[4];
+
+static struct epoll_event asked(uint32_t events) {
+    return (struct epoll_event){.events = events, .data.u64 = 0x1234567890};
+}
+
+static void watch(uint32_t events) {
+    struct epoll_event event = asked(events);
+    epoll = epoll_create1(0);
+    stage_equal(epoll_ctl(epoll, EPOLL_CTL_ADD, moving_sock, &event), 0);
+}
+
+static void change(uint32_t events) {
+    struct epoll_event event = asked(events);
+    stage_equal(epoll_ctl(epoll, EPOLL_CTL_MOD, moving_sock, &event), 0);
+}
+
+static int heard_now(void) {
+    return epoll_wait(epoll, seen, 4, 0);
+}
+
+static long in_peek(void) {
+    return recv(moving_sock, moving_heard, sizeof moving_heard, MSG_PEEK);
+}
+
+/* "old" is kept, and "news" has come by the next connection. */
+static void both_have_come(uint32_t events) {
+    moving_live(0);
+    if (events)
+        watch(events);
+    stage_say(0, "old");
+    stage_wait(moving_available() == 3);
+    moving_part();
+    moving_find();
+    stage_say(1, "news");
+    stage_wait(moving_available() == 7);
+}
+
+static void an_epoll_set_tells_of_both_by_one_event(void) {
+    both_have_come(EPOLLIN);
+    stage_wait(heard_now() == 1);
+    stage_equal(seen[0].events, EPOLLIN);
+    stage_expect(seen[0].data.u64 == 0x1234567890);
+    change(EPOLLIN | EPOLLOUT);
+    stage_equal(heard_now(), 1);
+    stage_equal(seen[0].events, EPOLLIN | EPOLLOUT);
+    stage_equal(moving_in_recv(), 3);
+    stage_equal(heard_now(), 1);
+    stage_equal(moving_in_recv(), 4);
+    stage_equal(heard_now(), 1);
+    stage_equal(seen[0].events, EPOLLOUT);
+}
+
+static void a_one_shot_fires_once_for_both(void) {
+    both_have_come(EPOLLIN | EPOLLONESHOT);
+    stage_wait(heard_now() == 1);
+    stage_equal(epoll_wait(epoll, seen, 4, 20), 0);
+    stage_equal(moving_in_recv(), 3);
+    stage_equal(epoll_wait(epoll, seen, 4, 20), 0);
+    change(EPOLLIN | EPOLLONESHOT);
+    stage_equal(heard_now(), 1);
+    stage_equal(epoll_wait(epoll, seen, 4, 20), 0);
+}
+
+static void what_is_kept_is_no_event_to_who_waits_for_none(void) {
+    both_have_come(EPOLLIN);
+    stage_wait(heard_now() == 1);
+    change(EPOLLOUT);
+    stage_equal(heard_now(), 1);
+    stage_equal(seen[0].events, EPOLLOUT);
+    change(0);
+    stage_equal(heard_now(), 0);
+    change(EPOLLIN);
+    stage_equal(heard_now(), 1);
+}
+
+static void who_peeks_sees_both(void) {
+    both_have_come(0);
+    stage_equal(in_peek(), 7);
+    stage_expect(memcmp(moving_heard, "oldnews", 7) == 0);
+    stage_say(1, "!");
+    stage_wait(moving_available() == 8);
+    stage_equal(in_peek(), 8);
+    stage_finish(1);
+    stage_equal(in_peek(), 8);
+    stage_equal(moving_in_recv(), 8);
+    stage_expect(memcmp(moving_heard, "oldnews!", 8) == 0);
+    stage_equal(in_peek(), 0);
+    stage_equal(moving_in_recv(), 0);
+}
+
+/* To look is not to be told of the reset. */
+static void after_what_is_kept_the_peers_reset_is_told(void) {
+    both_have_come(0);
+    stage_hang_up(1);
+    stage_wait(moving_polled(POLLIN) & POLLHUP);
+    stage_expect(in_peek() >= 3);
+    stage_expect(moving_in_recv() >= 3);
+    stage_fails(moving_in_recv(), ECONNRESET);
+}
+
+static void what_is_kept_can_be_thrown_away_unread(void) {
+    both_have_come(0);
+    stage_equal(recv(moving_sock, NULL, 2, MSG_TRUNC), 2);
+    stage_equal(moving_in_recv(), 1);
+    stage_expect(*moving_heard == 'd');
+}
+
+static const struct stage_test tests[] = {
+    MOVING_TEST(an_epoll_set_tells_of_both_by_one_event),
+    MOVING_TEST(a_one_shot_fires_once_for_both),
+    MOVING_TEST(what_is_kept_is_no_event_to_who_waits_for_none),
+    MOVING_TEST(who_peeks_sees_both),
+    MOVING_TEST(after_what_is_kept_the_peers_reset_is_told),
+    MOVING_TEST(what_is_kept_can_be_thrown_away_unread),
+};
+
+STAGE_MAIN(moving_world, tests)
