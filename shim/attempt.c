@@ -150,6 +150,8 @@ static void live(struct sock *s) {
     s->navoid = 0;
     s->wanted = false;
     s->shared = false;
+    if (was_connected(s))
+        real.connect(hidden, (struct sockaddr *)&s->to, s->tolen); /* as its program did with the first one */
     s->lived = true;
     carry_begin(s, hidden);
     if (s->deaf)

@@ -37,6 +37,12 @@ static inline struct sock *hook_own(int fd) {
     return s && socket_holds(fd) ? s : NULL;
 }
 
+/* A placeholder listens: its program does not. */
+static inline bool hook_calls(int fd) {
+    const struct sock *s = hook_own(fd);
+    return s && (s->kind == SOCK_LABELED || s->state != LIFE_FRESH);
+}
+
 /* Anything is managed, and by this process. */
 static inline bool hook_any(void) {
     return sock_first() && !self.holding && getpid() == shim.owner;

@@ -76,6 +76,8 @@ HOOK(int, bindresvport, (int fd, struct sockaddr_in *to)) {
 }
 
 HOOK(int, listen, (int fd, int backlog)) {
+    if (hook_calls(fd))
+        return (int)hook_told(-EINVAL);
     if (hook_own(fd))
         capture_release(fd);
     return real.listen(fd, backlog);

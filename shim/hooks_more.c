@@ -24,11 +24,11 @@ static int fresh(int fd) {
 }
 
 HOOK(int, accept, (int fd, struct sockaddr *from, socklen_t *len)) {
-    return fresh(real.accept(fd, from, len));
+    return hook_calls(fd) ? (int)hook_told(-EINVAL) : fresh(real.accept(fd, from, len));
 }
 
 HOOK(int, accept4, (int fd, struct sockaddr *from, socklen_t *len, int flags)) {
-    return fresh(real.accept4(fd, from, len, flags));
+    return hook_calls(fd) ? (int)hook_told(-EINVAL) : fresh(real.accept4(fd, from, len, flags));
 }
 
 HOOK(FILE *, fdopen, (int fd, const char *mode)) {

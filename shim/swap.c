@@ -228,17 +228,19 @@ static void put_in(struct sock *s, int number) {
     }
 }
 
-/* A signal that tells of data, or of what is urgent, goes to whom the program has named. */
-static void carry_flags(int from, int to) {
+/* A signal that tells of data, or of what is urgent, goes to whom the program has named. O_ASYNC must wait
+ * for the number: the signal tells that by which it was asked for. The flags. */
+static long carry_flags(int from, int to) {
     struct f_owner_ex owner;
     const long flags = real.fcntl(from, F_GETFL, NULL);
     if (flags < 0)
-        return;
+        return 0;
     if (real.fcntl(from, F_GETOWN_EX, &owner) == 0 && owner.pid) {
         real.fcntl(to, F_SETOWN_EX, &owner);
         real.fcntl(to, F_SETSIG, (void *)(long)real.fcntl(from, F_GETSIG, NULL));
     }
-    real.fcntl(to, F_SETFL, (void *)flags);
+    real.fcntl(to, F_SETFL, (void *)(flags & ~(long)O_ASYNC));
+    return flags;
 }
 
 /* Not by its name: to a library that looks on it would be a new connection. */
@@ -281,8 +283,7 @@ static void turn_away(struct sock *s) {
 }
 
 void swap_in(struct sock *s, int fd) {
-    if (s->nfds)
-        carry_flags(s->fds[0], fd);
+    const long flags = s->nfds ? carry_flags(s->fds[0], fd) : 0;
     turn_away(s);
     s->standing = false;
     for (unsigned i = s->nfds; i-- > 0;)
@@ -292,6 +293,8 @@ void swap_in(struct sock *s, int fd) {
         }
     swap_know(s, fd);
     lift_close(fd);
+    if (flags & O_ASYNC && s->nfds)
+        real.fcntl(s->fds[0], F_SETFL, (void *)flags);
     self_wake_all();
 }
 

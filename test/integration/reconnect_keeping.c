@@ -319,6 +319,46 @@ static void who_is_to_be_told_by_signal_is_kept_before_signals_are_asked_for(voi
     stage_wait(signals > 0);
 }
 
+static volatile sig_atomic_t told_of = -1;
+
+static void on_told(int number, siginfo_t *info, void *context) {
+    (void)number;
+    (void)context;
+    told_of = info->si_fd;
+}
+
+static void the_signal_tells_the_number_it_was_asked_for_by(void) {
+    const struct sigaction action = {.sa_sigaction = on_told, .sa_flags = SA_SIGINFO | SA_RESTART};
+    stage_equal(sigaction(SIGRTMIN, &action, NULL), 0);
+    moving_live(0);
+    stage_equal(fcntl(moving_sock, F_SETOWN, getpid()), 0);
+    stage_equal(fcntl(moving_sock, F_SETSIG, SIGRTMIN), 0);
+    stage_equal(fcntl(moving_sock, F_SETFL, O_ASYNC), 0);
+    moving_part();
+    moving_find();
+    stage_wait(moving_polled(POLLOUT) == POLLOUT);
+    stage_expect(fcntl(moving_sock, F_GETFL) & O_ASYNC);
+    told_of = -1;
+    stage_say(1, "news");
+    stage_wait(told_of >= 0);
+    stage_equal(told_of, moving_sock);
+}
+
+static void it_is_no_listener_and_is_connected_already(void) {
+    struct sockaddr_in to = stage_tcp();
+    moving_live(0);
+    moving_part();
+    for (int connection = 0; connection < 2; connection++) {
+        stage_fails(accept(moving_sock, NULL, NULL), EINVAL);
+        stage_fails(accept4(moving_sock, NULL, NULL, 0), EINVAL);
+        stage_fails(listen(moving_sock, 1), EINVAL);
+        stage_fails(connect(moving_sock, (struct sockaddr *)&to, sizeof to), EISCONN);
+        if (!connection)
+            moving_find();
+    }
+    moving_expect_talk(1);
+}
+
 static void of_options_that_change_others_the_last_word_counts(void) {
     const int tos = 0x10; /* a priority, too */
     int priority = 3;
@@ -351,6 +391,8 @@ static const struct stage_test tests[] = {
     MOVING_TEST(its_own_name_is_that_of_the_network_it_is_on),
     MOVING_TEST(data_of_the_next_connection_is_told_by_signal_too),
     MOVING_TEST(who_is_to_be_told_by_signal_is_kept_before_signals_are_asked_for),
+    MOVING_TEST(the_signal_tells_the_number_it_was_asked_for_by),
+    MOVING_TEST(it_is_no_listener_and_is_connected_already),
     MOVING_TEST(of_options_that_change_others_the_last_word_counts),
 };
 
