@@ -90,6 +90,8 @@ static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags, 
             return recv_dead(s, fd, msg, flags);
         if (s->deaf && s->state != LIFE_LIVE)
             return 0;
+        if (flags & MSG_OOB && s->state != LIFE_LIVE)
+            return -EINVAL; /* nothing urgent has come */
         if (s->state == LIFE_LIVE) {
             r = call_issue(s, fd, call_recv, msg, flags, blocking, limit);
             r = r < 0 && r != CALL_AGAIN ? call_judge(s, (int)-r) : r;

@@ -250,8 +250,11 @@ HOOK(ssize_t, recv, (int fd, void *buf, size_t len, int flags)) {
     return HOOK_PLAIN(s) ? real.recv(fd, buf, len, flags) : managed_recv(fd, buf, len, flags, s);
 }
 
+/* To read nothing never waits; to receive nothing does. */
 HOOK_SLOW ssize_t read_otherwise(struct flow_call *c) {
     c->flags = 0;
+    if (!c->len)
+        return real.read(c->fd, c->buf, 0);
     const ssize_t n = recv_otherwise(c, NULL, NULL);
     return no_socket(n) ? real.read(c->fd, c->buf, c->len) : n;
 }
@@ -337,9 +340,15 @@ HOOK(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags)) {
     return HOOK_PLAIN(sock_look(fd)) ? plain_recvmsg(fd, msg, flags) : managed_recvmsg(fd, msg, flags);
 }
 
+static bool holds_nothing(const struct iovec *iov, int count) {
+    while (count > 0 && !iov[count - 1].iov_len)
+        count--;
+    return count <= 0;
+}
+
 HOOK_SLOW ssize_t managed_readv(int fd, const struct iovec *iov, int count) {
     struct sock *s = hook_find(fd);
-    if (!s || count < 0 || count > 1024)
+    if (!s || count > 1024 || holds_nothing(iov, count))
         return real.readv(fd, iov, count);
     struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
     ssize_t n = recv_message(s, fd, &msg, 0, (struct flow_tried){0});

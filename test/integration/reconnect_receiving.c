@@ -377,6 +377,17 @@ static void a_thread_blocked_in_recvmmsg_gets_all_it_waits_for(void) {
     stage_expect(memcmp(moving_heard, "halfrest", 8) == 0);
 }
 
+static void nothing_urgent_and_nothing_at_all_is_not_waited_for(void) {
+    struct iovec none[2] = {{moving_heard, 0}, {NULL, 0}};
+    moving_live(0);
+    moving_part();
+    stage_equal(read(moving_sock, moving_heard, 0), 0);
+    stage_equal(readv(moving_sock, none, 2), 0);
+    stage_fails(recv(moving_sock, moving_heard, 1, MSG_OOB), EINVAL);
+    moving_find();
+    moving_expect_talk(1);
+}
+
 static const struct stage_test tests[] = {
     MOVING_TEST(a_thread_blocked_in_recv_receives_from_the_next_connection),
     MOVING_TEST(a_thread_blocked_in_read_receives_from_the_next_connection),
@@ -404,6 +415,7 @@ static const struct stage_test tests[] = {
     MOVING_TEST(a_thread_blocked_in_recvmmsg_gets_all_it_waits_for),
     MOVING_TEST(a_thread_blocked_in_splice_moves_bytes_of_the_next_connection),
     MOVING_TEST(splice_takes_what_the_pipe_has_room_for),
+    MOVING_TEST(nothing_urgent_and_nothing_at_all_is_not_waited_for),
 };
 
 STAGE_MAIN(moving_world, tests)
