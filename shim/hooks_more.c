@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -155,26 +156,56 @@ static ssize_t splice_from(int in, int out, size_t len, unsigned flags) {
     return n < 0 ? n : hook_recv(in, buf, (size_t)n, 0);
 }
 
-/* A pipe's cannot be put back: they stay there until the socket can take them. */
-static ssize_t splice_to(int in, int out, size_t len, unsigned flags) {
+/* splice cannot be told to keep SIGPIPE to itself. */
+static ssize_t splice_quietly(int in, int out, size_t len, unsigned flags) {
+    const struct timespec now = {0};
+    sigset_t broken, before, pending;
+    sigemptyset(&broken);
+    sigaddset(&broken, SIGPIPE);
+    sigpending(&pending);
+    pthread_sigmask(SIG_BLOCK, &broken, &before);
+    ssize_t n = real.splice(in, NULL, out, NULL, len, flags);
+    const int error = errno;
+    if (!sigismember(&pending, SIGPIPE)) /* which comes with a part that was moved, too */
+        sigtimedwait(&broken, NULL, &now);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return n;
+}
+
+/* A pipe's cannot be put back: they stay there until the socket can take them. What breaks the pipe may be
+ * the connection before. */
+static ssize_t splice_to(struct sock *s, int in, int out, size_t len, unsigned flags) {
     struct pollfd ready = {.fd = out, .events = POLLOUT};
-    int n = hook_poll(&ready, 1, is_now(out, flags) ? 0 : -1);
-    if (n < 0)
-        return n;
-    if (n == 0) {
-        errno = EAGAIN;
+    const bool now = is_now(out, flags);
+    for (;;) {
+        const uint32_t swaps = atomic_load(&s->swaps);
+        int n = hook_poll(&ready, 1, now ? 0 : -1);
+        if (n < 0)
+            return n;
+        if (n == 0) {
+            errno = EAGAIN;
+            return -1;
+        }
+        if (ready.revents & (POLLERR | POLLHUP) && hook_send(out, "", 0, 0) < 0)
+            return -1;
+        const ssize_t moved = splice_quietly(in, out, len, flags);
+        if (moved >= 0 || (errno != EPIPE && errno != ECONNRESET))
+            return moved;
+        if (atomic_load(&s->swaps) != swaps)
+            continue;
+        if (errno == EPIPE)
+            pthread_kill(pthread_self(), SIGPIPE);
         return -1;
     }
-    if (ready.revents & (POLLERR | POLLHUP) && hook_send(out, "", 0, MSG_NOSIGNAL) < 0)
-        return -1;
-    return real.splice(in, NULL, out, NULL, len, flags);
 }
 
 HOOK(ssize_t, splice, (int in, off64_t *in_at, int out, off64_t *out_at, size_t len, unsigned flags)) {
     if (hook_own(in) && !in_at && !out_at)
         return splice_from(in, out, len, flags);
-    if (hook_own(out) && !in_at && !out_at)
-        return splice_to(in, out, len, flags);
+    struct sock *s = in_at || out_at ? NULL : hook_own(out);
+    if (s)
+        return splice_to(s, in, out, len, flags);
     return real.splice(in, in_at, out, out_at, len, flags);
 }
 

@@ -264,6 +264,45 @@ static void splice_waits_while_there_is_no_network(void) {
     stage_expect_text(1, "piped");
 }
 
+static unsigned char *pattern;
+
+static void *fill_pipe(void *unused) {
+    for (size_t at = 0; at < MOVING_LARGE;) {
+        const ssize_t n = write(ends[1], pattern + at, MOVING_LARGE - at);
+        at += n > 0 ? (size_t)n : 0;
+    }
+    close(ends[1]);
+    return unused;
+}
+
+static long in_splices(void) {
+    long moved = 0;
+    for (ssize_t n; (n = splice(ends[0], NULL, moving_sock, NULL, 1 << 20, 0)) != 0; moved += n)
+        if (n < 0)
+            return n;
+    return moved;
+}
+
+static void a_blocked_splice_goes_on_where_the_kernel_stopped_taking_it(void) {
+    pthread_t filler;
+    pattern = moving_pattern();
+    stage_equal(pipe(ends), 0);
+    stage_expect(fcntl(ends[0], F_SETPIPE_SZ, 1 << 20) > 0);
+    moving_live(0);
+    stage_hold(true);
+    stage_equal(pthread_create(&filler, NULL, fill_pipe, NULL), 0);
+    moving_begin(in_splices);
+    stage_wait(moving_stuck());
+    moving_expect_waiting();
+    moving_part();
+    moving_find();
+    stage_hold(false);
+    stage_equal(moving_outcome(), MOVING_LARGE);
+    moving_expect_rest();
+    pthread_join(filler, NULL);
+    free(pattern);
+}
+
 static const struct stage_test tests[] = {
     MOVING_TEST(a_blocked_send_goes_on_where_the_kernel_stopped_taking_it),
     MOVING_TEST(a_second_blocked_send_goes_on_too),
@@ -281,6 +320,7 @@ static const struct stage_test tests[] = {
     MOVING_TEST(sendfile_in_parts_goes_on_too),
     MOVING_TEST(sendmmsg_tells_how_many_went),
     MOVING_TEST(splice_waits_while_there_is_no_network),
+    MOVING_TEST(a_blocked_splice_goes_on_where_the_kernel_stopped_taking_it),
 };
 
 STAGE_MAIN(moving_world, tests)
