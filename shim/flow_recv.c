@@ -38,7 +38,7 @@ static ssize_t take_kept(struct sock *s, struct msghdr *msg, int flags) {
 static ssize_t recv_dead(struct sock *s, int fd, struct msghdr *msg, int flags) {
     /* The kernel tells its error once: that is left to holders that no door sees. */
     const int number = swap_number(s, fd);
-    const bool empty = s->cut && stream_closed(number);
+    const bool empty = s->cut && !s->deaf && stream_closed(number);
     ssize_t r = empty ? -1 : real.recvmsg(number, msg, flags | MSG_DONTWAIT);
     if (call_kernels_own(s))
         return r > 0 || !s->untold ? (r < 0 ? -errno : r) : call_told(s);
@@ -46,6 +46,8 @@ static ssize_t recv_dead(struct sock *s, int fd, struct msghdr *msg, int flags) 
         leave_cut_off(s, wait_now_ms());
     if (r > 0 || (r == 0 && (!sock_stream(s) || stream_finished(number))))
         return r;
+    if (s->deaf)
+        return 0;
     s->untold = 0;
     return s->error == EPIPE ? -ECONNRESET : -s->error;
 }

@@ -145,11 +145,18 @@ static void end_in_place(struct sock *s) {
     self_wake_all();
 }
 
-/* The peer's end has arrived and stays to be read; only who sends hears of the loss. */
+/* The peer's end has arrived and stays to be read; only who sends hears of the loss. Where our own end had
+ * gone before there was nothing left to lose: the kernel tells the rest. */
 static void end_behind_peer(struct sock *s) {
+    const bool over = stream_closed(s->fds[0]) && !stream_aborted(s->fds[0]);
     leave_dead(s, ECONNRESET);
+    s->deaf |= stream_finished(s->fds[0]) || (over && !stream_failed(s->fds[0]));
     if (s->kind == SOCK_LABELED)
         return;
+    if (over) {
+        s->untold = 0;
+        return;
+    }
     sock_cut(s);
     atomic_fetch_add(&s->swaps, 1);
     atomic_store(&s->direct, WAY_SHUT);
@@ -251,9 +258,7 @@ int leave_for(struct sock *s, uint64_t labels) {
     if (s->sealed)
         return 0;
     if (peer_has_ended(s)) {
-        leave_dead(s, ECONNRESET);
-        if (s->kind == SOCK_CAPTURED && stream_aborted(s->fds[0]))
-            sock_cut(s); /* by another holder, for the loss */
+        end_behind_peer(s);
         return 0;
     }
     const bool stands = self.helping == s && !s->shared && swap_stand(s), done = stands && is_delivered(s);

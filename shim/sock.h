@@ -67,7 +67,7 @@ struct sock {
     bool cut;      /* captured: its network was lost under it; else what failed is the kernel's to tell */
     bool buried;   /* ... and what was under its numbers is aside */
     bool sealed;   /* SHUT_WR was asked: not moved any more */
-    bool deaf;     /* SHUT_RD was asked: no connection brings anything */
+    bool deaf;     /* SHUT_RD was asked, or the end has come before a loss: no connection brings anything */
     bool standing; /* what was left is still under the numbers: see swap_stand */
     bool queued;   /* on run's list */
     bool broken;   /* the attempt's network went while a handler ran */

@@ -331,6 +331,17 @@ int socket_network(int fd, struct wire_network *ret) {
 
 /* ---- ends ---- */
 
+/* What was connected and is to hear nothing more is at its end; a handshake is given up, as Linux does. */
+static void stop_waiting(struct sock *s, int how) {
+    s->deaf |= s->lived && how != SHUT_WR;
+    if (how != SHUT_RD || !s->lived)
+        reconnect_give_up(s, ECONNRESET);
+    if (s->deaf && s->state == LIFE_DEAD)
+        s->untold = 0; /* it was asked for */
+    reconnect_announce(s);
+    self_wake_all();
+}
+
 int socket_shutdown(int fd, int how) {
     struct sock *s = enter(fd);
     if (!s)
@@ -340,7 +351,7 @@ int socket_shutdown(int fd, int how) {
     if (number == fd && s->kind == SOCK_LABELED && s->state != LIFE_LIVE && s->state != LIFE_DEAD)
         r = -ENOTCONN;
     else if (s->kind == SOCK_CAPTURED && connecting(s)) {
-        reconnect_give_up(s, ECONNRESET); /* as Linux does with a handshake */
+        stop_waiting(s, how);
         lock_drop();
         return 0;
     } else

@@ -45,6 +45,10 @@ bool stream_closed(int fd) {
 }
 
 /* A poll says at once that there is no end, mostly; a hang-up may be our own shutdown. */
+bool stream_failed(int fd) {
+    return polls(fd, POLLERR);
+}
+
 bool stream_ended(int fd) {
     if (!polls(fd, POLLRDHUP | POLLHUP))
         return false;

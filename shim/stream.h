@@ -14,6 +14,9 @@ bool stream_finished(int fd);
 /* Reset, or closed both ways and acknowledged. */
 bool stream_closed(int fd);
 
+/* An error waits to be told. */
+bool stream_failed(int fd);
+
 /* Not a byte of data has been delivered to a holder nor accepted from one. */
 bool stream_untouched(int fd);
 

@@ -203,6 +203,22 @@ static void after_SHUT_WR_a_loss_ends_what_can_still_be_read_with_ECONNRESET(voi
     stage_equal(stage_connections(), 1);
 }
 
+static void ended_both_ways_before_a_loss_it_is_read_to_its_end(void) {
+    struct cmm_network on;
+    live_in_the_world(0);
+    stage_equal(cmm_shutdown(talk_sock, SHUT_WR), 0);
+    stage_wait(stage_end(0) == STAGE_EOF);
+    stage_say(0, "last");
+    stage_finish(0);
+    stage_wait(stage_polled(talk_sock, POLLIN, 0) & POLLHUP);
+    stage_link("wifi0", false);
+    stage_wait(cmm_socket_network(talk_sock, &on) < 0);
+    stage_equal(recv(talk_sock, heard, sizeof heard, 0), 4);
+    stage_equal(recv(talk_sock, heard, sizeof heard, 0), 0);
+    stage_equal(cmm_recv(talk_sock, heard, sizeof heard, 0), 0);
+    stage_fails(talk_put("x", SMALL), ECONNRESET);
+}
+
 /* ---- data in flight ---- */
 
 static void swallow_three_messages(void) {
@@ -510,6 +526,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(after_SHUT_WR_the_socket_is_not_moved_any_more),
     STAGE_TEST(reset_keeps_options_handlers_and_thunks),
     STAGE_TEST_IN(after_SHUT_WR_a_loss_ends_what_can_still_be_read_with_ECONNRESET, STAGE_WORLD, world),
+    STAGE_TEST_IN(ended_both_ways_before_a_loss_it_is_read_to_its_end, STAGE_WORLD, world),
     STAGE_TEST_IN(with_replay_short_counts_are_repeated_as_they_were_told, STAGE_WORLD, world),
     STAGE_TEST_IN(with_replay_a_loss_in_the_middle_of_the_repetition_repeats_it, STAGE_WORLD, world),
     STAGE_TEST_IN(a_network_lost_while_it_is_being_left_is_not_waited_for, STAGE_WORLD, world),
