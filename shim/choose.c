@@ -102,11 +102,16 @@ uint32_t choose_settling(const struct sock *s, uint64_t labels) {
     return settling;
 }
 
+/* A network that is taken away is as good as lost to it. */
+static bool fails(const struct sock *s) {
+    return s->kind == SOCK_CAPTURED && s->policy != RULES_POLICY_RECONNECT;
+}
+
 bool choose_stays(const struct sock *s, uint64_t labels) {
     const struct wire_network *n;
     if (s->state != LIFE_LIVE)
         return false;
-    if (!labels || s->sealed || s->carried)
+    if (!labels || s->carried || (s->sealed && !fails(s)))
         return true;
     n = s->net ? net_find(&shim.nets, s->net) : NULL;
     return n && (n->state == WIRE_NET_UP || n->state == WIRE_NET_GRACE) && choose_suits(s, n, labels);

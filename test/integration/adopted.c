@@ -81,6 +81,14 @@ static void what_had_arrived_is_read_first(void) {
     unlink(path);
 }
 
+static void a_withdrawal_is_told_too(void) {
+    int status;
+    const pid_t child = cat_of_a_connection("/dev/null");
+    stage_down("wifi");
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_equal(status, W_EXITCODE(1, 0));
+}
+
 extern char **environ;
 
 /* As with Python's subprocess: between it and its starter nobody has seen which number it became. */
@@ -265,6 +273,7 @@ static void what_its_maker_had_bound_is_left_alone(void) {
 static const struct stage_test tests[] = {
 #define TEST(name) STAGE_TEST_WITH(name, STAGE_PRELOAD | STAGE_WORLD, NULL, "CMM_LABELS=large")
     TEST(a_program_in_its_makers_place_hears_it),
+    TEST(a_withdrawal_is_told_too),
     TEST(what_had_arrived_is_read_first),
     TEST(a_program_that_was_spawned_hears_it_though_its_starter_is_gone),
     TEST(one_of_many_is_handed_on_too),

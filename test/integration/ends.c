@@ -67,6 +67,15 @@ static void ended_by_the_peer_it_is_read_to_its_end_after_a_withdrawal(void) {
     stage_equal(moving_in_recv(), 0);
 }
 
+static void ended_on_this_side_it_fails_by_a_withdrawal_too(void) {
+    moving_live(0);
+    stage_equal(shutdown(moving_sock, SHUT_WR), 0);
+    stage_wait(stage_end(0) == STAGE_EOF);
+    moving_begin(moving_in_recv);
+    stage_down("wifi");
+    stage_fails(moving_outcome(), ECONNRESET);
+}
+
 static long in_recv(void) {
     return moving_in_recv();
 }
@@ -102,6 +111,7 @@ static const struct stage_test tests[] = {
     FAILING_TEST(ended_both_ways_it_is_read_to_its_end),
     MOVING_TEST(ended_by_the_peer_it_is_read_to_its_end_after_a_withdrawal),
     FAILING_TEST(ended_by_the_peer_it_is_read_to_its_end_after_a_withdrawal),
+    FAILING_TEST(ended_on_this_side_it_fails_by_a_withdrawal_too),
     MOVING_TEST(who_ends_it_both_ways_between_two_connections_hears_its_end),
     MOVING_TEST(who_will_hear_nothing_more_between_two_connections_still_sends),
 };
