@@ -89,9 +89,11 @@ int flow_connect(int fd, const struct sockaddr *to, socklen_t tolen, uint64_t la
     return r;
 }
 
-/* It has no word for "deferred": a blocking one waits, as long as patience has it. */
+/* It has no word for "deferred": a blocking one waits, as long as patience has it; so does one that is called
+ * again, as Linux has it. */
 static int connect_plainly(struct sock *s, int fd, const struct sockaddr *to, socklen_t tolen) {
     const bool blocking = !call_is_nonblocking(fd, 0), begun = s->state != LIFE_FRESH;
+    const bool over = s->state == LIFE_LIVE || s->state == LIFE_DEAD;
     const uint64_t limit = call_limit(s, SO_SNDTIMEO, 0);
     uint64_t deadline = 0;
     int r = begun ? 0 : check_address(s, to, tolen);
@@ -109,7 +111,7 @@ static int connect_plainly(struct sock *s, int fd, const struct sockaddr *to, so
     }
     if (r < 0)
         return r;
-    return begun ? -EISCONN : s->state == LIFE_DEAD ? -s->error : 0;
+    return over ? -EISCONN : s->state == LIFE_DEAD ? -s->error : 0;
 }
 
 int flow_connect_plainly(int fd, const struct sockaddr *to, socklen_t tolen) {

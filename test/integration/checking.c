@@ -162,6 +162,29 @@ static void plain_connect_waits_for_a_network_as_long_as_patience_has_it(void) {
     stage_expect_connection(0, "127.0.1.1");
 }
 
+static long connecting_again(void) {
+    const struct timespec moment = {0, 20000000};
+    stage_equal(cmm_set_default_labels(BG), 0);
+    talk_sock = cmm_socket(AF_INET, SOCK_STREAM, 0);
+    stage_equal(cmm_set_patience(talk_sock, &moment), 0);
+    stage_fails(plain_connect(), ETIMEDOUT);
+    stage_equal(cmm_set_patience(talk_sock, NULL), 0);
+    talk_begin(connecting);
+    stage_wait(talk_asleep());
+    stage_up("wifi");
+    return talk_join();
+}
+
+static void a_plain_connect_that_is_called_again_tells_how_it_ends(void) {
+    stage_equal(connecting_again(), 0);
+    stage_fails(plain_connect(), EISCONN);
+}
+
+static void also_that_it_is_refused(void) {
+    stage_refuse(true);
+    stage_fails(connecting_again(), ECONNREFUSED);
+}
+
 static void a_reset_ends_a_plain_connects_wait_with_ENOTCONN(void) {
     stage_equal(cmm_set_default_labels(BG), 0);
     talk_sock = cmm_socket(AF_INET, SOCK_STREAM, 0);
@@ -218,6 +241,8 @@ static const struct stage_test tests[] = {
     STAGE_TEST(plain_connect_goes_by_the_default_labels_before_any),
     STAGE_TEST(plain_connect_after_a_reset_has_the_last_labels_and_the_handlers),
     STAGE_TEST(plain_connect_waits_for_a_network_as_long_as_patience_has_it),
+    STAGE_TEST(a_plain_connect_that_is_called_again_tells_how_it_ends),
+    STAGE_TEST(also_that_it_is_refused),
     STAGE_TEST(a_reset_ends_a_plain_connects_wait_with_ENOTCONN),
     STAGE_TEST(a_nonblocking_plain_connect_is_EINPROGRESS_until_it_is_made),
     STAGE_TEST(SO_SNDTIMEO_ends_a_plain_connect_as_it_does_on_any_socket),
