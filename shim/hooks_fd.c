@@ -149,10 +149,14 @@ HOOK(int, dup, (int fd)) {
     return copied(fd, real.dup(fd));
 }
 
+/* Before it is; not by what is no descriptor, or the same. */
 static void replaced(int fd, int to) {
-    if (lift_owns(to) && !self.holding && getpid() == shim.owner)
+    const bool own = lift_owns(to) && !self.holding && getpid() == shim.owner;
+    if ((!own && !hook_own(to)) || fd == to || real.fcntl(fd, F_GETFD, NULL) < 0)
+        return;
+    if (own)
         socket_make_way(to);
-    if (fd != to && hook_own(to) && real.fcntl(fd, F_GETFD, NULL) >= 0)
+    else
         socket_gone(to);
 }
 

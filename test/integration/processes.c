@@ -327,6 +327,16 @@ static void a_number_of_the_librarys_can_be_taken_by_dup2(void) {
             stage_equal(write(fd, "x", 1), 1);
 }
 
+static void a_dup2_that_fails_moves_none_of_them(void) {
+    enum { HIGH = 512 };
+    alive_begin();
+    for (int fd = HIGH; fd < NUMBERS; fd++) {
+        stage_fails(dup2(-1, fd), EBADF);
+        stage_fails(close(fd), EBADF);
+    }
+    alive_expect();
+}
+
 static pthread_barrier_t barrier;
 
 static void *poll_before_and_after(void *unused) {
@@ -446,6 +456,7 @@ static const struct stage_test tests[] = {
     TEST(closing_every_number_leaves_the_librarys),
     TEST(a_number_of_the_librarys_can_be_taken_by_dup2),
     TEST(however_many_the_library_has_a_sweep_leaves_them),
+    TEST(a_dup2_that_fails_moves_none_of_them),
     TEST(a_low_limit_of_descriptors_is_the_programs_own),
     TEST(a_program_that_allows_itself_no_more_descriptors_waits_on_those_it_has),
     STAGE_TEST_WITH(a_full_table_of_descriptors_only_delays_who_goes_on_by_another_network, STAGE_PRELOAD,
