@@ -5,6 +5,7 @@
  * listening thread, which never runs any. */
 #include "run.h"
 #include "attempt.h"
+#include "lift.h"
 #include "link.h"
 #include "reconnect.h"
 
@@ -384,10 +385,15 @@ int run_dispatch(void) {
 int run_dispatch_fd(void) {
     lock_take();
     if (dispatch_fd < 0)
-        dispatch_fd = eventfd(ready_first ? 1 : 0, EFD_CLOEXEC | EFD_NONBLOCK);
+        dispatch_fd = lift(eventfd(ready_first ? 1 : 0, EFD_CLOEXEC | EFD_NONBLOCK));
     int fd = dispatch_fd < 0 ? -errno : dispatch_fd;
     lock_drop();
     return fd;
+}
+
+void run_moved(int from, int to) {
+    if (dispatch_fd == from)
+        dispatch_fd = to;
 }
 
 void run_finish(int limit_ms) {

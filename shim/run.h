@@ -31,6 +31,9 @@ bool run_inside(const struct sock *s);
 int run_dispatch(void);
 int run_dispatch_fd(void);
 
+/* With the lock: the dispatch descriptor has moved to another number. */
+void run_moved(int from, int to);
+
 /* The listening thread's word, with the lock: starts another working thread if work has waited too long. The
  * ms when to ask again; 0: not. */
 uint64_t run_overdue(uint64_t now_ms);

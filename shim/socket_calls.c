@@ -426,6 +426,7 @@ void socket_make_way(int fd) {
     if (other >= 0) {
         self_moved(fd, other);
         link_moved(fd, other);
+        run_moved(fd, other);
         for (struct sock *s = sock_first(); s; s = s->next) {
             s->hidden = s->hidden == fd ? other : s->hidden;
             s->ready_fd = s->ready_fd == fd ? other : s->ready_fd;

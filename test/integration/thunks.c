@@ -4,8 +4,10 @@
 #include "notes.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- never on the listening thread ---- */
 
@@ -427,6 +429,29 @@ static void a_dispatch_fd_that_is_made_late_tells_of_what_is_ready(void) {
     stage_equal(poll(&p, 1, 0), 0);
 }
 
+static void the_dispatch_fd_is_the_librarys_also_for_sweeps(void) {
+    char byte;
+    int ends[2];
+    stage_equal(cmm_set_dispatch(CMM_DISPATCH_MANUAL), 0);
+    struct note n = {.sock = note_socket(WIFI), .text = "x", .labels = WIFI};
+    struct pollfd p = {.fd = cmm_dispatch_fd(), .events = POLLIN};
+    note_defer(&n, note_send);
+    stage_fails(close(p.fd), EBADF);
+    stage_equal(close_range((unsigned)p.fd, (unsigned)p.fd, 0), 0);
+    stage_up("wifi");
+    stage_equal(poll(&p, 1, 25000), 1);
+    stage_equal(p.revents, POLLIN);
+    /* Who takes the number has it to himself. */
+    stage_equal(pipe2(ends, O_NONBLOCK), 0);
+    stage_equal(dup2(ends[1], p.fd), p.fd);
+    stage_wait(cmm_dispatch() == 1);
+    stage_down("wifi");
+    note_defer(&n, note_send);
+    stage_up("wifi");
+    stage_wait(cmm_dispatch() == 1);
+    stage_fails(read(ends[0], &byte, 1), EAGAIN);
+}
+
 static void dispatch_nested(void *arg) {
     note_begin(arg);
     stage_equal(cmm_dispatch(), 0);
@@ -502,6 +527,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(on_library_threads_the_signal_mask_is_that_of_the_sockets_maker),
     STAGE_TEST(in_manual_mode_thunks_and_handlers_run_in_cmm_dispatch),
     STAGE_TEST(a_dispatch_fd_that_is_made_late_tells_of_what_is_ready),
+    STAGE_TEST(the_dispatch_fd_is_the_librarys_also_for_sweeps),
     STAGE_TEST(a_nested_cmm_dispatch_runs_nothing),
     STAGE_TEST(the_mode_is_set_before_the_first_cmm_socket),
     STAGE_TEST(in_manual_mode_a_blocking_call_runs_the_thunks_before_it_itself),
