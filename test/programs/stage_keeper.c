@@ -262,15 +262,14 @@ static void execute_in_order(const char *program, char *const argv[]) {
 #endif
 }
 
-static void own_program(char *ret, size_t size) {
-    const char *known = getenv("CMM_STAGE_PROGRAM");
-    const ssize_t len = known ? snprintf(ret, size, "%s", known) : readlink("/proc/self/exe", ret, size - 1);
-    ret[len < 0 ? 0 : len] = '\0';
+/* As it was called: in a world within a chroot /proc/self/exe is told by its path outside. */
+static char *own_program(void) {
+    char *known = getenv("CMM_STAGE_PROGRAM");
+    return known ? known : (char *)getauxval(AT_EXECFN);
 }
 
 static void execute(const struct stage_test *t) {
-    char program[256], *argv[] = {program, (char *)t->name, NULL};
-    own_program(program, sizeof program);
+    char *program = own_program(), *argv[] = {program, (char *)t->name, NULL};
     if (!(t->flags & STAGE_PRELOAD))
         execute_in_order(program, argv);
     execv(program, argv);
@@ -397,11 +396,9 @@ static bool chosen(int argc, char **argv, const char *name) {
 }
 
 int keeper_main(int argc, char **argv, const char *config, const struct stage_test *tests, size_t count) {
-    char program[256];
     int failed = 0, ran = 0;
-    own_program(program, sizeof program);
     if (!getenv("CMM_STAGE_PROGRAM"))
-        execute_in_order(program, argv);
+        execute_in_order(own_program(), argv);
     for (size_t i = 0; i < count; i++) {
         if (!chosen(argc, argv, tests[i].name))
             continue;
