@@ -28,7 +28,7 @@ in_fish() {
     HOME=$stage fish --no-config -c 'source $argv[1]/$argv[2].fish; complete -C "$argv[2..]"' "$scripts" "$@" | cut -f 1
 }
 in_zsh() {
-    zsh -f "$(dirname "$0")/complete.zsh" "$scripts" "$*" | tr -d ' '
+    zsh -f "$(dirname "$0")/complete.zsh" "$scripts" "$stage/compdump" "$*" | tr -d ' '
 }
 
 # SHELL TOOL: the words of its help that the shell does not offer.
