@@ -210,7 +210,7 @@ def mosquitto(world):
     begin(world, "mosquitto", "mosquitto", "-c", conf)
     within(lambda: world.listens(1883), "mosquitto listens")
     for name in ("text", "large") if have("mosquitto_pub") else ():
-        done = world.at_server("mosquitto_pub", "-r", "-q", "1", "-t", name, "-f", f"{world.files}/{name}")
+        done = world.at_server("mosquitto_pub", "-h", "127.0.0.1", "-r", "-q", "1", "-t", name, "-f", f"{world.files}/{name}")
         assert done.returncode == 0, done.stderr
 
 

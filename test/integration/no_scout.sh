@@ -85,8 +85,8 @@ is 'but not what is left alone' "cmm: unknown label 'nosuch' in CMM_LABELS ECONN
 
 # ---- privileged programs ----
 
-# The loader preloads into them only what the system's own list names.
-cp "$dial" "$stage/privileged" && chmod 4755 "$stage/privileged" && chmod 777 "$stage"
+# The loader preloads into them only what the system's own list names. Another user may not see our files.
+cp "$dial" "$stage/privileged" && cp "$shim" "$stage/shim.so" && chmod 755 "$stage/shim.so" && chmod 4755 "$stage/privileged" && chmod 777 "$stage"
 unset LD_PRELOAD CMM_PATIENCE
 # PROGRAM: as a user whom it gives root's rights.
 as_user() {
@@ -95,7 +95,7 @@ as_user() {
 cp "$dial" "$stage/ordinary"
 what='a setuid program does not hear the environment'
 if setpriv --reuid 65534 --clear-groups "$stage/ordinary" udp 127.0.0.1 9 >/dev/null 2>&1 && cp -a /etc "$stage/etc" &&
-    mount --bind "$stage/etc" /etc && echo "$shim" >/etc/ld.so.preload; then
+    mount --bind "$stage/etc" /etc && echo "$stage/shim.so" >/etc/ld.so.preload; then
     is 'an ordinary program hears the environment' EINVAL "$(as_user ordinary)"
     ok 'and logs where it says' test -s "$stage/ordinary.log"
     is "$what" ECONNREFUSED "$(as_user privileged)"
