@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # tap - what the tests of the tools share. Each says `is TEXT EXPECTED GOT` or `ok TEXT COMMAND...`, then `tap_end`.
 
-tap_count=0
+tap_count=0 tap_failed=0
 stage=$(mktemp -d) || exit 1
 tap_clean() { :; }
 trap 'tap_clean; rm -rf "$stage"' EXIT
@@ -10,6 +10,7 @@ export CMM_SCOUT="$stage/scout.sock" LC_ALL=C
 
 tap_result() {
     tap_count=$((tap_count + 1))
+    [ "$1" = ok ] || tap_failed=1
     printf '%s %d - %s\n' "$1" $tap_count "$2"
 }
 
