@@ -5,6 +5,7 @@
  * 2 usage, 3 no scout answers; one clear line on stderr for each but 0. Nothing is printed here that came
  * from outside without ctl_escape().
  */
+#include "ctl_kin.h"
 #include "ctl_print.h"
 #include "ctl_set.h"
 #include "ctl_wait.h"
@@ -155,15 +156,21 @@ static int watch(struct ctl *c) {
     return r < 0 ? fail(SILENT, "%s", c->client.why) : r;
 }
 
-static int deliver(struct ctl *c, struct wire_header *m, enum wire_type type, size_t size) {
+static int tell(struct ctl *c, struct wire_header *m, enum wire_type type, size_t size) {
     int error;
     if (ctl_client_send(&c->client, m, type, size) < 0 || ctl_client_done(&c->client, &error) < 0)
         return fail(SILENT, "%s", c->client.why);
-    if (error)
-        return fail(NO, "%s", c->client.why);
-    if (c->json)
+    return error ? fail(NO, "%s", c->client.why) : DONE;
+}
+
+static int told(const struct ctl *c, int code) {
+    if (code == DONE && c->json)
         ctl_json(&c->view, 0); /* it names no part */
-    return DONE;
+    return code;
+}
+
+static int deliver(struct ctl *c, struct wire_header *m, enum wire_type type, size_t size) {
+    return told(c, tell(c, m, type, size));
 }
 
 static int act(struct ctl *c, struct wire_set *m, const char *network) {
@@ -244,12 +251,12 @@ static int why(struct ctl *c) {
     uint32_t pid = process_id(c->args[0]);
     if (!pid)
         return why_labels(c);
-    if (!ctl_why_knows(&c->view, pid))
+    if (!ctl_kin_select(&c->view, pid))
         return fail(NO, "process %s is not known to the scout: it waits for nothing that libcmm knows of",
                     c->args[0]);
     if (!c->json)
-        ctl_why_print(&c->view, pid);
-    ctl_why_select(&c->view, pid);
+        ctl_why_print(&c->view);
+    ctl_why_select_networks(&c->view);
     if (c->json)
         ctl_json(&c->view, CTL_NETWORKS | CTL_SUBSCRIBERS);
     return DONE;
@@ -259,8 +266,18 @@ static int check_process(const struct ctl *c) {
     return process_id(c->args[0]) ? DONE : fail(USAGE, "'%s' is not a process id", c->args[0]);
 }
 
+static int release_one(struct ctl *c, uint32_t pid) {
+    struct wire_set m = {.action = WIRE_SET_RELEASE, .pid = pid};
+    return tell(c, &m.header, WIRE_SET, sizeof m);
+}
+
+/* What is wrong with a process that nobody knows is the scout's to say. */
 static int release(struct ctl *c) {
-    return act(c, &(struct wire_set){.action = WIRE_SET_RELEASE, .pid = process_id(c->args[0])}, "");
+    const uint32_t pid = process_id(c->args[0]);
+    int code = ctl_kin_select(&c->view, pid) ? DONE : release_one(c, pid);
+    for (size_t i = 0; i < c->view.subscriber_count && code == DONE; i++)
+        code = release_one(c, c->view.subscribers[i].pid);
+    return told(c, code);
 }
 
 enum { ALL_PARTS = CTL_STATUS | CTL_LABELS | CTL_NETWORKS | CTL_SUBSCRIBERS };
@@ -278,7 +295,8 @@ static const struct command commands[] = {
     {"auto", "NETWORK", 0, automatic, "end an up, a down or a set", check_network},
     {"set", "NETWORK KEY=VALUE...", CTL_LABELS, set, "metered=yes|no|auto, labels=LIST|auto", check_set},
     {"why", "PID|LABELS", ALL_PARTS, why, "what it waits for, and what would release it", NULL},
-    {"release", "PID", 0, release, "let what waits there go by any network, once", check_process},
+    {"release", "PID", CTL_LABELS | CTL_SUBSCRIBERS, release, "let what waits there go by any network, once",
+     check_process},
     {"reload", NULL, 0, reload, "read the configuration again", NULL},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

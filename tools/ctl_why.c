@@ -1,4 +1,4 @@
-/* ctl_why - what one process waits for, and what would release it.
+/* ctl_why - what processes wait for, and what would release it.
  *
  * cmm-ctl's `why` comes in here with a view of everything. Which network offers what, and what it lacks, is
  * the scout's word. Each network is one line: people look for theirs.
@@ -18,22 +18,10 @@ static bool offers_any(const struct wire_network *n, const struct wire_subscribe
     return false;
 }
 
-bool ctl_why_knows(const struct ctl_view *v, uint32_t pid) {
-    for (size_t i = 0; i < v->subscriber_count; i++)
-        if (v->subscribers[i].pid == pid)
-            return true;
-    return false;
-}
-
-void ctl_why_select(struct ctl_view *v, uint32_t pid) {
-    size_t found = 0;
+void ctl_why_select_networks(struct ctl_view *v) {
     uint32_t kept = 0;
-    for (size_t i = 0; i < v->subscriber_count; i++)
-        if (v->subscribers[i].pid == pid)
-            v->subscribers[found++] = v->subscribers[i];
-    v->subscriber_count = found;
     for (uint32_t i = 0; i < v->networks.count; i++)
-        for (size_t k = 0; k < found; k++)
+        for (size_t k = 0; k < v->subscriber_count; k++)
             if (offers_any(&v->networks.networks[i], &v->subscribers[k])) {
                 v->networks.networks[kept++] = v->networks.networks[i];
                 break;
@@ -166,10 +154,9 @@ static void print_subscriber(const struct ctl_view *v, const struct wire_subscri
     ctl_print_left(s, 2);
 }
 
-void ctl_why_print(const struct ctl_view *v, uint32_t pid) {
+void ctl_why_print(const struct ctl_view *v) {
     for (size_t k = 0; k < v->subscriber_count; k++)
-        if (v->subscribers[k].pid == pid)
-            print_subscriber(v, &v->subscribers[k]);
+        print_subscriber(v, &v->subscribers[k]);
 }
 
 static void print_waiting(const struct ctl_view *v, const struct wire_subscriber *s, uint64_t wanted) {

@@ -58,12 +58,14 @@ s.sendto(b"", ("127.0.0.1", int(sys.argv[1])))
 print(s.getsockname()[0])
 END
 
-# KIND VERB: the process waits, and goes on when told so.
+# KIND VERB [WORDS]: the process waits, started by these words, and goes on when told so.
 waits_then() {
-    "$run" -l background -r 127.0.0.0/8=background python3 "$stage/$1.py" "$port" >"$stage/out" &
+    kind=$1 verb=$2
+    shift 2
+    "$run" -l background -r 127.0.0.0/8=background "$@" python3 "$stage/$kind.py" "$port" >"$stage/out" &
     pid=$!
     until_true sh -c '"$1" why "$2" | grep -q "^  background"' - "$ctl" $pid
-    $2
+    $verb
     wait $pid
     cat "$stage/out"
 }
@@ -90,6 +92,7 @@ after_other_news() {
 is 'a released connection goes by the network that is there' 127.0.1.1 "$(waits_then stream let_go)"
 is 'the next one waits for its own network again' 127.0.2.1 "$(waits_then stream big_is_back)"
 "$ctl" down big
+is 'who has only started what waits stands for it' 127.0.1.1 "$(waits_then stream let_go sh -c '"$@"; exit' -)"
 is 'a released datagram goes, too' 127.0.1.1 "$(waits_then datagram let_go)"
 cat >"$stage/lookup.py" <<'END'
 import socket
