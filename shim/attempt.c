@@ -156,6 +156,8 @@ static void live(struct sock *s) {
     carry_begin(s, hidden);
     if (s->deaf)
         real.shutdown(hidden, SHUT_RD);
+    if (s->sealed)
+        real.shutdown(hidden, SHUT_WR);
     swap_in(s, hidden);
     reconnect_proceed(s);
 }

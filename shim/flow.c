@@ -143,6 +143,8 @@ static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c, bool
             return call_issue(s, number, call_send, (void *)c->msg, c->flags, false, 0);
         if (s->state == LIFE_FRESH)
             return -ENOTCONN;
+        if (s->sealed && s->kind == SOCK_CAPTURED && s->state != LIFE_LIVE && s->state != LIFE_DEAD)
+            return -EPIPE;
         if (run_must_queue(s, labels))
             r = wait_turn(s, fd, c, labels, &deadline);
         else if (s->state == LIFE_DEAD)

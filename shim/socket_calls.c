@@ -331,10 +331,12 @@ int socket_network(int fd, struct wire_network *ret) {
 
 /* ---- ends ---- */
 
-/* What was connected and is to hear nothing more is at its end; a handshake is given up, as Linux does. */
+/* What was connected and has ended one of its sides goes on with the other; a handshake is given up, as Linux
+ * does. */
 static void stop_waiting(struct sock *s, int how) {
     s->deaf |= s->lived && how != SHUT_WR;
-    if (how != SHUT_RD || !s->lived)
+    s->sealed |= s->lived && how != SHUT_RD;
+    if (how == SHUT_RDWR || !s->lived)
         reconnect_give_up(s, ECONNRESET);
     if (s->deaf && s->state == LIFE_DEAD)
         s->untold = 0; /* it was asked for */

@@ -91,6 +91,24 @@ static void who_ends_it_both_ways_between_two_connections_hears_its_end(void) {
     stage_expect(moving_polled(POLLIN | POLLRDHUP) & POLLIN);
 }
 
+static void who_has_said_all_between_two_connections_hears_the_answer(void) {
+    moving_live(0);
+    moving_begin(in_recv);
+    moving_part();
+    stage_equal(shutdown(moving_sock, SHUT_WR), 0);
+    moving_expect_waiting();
+    stage_fails(send(moving_sock, "x", 1, MSG_NOSIGNAL), EPIPE);
+    moving_find();
+    stage_wait(stage_end(1) == STAGE_EOF);
+    moving_expect_waiting();
+    stage_say(1, "answer");
+    stage_equal(moving_outcome(), 6);
+    stage_equal(stage_received(1), 0);
+    stage_fails(send(moving_sock, "x", 1, MSG_NOSIGNAL), EPIPE);
+    stage_finish(1);
+    stage_equal(moving_in_recv(), 0);
+}
+
 static void who_will_hear_nothing_more_between_two_connections_still_sends(void) {
     moving_live(0);
     moving_begin(in_recv);
@@ -113,6 +131,7 @@ static const struct stage_test tests[] = {
     FAILING_TEST(ended_by_the_peer_it_is_read_to_its_end_after_a_withdrawal),
     FAILING_TEST(ended_on_this_side_it_fails_by_a_withdrawal_too),
     MOVING_TEST(who_ends_it_both_ways_between_two_connections_hears_its_end),
+    MOVING_TEST(who_has_said_all_between_two_connections_hears_the_answer),
     MOVING_TEST(who_will_hear_nothing_more_between_two_connections_still_sends),
 };
 
