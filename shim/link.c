@@ -421,9 +421,10 @@ static void *listen_to_scout(void *unused) {
     lock_take();
     thread_id = (pid_t)real_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0);
     pthread_cond_broadcast(&first_word);
-    if (!resting)
+    if (!resting) { /* else nobody has been asked yet */
         seek();
-    asked = true;
+        asked = true;
+    }
     pthread_cond_broadcast(&first_word);
     while (shim.owner == owner && !resting && pthread_equal(thread, pthread_self())) {
         uint64_t next = work_timers();

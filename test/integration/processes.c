@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -284,6 +285,36 @@ static void under_a_filter_that_kills_on_unusual_calls_it_lives(void) {
     alive_ended(child, 0);
 }
 
+static void *dial_on(void *unused) {
+    for (;;)
+        close(alive_dial(0));
+    return unused;
+}
+
+/* Ends while threads of its are at their first connections, and the library has just begun to listen. */
+static void end_amid(int err, useconds_t moment) {
+    pthread_t thread;
+    dup2(err, STDERR_FILENO);
+    for (int i = 0; i < 3; i++)
+        pthread_create(&thread, NULL, dial_on, NULL);
+    usleep(moment);
+    exit(0);
+}
+
+static void who_ends_while_others_connect_hears_nothing_of_a_scout_that_is_away(void) {
+    char text[256] = "";
+    int ends[2];
+    stage_equal(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    fflush(NULL);
+    for (int i = 0; i < 200; i++) {
+        const pid_t child = alive_fork();
+        if (!child)
+            end_amid(ends[1], (useconds_t)(i % 40) * 250);
+        alive_ended(child, 0);
+    }
+    stage_fails(read(ends[0], text, sizeof text - 1), EAGAIN);
+}
+
 /* ---- descriptors ---- */
 
 static void close_range_of_everything_leaves_the_librarys(void) {
@@ -451,6 +482,7 @@ static const struct stage_test tests[] = {
     TEST(exec_of_a_program_with_threads_leaves_no_signal_blocked),
     TEST(exec_in_a_thunk_has_the_signal_mask_of_the_sockets_maker),
     TEST(under_a_filter_that_kills_on_unusual_calls_it_lives),
+    TEST(who_ends_while_others_connect_hears_nothing_of_a_scout_that_is_away),
     TEST(close_range_of_everything_leaves_the_librarys),
     TEST(closefrom_leaves_the_librarys),
     TEST(closing_every_number_leaves_the_librarys),
