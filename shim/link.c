@@ -429,13 +429,15 @@ static void *listen_to_scout(void *unused) {
     while (shim.owner == owner && !resting && pthread_equal(thread, pthread_self())) {
         uint64_t next = work_timers();
         const bool news = untold;
+        const int number = epoll;
         untold = false;
         lock_drop();
         if (news)
             log_say(LOG_INFO, "%s", telling); /* only this thread writes it */
         int n = real.epoll_wait(epoll, events, EVENTS, timeout_until(next));
-        const bool lost = n < 0 && errno != EINTR;
+        const bool failed = n < 0 && errno != EINTR;
         lock_take();
+        const bool lost = failed && epoll == number; /* else it has just made way, see link_moved */
         if (lost && pthread_equal(thread, pthread_self()))
             start_again();
         for (int i = 0; i < n; i++)
