@@ -269,7 +269,8 @@ static void refused_by_handler(struct sock *s) {
 
 void attempt_handler_done(struct sock *s, unsigned attempt, int hidden, int rc) {
     if (s->attempt != attempt || !life_attempting(s->state)) {
-        lift_close(hidden); /* closed or reset meanwhile: the attempt is nobody's */
+        lift_close(hidden); /* closed or reset meanwhile, or forked: the attempt is nobody's */
+        reconnect_announce(s);
         return;
     }
     s->hidden = hidden;

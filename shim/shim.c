@@ -215,12 +215,15 @@ static void in_parent(void) {
         lock_drop();
 }
 
-/* The child's copy remains a socket of ours, without thunks; what was under way goes on in the parent. */
+/* The child's copy remains a socket of ours, without thunks; what was under way goes on in the parent. A
+ * handler that has forked is not back yet here, either. */
 static void inherit(struct sock *s) {
+    const struct frame *within = self_frame(s);
     s->shared = true;
     s->waiters.first = NULL;
-    s->user_depth = 0;
-    s->in_handler = s->in_thunk = s->in_round = s->queued = false;
+    s->in_handler = within && within->hidden >= 0;
+    s->user_depth = s->in_handler;
+    s->in_thunk = s->in_round = s->queued = false;
     s->unsent = 0;
     s->attempt++;
     for (unsigned i = 0; i < s->nwatches; i++)

@@ -218,6 +218,43 @@ static void a_thunk_may_fork_a_program(void) {
     stage_equal(system("true"), 0);
 }
 
+/* Its child has a connection of its own, which brings the library in it to life. */
+static int fork_in_handler(mc_socket_t sock, unsigned long labels, void *arg) {
+    (void)sock, (void)labels;
+    if (getpid() != parent) {
+        both->runs_in_child++;
+        return 0;
+    }
+    const pid_t child = fork();
+    if (child == 0) {
+        connected_socket(WIFI);
+        for (int i = 0; i < 100 && !both->runs_in_child; i++)
+            usleep(1000);
+        _exit(0);
+    }
+    *(_Atomic pid_t *)arg = child;
+    return 0;
+}
+
+static void expect_no_nested_handler(connection_event_cb_t pre, connection_event_cb_t post) {
+    static _Atomic pid_t child;
+    struct sockaddr_in to = stage_tcp();
+    share();
+    stage_up("wifi");
+    const int sock = cmm_socket(AF_INET, SOCK_STREAM, 0);
+    stage_equal(cmm_connect(sock, (struct sockaddr *)&to, sizeof to, WIFI, pre, post, (void *)&child), 0);
+    stage_equal(ended(child), 0);
+    stage_equal(both->runs_in_child, 0);
+}
+
+static void in_a_child_forked_inside_pre_reconnect_it_does_not_run_once_more_inside_itself(void) {
+    expect_no_nested_handler(fork_in_handler, NULL);
+}
+
+static void nor_inside_post_reconnect(void) {
+    expect_no_nested_handler(NULL, fork_in_handler);
+}
+
 /* ---- connections ---- */
 
 static void a_childs_reconnect_changes_its_own_copy_only(void) {
@@ -532,6 +569,8 @@ static const struct stage_test tests[] = {
     STAGE_TEST(a_child_forked_inside_a_thunk_runs_nothing_more_of_ours),
     STAGE_TEST(in_manual_mode_too_it_runs_nothing_more),
     STAGE_TEST(a_thunk_may_fork_a_program),
+    STAGE_TEST(in_a_child_forked_inside_pre_reconnect_it_does_not_run_once_more_inside_itself),
+    STAGE_TEST(nor_inside_post_reconnect),
     STAGE_TEST(a_childs_reconnect_changes_its_own_copy_only),
     STAGE_TEST(a_childs_reconnect_leaves_the_parents_epoll_registration_in_peace),
     STAGE_TEST(a_parents_reconnect_leaves_the_childs_connection_in_peace),
