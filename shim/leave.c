@@ -177,6 +177,13 @@ static bool may_follow(struct sock *s) {
     return !s->shared;
 }
 
+/* A thread that was blocked on it before a fork is woken only by what ends it for every holder: is there any
+ * other still? */
+void leave_recall(struct sock *s) {
+    if (s->shared && s->nfds && !self_nobody_in(s))
+        s->shared = shared_now(s);
+}
+
 static void drop_moving(struct sock *s) {
     int old = s->hidden;
     s->hidden = -1;
@@ -261,6 +268,7 @@ int leave_for(struct sock *s, uint64_t labels) {
         end_behind_peer(s);
         return 0;
     }
+    leave_recall(s);
     const bool stands = self.helping == s && !s->shared && swap_stand(s), done = stands && is_delivered(s);
     const int old = done ? swap_reserve(s) : stands ? swap_copy(s) : swap_out(s);
     if (old < 0) {

@@ -23,6 +23,9 @@ void leave_cut_off(struct sock *s, uint64_t now_ms);
 /* Were its network lost now, what becomes of it would hang on who else holds it (holder). */
 bool leave_asks(const struct sock *s);
 
+/* Before s is left, emptied or closed: whether it is shared is looked at again where it matters. */
+void leave_recall(struct sock *s);
+
 /* copy is a new number of s. True: s was cut off, and copy, a standard number, is none of it any more: who
  * writes there is told, and by no signal. */
 bool leave_copied(const struct sock *s, int copy);

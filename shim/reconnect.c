@@ -323,6 +323,7 @@ static void forget_attempt(struct sock *s) {
 void reconnect_reset(struct sock *s) {
     const bool out = s->state == LIFE_FRESH || s->state == LIFE_WAITING || life_attempting(s->state) ||
                      s->state == LIFE_MOVING;
+    leave_recall(s);
     int old = out && !s->standing ? -1 : swap_out(s);
     forget_attempt(s);
     if (old >= 0) {

@@ -409,6 +409,8 @@ int socket_close(int fd) {
     if (!s)
         return -EBADF;
     sock_get(s);
+    if (s->nfds == 1 && s->kind == SOCK_LABELED)
+        leave_recall(s);
     take_away(s, fd);
     const bool last = s->state == LIFE_CLOSED;
     /* A last duplicate wakes who is blocked on the description; others still hold it otherwise. */
