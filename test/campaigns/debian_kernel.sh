@@ -24,8 +24,9 @@ mount -t mqueue mqueue /dev/mqueue
 mount -t tmpfs run /run
 ip link set lo up
 uname -srv | tee $machine/began
+while IFS= read -r word; do set -- "\$@" "\$word"; done <$machine/arguments
 {
-    meson test -C '$build' --no-rebuild --print-errorlogs -t 30$arguments
+    meson test -C '$build' --no-rebuild --print-errorlogs -t 30 "\$@"
     echo \$? >$machine/status
 } | cat
 busybox poweroff -f
@@ -36,7 +37,7 @@ machine_needs meson
 build=$(cd "$1" && pwd -P) || exit
 shift
 [ $# -gt 0 ] || set -- --no-suite house --no-suite clients
-arguments=$(printf " '%s'" "$@")
 machine_make
+printf '%s\n' "$@" >"$machine/arguments"
 init >"$machine/init"
 machine_run /
