@@ -120,6 +120,7 @@ int lookup_begin(struct lookup *l) {
         r = wait_once(deadline, since);
     n = pick();
     l->net = n ? n->id : 0;
+    shim.name_released = releases != shim.releases && !n;
     lock_drop();
     return r;
 }

@@ -54,6 +54,16 @@ static bool begin_for(struct sock *s, uint64_t labels) {
     return true;
 }
 
+/* Whoever lets a lookup go means what it is for. */
+static bool begin_released(struct sock *s) {
+    if (!shim.name_released || s->kind != SOCK_CAPTURED)
+        return false;
+    const struct wire_network *n = net_pick(&shim.nets, 0, choose_family(s));
+    shim.name_released = false;
+    s->pass = n ? n->id : 0;
+    return n && begin_for(s, atomic_load(&s->labels));
+}
+
 /* First what was asked for, then the oldest thunk that can run, then who waits, then what it had. */
 static bool seek(struct sock *s) {
     if (s->wanted && begin_for(s, s->want))
@@ -64,7 +74,7 @@ static bool seek(struct sock *s) {
     for (struct waiter *w = s->waiters.first; w; w = w->next)
         if (w->of.network && begin_for(s, w->of.labels))
             return true;
-    return begin_for(s, atomic_load(&s->labels));
+    return begin_for(s, atomic_load(&s->labels)) || begin_released(s);
 }
 
 /* Leaving begins with a look: often everything is acknowledged already. */

@@ -21,6 +21,7 @@ struct shim {
     bool names_known;
     struct wait_list lookups;      /* name lookups that wait for a network */
     unsigned releases;             /* how often all that waits was released */
+    bool name_released;            /* a lookup was, and the connection that it is for goes with it */
     const char *scout;             /* CMM_SCOUT, or NULL */
     _Atomic(const char *) left_to; /* not yet told: the library behind us that takes connections */
     bool patient;                  /* captured sockets wait for ever */

@@ -105,6 +105,15 @@ for name in "localhost", "waits.invalid":  # the former is at home and does not 
 END
 is 'a lookup that waits is told of' 'localhost waits.invalid' "$(waits_then lookup big_is_back | xargs)"
 "$ctl" down big
+cat >"$stage/named.py" <<'END'
+import socket, sys
+try:
+    socket.gethostbyname("waits.invalid")
+except socket.gaierror:
+    pass
+print(socket.create_connection(("127.0.0.1", int(sys.argv[1]))).recv(99).decode())
+END
+is 'a lookup that is released takes its connection along' 127.0.1.1 "$(waits_then named let_go)"
 is 'a connection waits since it began, whatever happens elsewhere' 127.0.2.1 "$(waits_then stream after_other_news)"
 "$ctl" down big
 is 'so does a datagram' 127.0.2.1 "$(waits_then datagram after_other_news)"
