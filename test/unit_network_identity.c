@@ -52,6 +52,25 @@ static uint64_t id_after_a_loss(uint64_t random) {
     return regain_link()->id;
 }
 
+/* To the next scout of this boot. */
+static uint64_t id_anew(const char *iface, uint32_t ifindex, const char *ssid) {
+    start();
+    strcpy(wifi.iface, iface);
+    wifi.ifindex = ifindex;
+    strcpy(wifi.ssid, ssid);
+    return look(true)->id;
+}
+
+START_TEST(what_has_become_another_while_no_scout_looked_is_another) {
+    const uint64_t id = id_anew("wlan0", 3, "Home");
+    ck_assert_uint_eq(id_anew("wlan0", 3, "Home"), id);
+    ck_assert_uint_ne(id_anew("wlan9", 3, "Home"), id);
+    ck_assert_uint_ne(id_anew("wlan0", 9, "Home"), id);
+    ck_assert_uint_ne(id_anew("wlan0", 3, "Train"), id);
+    ck_assert_uint_ne(id_anew("wlan0", 3, ""), id);
+}
+END_TEST
+
 START_TEST(what_was_lost_is_not_found_again_by_the_next_scout_either) {
     const uint64_t id = id_after_a_loss(1);
     ck_assert_uint_ne(id_after_a_loss(2), id);
@@ -261,6 +280,7 @@ int main(void) {
     tcase_add_test(c, an_id_that_was_lost_never_comes_back);
     tcase_add_test(c, what_was_never_offered_keeps_its_id_for_a_later_time);
     tcase_add_test(c, a_scout_that_comes_back_gives_the_same_id);
+    tcase_add_test(c, what_has_become_another_while_no_scout_looked_is_another);
     tcase_add_test(c, what_was_lost_is_not_found_again_by_the_next_scout_either);
     tcase_add_test(c, another_address_is_another_network);
     tcase_add_test(c, an_address_more_is_the_same_network);
