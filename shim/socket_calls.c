@@ -414,7 +414,7 @@ int socket_close(int fd) {
     take_away(s, fd);
     const bool last = s->state == LIFE_CLOSED;
     /* A last duplicate wakes who is blocked on the description; others still hold it otherwise. */
-    if (last && !s->shared && sock_stream(s) && s->kind == SOCK_LABELED)
+    if (last && !s->shared && s->kind == SOCK_LABELED)
         real.shutdown(fd, SHUT_RD);
     lock_drop();
     int r;

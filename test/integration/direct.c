@@ -126,6 +126,22 @@ static void a_receive_whose_socket_is_closed_takes_nothing_from_the_next_of_its_
     stage_equal(recv(talk_sock, brought, 4, MSG_WAITALL), 4);
 }
 
+static long receive_datagram(void) {
+    return cmm_recv(talk_sock, brought, sizeof brought, 0);
+}
+
+static void a_receive_of_datagrams_ends_with_a_close_too(void) {
+    struct sockaddr_in to = stage_udp();
+    stage_not_under_tsan("takes a close beside a receive for a mistake");
+    stage_up("cell");
+    talk_sock = cmm_socket(AF_INET, SOCK_DGRAM, 0);
+    stage_equal(cmm_connect(talk_sock, (struct sockaddr *)&to, sizeof to, SMALL, NULL, NULL, NULL), 0);
+    talk_begin(receive_datagram);
+    stage_wait(talk_asleep());
+    stage_equal(cmm_close(talk_sock), 0);
+    stage_fails(talk_join(), ECANCELED);
+}
+
 /* ---- all of it ---- */
 
 static long receive_all(void) {
@@ -185,6 +201,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(a_signal_handler_may_send_while_its_thread_receives),
     STAGE_TEST(a_thread_is_known_from_its_first_call_on),
     STAGE_TEST(a_receive_whose_socket_is_closed_takes_nothing_from_the_next_of_its_number),
+    STAGE_TEST(a_receive_of_datagrams_ends_with_a_close_too),
     STAGE_TEST(who_waits_for_all_gets_the_rest_from_the_next_connection),
     STAGE_TEST(who_asks_for_all_gets_what_was_kept_and_the_rest_from_the_connection_there_is),
     STAGE_TEST(any_news_of_networks_ends_it),
