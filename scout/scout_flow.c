@@ -195,16 +195,14 @@ static void act(struct scout *s, const struct script_action *a) {
     }
 }
 
-/* One snapshot for each moment of the timetable: actions of one time are one change. */
+/* One snapshot for each moment of the timetable: actions of one time are one change. And one moment a turn:
+ * who has something to ask is served also where a hasty timetable is more than this machine can do.
+ */
 void scout_play(struct scout *s) {
+    const int64_t due = s->script ? script_deadline(s->script) : -1;
     struct script_action a;
-    while (s->script && !s->ending) {
-        int64_t due = script_deadline(s->script);
-        if (script_take(s->script, machine_now_ms() - s->script_start, &a) == 0)
-            break;
+    while (due >= 0 && !s->ending && script_deadline(s->script) == due &&
+           script_take(s->script, machine_now_ms() - s->script_start, &a) != 0)
         act(s, &a);
-        if (script_deadline(s->script) != due)
-            scout_publish(s);
-    }
     scout_publish(s);
 }
