@@ -347,12 +347,21 @@ static struct sock *hold(int fd) {
     return s;
 }
 
+static void let_loose(void *s) {
+    lock_take();
+    sock_put(s);
+    lock_drop();
+}
+
 int capture_connect(int fd, const struct sockaddr *to, socklen_t len) {
     struct verdict v;
     struct sock *s = hold(fd);
     if (!s)
         return CAPTURE_PASS;
-    int r = judge_connect(s, fd, to, len, &v);
+    int r;
+    pthread_cleanup_push(let_loose, s);
+    r = judge_connect(s, fd, to, len, &v);
+    pthread_cleanup_pop(0);
     lock_take();
     if (r == 0 && s->state == LIFE_CLOSED)
         r = -EBADF;

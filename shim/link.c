@@ -18,7 +18,6 @@
 #include "tell.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -33,7 +32,6 @@ enum {
     ASK_AGAIN_MS = 1000,
     AWAIT_AGAIN_MS = 20,
     JITTER_MS = 40,
-    FIRST_WORD_MS = 1500,
 };
 
 /* What an event is about; any other value is a socket's record. */
@@ -48,7 +46,7 @@ static bool lapsed;        /* the parent's thread, not yet replaced in this chil
 static pid_t thread_id;
 static bool resting; /* it is to end for a moment */
 static pthread_t thread;
-static pthread_cond_t first_word = PTHREAD_COND_INITIALIZER;
+static struct wait_list starting; /* who waits for the thread, or for the first asking to be over */
 
 static uint64_t seek_at, sought_at; /* ms; seek_at 0: not by itself */
 static unsigned seek_ms;
@@ -76,6 +74,7 @@ static void start_again(void) {
     kicked = false;
     asked = false;
     lapsed = link_begin() < 0;
+    wait_wake(&starting);
 }
 
 void link_kick(void) {
@@ -420,12 +419,12 @@ static void *listen_to_scout(void *unused) {
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     lock_take();
     thread_id = (pid_t)real_syscall(SYS_gettid, 0, 0, 0, 0, 0, 0);
-    pthread_cond_broadcast(&first_word);
+    wait_wake(&starting);
     if (!resting) { /* else nobody has been asked yet */
         seek();
         asked = true;
     }
-    pthread_cond_broadcast(&first_word);
+    wait_wake(&starting);
     while (shim.owner == owner && !resting && pthread_equal(thread, pthread_self())) {
         uint64_t next = work_timers();
         const bool news = untold;
@@ -505,23 +504,22 @@ int link_start(void) {
     return r;
 }
 
+/* No handler's interruption ends it; that takes a jump. */
+static int await_thread(void) {
+    const struct wait w = {.abandon = NULL};
+    const int r = wait_on(&starting, &w);
+    return r == -EINTR ? 0 : r;
+}
+
 int link_need(void) {
-    struct timespec until;
     int r = 0;
     if (asked)
         return 0;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += FIRST_WORD_MS / 1000;
-    until.tv_nsec += FIRST_WORD_MS % 1000 * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        until.tv_sec++;
-    }
     lock_take();
     if (!running)
         r = link_begin();
-    while (r == 0 && !asked && lock_wait(&first_word, &until) == 0)
-        ;
+    while (r == 0 && running && !asked)
+        r = await_thread();
     lock_drop();
     return r;
 }
@@ -556,7 +554,7 @@ static void let_go(void) {
 
 void link_forked(void) {
     let_go();
-    pthread_cond_init(&first_word, NULL);
+    starting.first = NULL;
 }
 
 bool link_rest(int limit_ms) {
@@ -568,7 +566,7 @@ bool link_rest(int limit_ms) {
     resting = true;
     link_kick();
     while (!thread_id) /* it has only just been started */
-        lock_wait(&first_word, &(struct timespec){INT_MAX, 0});
+        await_thread();
     const pid_t tid = thread_id;
     lock_drop();
     if (!self_await_end(tid, limit_ms))

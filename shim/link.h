@@ -11,8 +11,8 @@ int link_start(void);
 /* The same with the lock, where it is known not to be there. */
 int link_begin(void);
 
-/* Starts the thread if it is not there, and waits (about a second at most) until the scout has been asked
- * once. Without the lock. 0, or -errno: no thread can be had. */
+/* Starts the thread if it is not there, and waits (about a second at most, in which the thread may be
+ * cancelled) until the scout has been asked once. Without the lock. 0, or -errno: no thread can be had. */
 int link_need(void);
 
 /* Ends the thread, so that the process has its own only; link_start() begins anew. Without the lock. False:

@@ -19,6 +19,7 @@
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -484,6 +485,22 @@ static void a_signal_handler_may_jump_out_of_a_connect_that_waits(void) {
     alive_expect();
 }
 
+/* The library asks a scout that does not answer yet. */
+static void also_while_the_scout_is_asked_for_the_first_time(void) {
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    const int mute = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    snprintf(at.sun_path, sizeof at.sun_path, "%s", getenv("CMM_SCOUT"));
+    stage_equal(bind(mute, (struct sockaddr *)&at, sizeof at), 0);
+    stage_equal(listen(mute, 1), 0);
+    signal(SIGALRM, jump);
+    leave_by_a_jump(in_connect, socket(AF_INET, SOCK_STREAM, 0));
+    close(mute);
+    unlink(at.sun_path);
+    stage_scout_start();
+    alive_begin();
+    alive_says(alive_sock, 0, "on");
+}
+
 static const struct stage_test tests[] = {
 #define TEST   ALIVE_TEST
 #define MOVING ALIVE_MOVING
@@ -503,6 +520,8 @@ static const struct stage_test tests[] = {
     TEST(a_cancelled_close_leaves_nothing_of_the_librarys),
     TEST(a_signal_handler_may_fork_wherever_it_has_interrupted_the_library),
     TEST(a_signal_handler_may_jump_out_of_a_connect_that_waits),
+    STAGE_TEST_WITH(also_while_the_scout_is_asked_for_the_first_time, STAGE_PRELOAD | STAGE_ALONE, NULL,
+                    "CMM_RULES=127.0.0.0/8=background"),
 };
 
 STAGE_MAIN(alive_config, tests)
