@@ -162,8 +162,11 @@ static const struct link_map *taker(const struct link_map *from, const struct li
 }
 
 bool real_first(void) {
-    const struct link_map *us = real_us();
-    return us ? taker(objects(), us) == us : dlsym(RTLD_DEFAULT, "connect") == (void *)connect;
+    const struct link_map *us = real_us(), *before = us;
+    while (before && (before = before->l_prev))
+        if (is_libc(before))
+            return false;
+    return us || dlsym(RTLD_DEFAULT, "connect") == (void *)connect;
 }
 
 static void find_all(void **ret_found) {

@@ -158,8 +158,8 @@ void real_init(void);
 struct link_map;
 const struct link_map *real_us(void);
 
-/* Programs get libc's names from the shim: nothing before it defines them. Loaded by dlopen it comes after
- * libc. */
+/* Libc's names are looked for here before they are in libc: by programs, or by what is preloaded before us
+ * and asks who is next. Loaded by dlopen we come after libc. */
 bool real_first(void);
 
 /* The library that takes connect() between us and libc, by its path, or NULL. A sanitizer only looks on. */

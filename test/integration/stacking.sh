@@ -88,4 +88,6 @@ is 'a program that makes no connection is told nothing' '' \
 # curl hangs in setlocale() under a preloaded sanitizer alone.
 client=$by_python
 both asan "$(library libasan.so.8 libasan.so.6)" 'whole wwan0' '' ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0
+# Its connect() asks for the next one.
+both tsan "$(library libtsan.so.2 libtsan.so.0)" 'whole wwan0' ''
 tap_end
