@@ -49,7 +49,6 @@ ssize_t stash_push_iov(struct stash *s, const struct iovec *iov, int count) {
 }
 
 void stash_cut(struct stash *s, size_t len) {
-    struct stash_chunk **at = &s->first;
     struct stash_chunk *before = NULL;
     if (!s->last)
         return;
@@ -57,13 +56,14 @@ void stash_cut(struct stash *s, size_t len) {
     s->bytes -= len;
     if (s->last->len)
         return;
-    while (*at != s->last) {
-        before = *at;
-        at = &(*at)->next;
-    }
-    free(*at);
-    *at = NULL;
+    for (struct stash_chunk *c = s->first; c != s->last; c = c->next)
+        before = c;
+    free(s->last);
     s->last = before;
+    if (before)
+        before->next = NULL;
+    else
+        s->first = NULL;
 }
 
 static void drop_first(struct stash *s) {

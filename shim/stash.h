@@ -16,7 +16,8 @@ struct stash_chunk {
 };
 
 struct stash {
-    struct stash_chunk *first, *last;
+    struct stash_chunk *_Atomic first; /* whether there is one may be asked without the lock */
+    struct stash_chunk *last;
     size_t bytes; /* not yet taken */
 };
 
