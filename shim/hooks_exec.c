@@ -23,14 +23,14 @@ static size_t count_of(char *const env[]) {
 }
 
 /* 0: it lacks nothing. */
-static size_t room_for(char *const env[], bool holds) {
+static size_t room_for(char *const env[], const char *held, const char *preload) {
     size_t size = keep_room(&shim.keep, env);
-    if (holds)
+    if (held || preload)
         size = (size ? size : count_of(env) + 1) + 1;
     return size > MOST ? 0 : size;
 }
 
-static char *const *completed(char *const env[], size_t size, char **room, char *held) {
+static char *const *completed(char *const env[], size_t size, char **room, char *held, char *preload) {
     if (!size)
         return env;
     char **at = room;
@@ -42,6 +42,9 @@ static char *const *completed(char *const env[], size_t size, char **room, char 
         memcpy(at, env, (count_of(env) + 1) * sizeof *env);
     else
         *at = NULL;
+    for (; preload && *at; at++)
+        if (keep_preloads(*at))
+            *at = preload;
     return room;
 }
 
@@ -49,9 +52,11 @@ static char *const *completed(char *const env[], size_t size, char **room, char 
 #define COMPLETE(env)                                                                                        \
     const size_t room_held = adopt_size();                                                                   \
     char *const held = room_held ? adopt_list(alloca(room_held), room_held) : NULL;                          \
-    const size_t size = room_for((env), held != NULL);                                                       \
+    const size_t room_amended = keep_amend(&shim.keep, (env));                                               \
+    char *const preload = room_amended ? keep_amended(&shim.keep, (env), alloca(room_amended)) : NULL;       \
+    const size_t size = room_for((env), held, preload);                                                      \
     char **const room = alloca((size + 1) * sizeof *room);                                                   \
-    char *const *const whole = completed((env), size, room, held)
+    char *const *const whole = completed((env), size, room, held, preload)
 
 HOOK(int, execve, (const char *path, char *const argv[], char *const env[])) {
     COMPLETE(env);

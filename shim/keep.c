@@ -3,15 +3,25 @@
  * allocates or locks, and nothing is changed later. */
 #include "keep.h"
 
-#include <stdbool.h>
 #include <string.h>
 
-static bool is_ours(const char *entry) {
-    return strncmp(entry, "LD_PRELOAD=", 11) == 0 || strncmp(entry, "CMM_", 4) == 0;
+static const char preload[] = "LD_PRELOAD=";
+
+static bool is_setting(const char *entry) {
+    return strncmp(entry, "CMM_", 4) == 0;
 }
 
-void keep_remember(struct keep *k, char *const envp[]) {
+bool keep_preloads(const char *entry) {
+    return strncmp(entry, preload, sizeof preload - 1) == 0;
+}
+
+static bool is_ours(const char *entry) {
+    return keep_preloads(entry) || is_setting(entry);
+}
+
+void keep_remember(struct keep *k, const char *library, char *const envp[]) {
     size_t used = 0;
+    k->library = library;
     k->count = 0;
     for (; envp && *envp; envp++) {
         const size_t size = strlen(*envp) + 1;
@@ -34,6 +44,33 @@ size_t keep_room(const struct keep *k, char *const envp[]) {
         if (is_ours(envp[count]))
             return 0;
     return count + k->count + 1;
+}
+
+static bool names_library(const struct keep *k, const char *entry) {
+    const char *base = strrchr(k->library, '/');
+    return strstr(entry, base ? base + 1 : k->library);
+}
+
+/* The LD_PRELOAD that has been put in the place of ours; what else is set for the library is still there. */
+static const char *replacement(const struct keep *k, char *const envp[]) {
+    const char *found = NULL;
+    bool meant = false;
+    for (; envp && *envp; envp++) {
+        meant |= is_setting(*envp);
+        found = keep_preloads(*envp) ? *envp : found;
+    }
+    return meant && k->library && found && found[sizeof preload - 1] && !names_library(k, found) ? found
+                                                                                                 : NULL;
+}
+
+size_t keep_amend(const struct keep *k, char *const envp[]) {
+    const char *found = replacement(k, envp);
+    return found ? strlen(found) + strlen(k->library) + sizeof ":" : 0;
+}
+
+char *keep_amended(const struct keep *k, char *const envp[], char *ret) {
+    strcpy(stpcpy(stpcpy(ret, replacement(k, envp)), ":"), k->library);
+    return ret;
 }
 
 void keep_complete(const struct keep *k, char *const envp[], char **ret) {

@@ -292,7 +292,7 @@ __attribute__((constructor)) static void begin(void) {
     if (!shim.preloaded || shim_wants())
         shim_claim();
     if (shim.preloaded && shim_wants())
-        keep_remember(&shim.keep, environ);
+        keep_remember(&shim.keep, real_us() ? real_us()->l_name : NULL, environ);
     pthread_atfork(before_fork, in_parent, in_child);
     if (pthread_key_create(&leader_key, leader_left) == 0)
         know_leader();

@@ -10,7 +10,7 @@ static const char *const with[] = {"PATH=/bin", "LD_PRELOAD=/lib/x.so", "CMM_LAB
 static const char *const scratch[] = {"HOME=/", NULL};
 
 static void remember(const char *const *env) {
-    keep_remember(&k, (char *const *)env);
+    keep_remember(&k, "/lib/x.so", (char *const *)env);
 }
 
 static size_t room(const char *const *env) {
@@ -45,6 +45,25 @@ START_TEST(what_was_left_out_on_purpose_stays_out) {
 }
 END_TEST
 
+START_TEST(who_preloads_something_else_has_the_library_behind_it) {
+    const char *const replaced[] = {"CMM_LABELS=red", "LD_PRELOAD=/lib/y.so z.so", NULL};
+    const char *const emptied[] = {"CMM_LABELS=red", "LD_PRELOAD=", NULL};
+    const char *const beside[] = {"CMM_LABELS=red", "LD_PRELOAD=y.so:x.so", NULL};
+    const char *const other[] = {"LD_PRELOAD=/lib/y.so", NULL};
+    char text[64];
+    remember(with);
+    const size_t size = keep_amend(&k, (char *const *)replaced);
+    ck_assert_str_eq(keep_amended(&k, (char *const *)replaced, text), "LD_PRELOAD=/lib/y.so z.so:/lib/x.so");
+    ck_assert_uint_eq(size, strlen(text) + 1);
+    ck_assert_uint_eq(keep_amend(&k, (char *const *)emptied), 0);
+    ck_assert_uint_eq(keep_amend(&k, (char *const *)beside), 0);
+    ck_assert_uint_eq(keep_amend(&k, (char *const *)other), 0);
+    ck_assert_uint_eq(keep_amend(&k, NULL), 0);
+    keep_remember(&k, NULL, (char *const *)with);
+    ck_assert_uint_eq(keep_amend(&k, (char *const *)replaced), 0);
+}
+END_TEST
+
 START_TEST(what_does_not_fit_is_not_kept_in_part) {
     const char *const many[] = {
         "CMM_A=", "CMM_B=", "CMM_C=", "CMM_D=", "CMM_E=", "CMM_F=", "CMM_G=", "CMM_H=", "CMM_I=",
@@ -69,6 +88,7 @@ int main(void) {
     TCase *c = tcase_create("keep");
     tcase_add_test(c, an_environment_made_from_scratch_is_completed);
     tcase_add_test(c, what_was_left_out_on_purpose_stays_out);
+    tcase_add_test(c, who_preloads_something_else_has_the_library_behind_it);
     tcase_add_test(c, what_does_not_fit_is_not_kept_in_part);
     suite_add_tcase(suite, c);
     SRunner *runner = srunner_create(suite);

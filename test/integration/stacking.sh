@@ -78,6 +78,16 @@ python3 "$socks" 1080 &
 within 20 python3 -c 'import socket; socket.create_connection(("127.0.0.1", 1080))'
 printf '%s\n' 'TorAddress 127.0.0.1' 'TorPort 1080' >"$stage/torsocks.conf"
 printf '%s\n' strict_chain '[ProxyList]' 'socks5 127.0.0.1 1080' >"$stage/proxychains.conf"
+# Not "LD_PRELOAD=ITS:$LD_PRELOAD", but its own alone.
+if command -v mptcpize >/dev/null; then
+    # shellcheck disable=SC2016 # expanded later
+    client='exec mptcpize run curl -sS --max-time 30 "$0"'
+    is 'a wrapper that preloads something of its own leaves it in' 'whole wwan0' "$(request wrapped "$us")"
+    client=$by_curl
+else
+    skip 'a wrapper that preloads something of its own leaves it in' 'mptcpize is not installed'
+fi
+
 # Its proxy is out of reach of a socket bound to a network.
 both torsocks "$(library torsocks/libtorsocks.so)" 'whole wifi0' '*left to *libtorsocks*; preload it first' \
     "TORSOCKS_CONF_FILE=$stage/torsocks.conf"
