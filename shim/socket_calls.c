@@ -66,6 +66,7 @@ int socket_new(int family, int type, int protocol) {
         int old = swap_out(s); /* silent from the beginning */
         if (old >= 0)
             lift_close(old);
+        link_report();
     }
     lock_drop();
     if (!s)

@@ -84,6 +84,19 @@ static void a_linked_program_is_subscribed_before_its_first_call(void) {
     stage_wait(subscribed(getpid()));
 }
 
+static bool has_two_sockets(const union answer *a, void *pid) {
+    return is_pid(a, pid) && a->subscriber.report.sockets == 2;
+}
+
+static void a_socket_counts_from_its_making_until_its_end(void) {
+    pid_t self = getpid();
+    const int first = cmm_socket(AF_INET, SOCK_STREAM, 0), second = cmm_socket(AF_INET, SOCK_DGRAM, 0);
+    stage_expect(first >= 0 && second >= 0);
+    stage_wait(ask(WIRE_ASK_SUBSCRIBERS, has_two_sockets, &self));
+    stage_equal(cmm_close(first), 0);
+    stage_wait(!ask(WIRE_ASK_SUBSCRIBERS, has_two_sockets, &self));
+}
+
 static int threads(void) {
     char line[128];
     int count = 0;
@@ -377,6 +390,7 @@ static void messages_of_the_wrong_version_size_or_content_are_dropped_and_counte
 
 static const struct stage_test tests[] = {
     STAGE_TEST(a_linked_program_is_subscribed_before_its_first_call),
+    STAGE_TEST(a_socket_counts_from_its_making_until_its_end),
     STAGE_TEST_IN(a_preloaded_program_subscribes_at_first_need, STAGE_PRELOAD, NULL),
     STAGE_TEST(a_program_is_unsubscribed_at_its_end),
     STAGE_TEST_IN(without_room_for_a_message_queue_the_news_come_all_the_same, STAGE_ALONE, NULL),
