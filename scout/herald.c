@@ -58,7 +58,8 @@ static void compare(const struct wire_network *old, const struct wire_network *n
     }
     bool was_there = before == WIRE_NET_UP || before == WIRE_NET_GRACE;
     if (old && was_there && new->state == WIRE_NET_UP && old->id != new->id) {
-        snprintf(text, sizeof text, "%s is another one now", name);
+        const bool by_six = (old->id & ~WIRE_ID_SIX) == (new->id & ~WIRE_ID_SIX);
+        snprintf(text, sizeof text, "%s is another one%s now", name, by_six ? " by IPv6" : "");
         say(arg, text);
     }
     if (new->state == WIRE_NET_UP &&new->flags & WIRE_STRICT &&

@@ -41,6 +41,7 @@ static uint64_t plain_id(const struct network_table *t, const struct network *n)
         h = stir(h, n->anchor_ssid, sizeof n->anchor_ssid);
     h = stir(h, &a->family, 1);
     h = stir(h, a->bytes, a->family == AF_INET6 && n->fact.iface[0] ? 8 : sizeof a->bytes);
+    h &= ~WIRE_ID_SIX;
     return h ? h : 1;
 }
 
@@ -55,7 +56,7 @@ static void identify(struct network_table *t, struct network *n) {
     n->plain_id = n->id = plain_id(t, n);
     while (n->id == 0 || is_spent(t, n->id) || id_in_use(t, n, n->id)) {
         uint64_t salt[2] = {t->random, ++t->losses};
-        n->id = stir(n->plain_id, salt, sizeof salt);
+        n->id = stir(n->plain_id, salt, sizeof salt) & ~WIRE_ID_SIX;
     }
 }
 
@@ -64,7 +65,7 @@ static void lose(struct network_table *t, struct network *n) {
     if (!is_spent(t, n->plain_id))
         t->spent[t->spent_count++ % NETWORK_SPENT] = n->plain_id;
     identify(t, n);
-    n->anchored = false;
+    n->anchored = n->six_alone = false;
 }
 
 static bool same_network(const struct fact_address *a, const struct fact_address *b) {
@@ -90,10 +91,26 @@ static bool has_another_name(const struct network *n, const struct fact_network 
     return n->anchor_ssid[0] && f->ssid[0] && strcmp(n->anchor_ssid, f->ssid) != 0;
 }
 
-/* The address went and another one of its family is there instead: not a blip but another network. */
-static bool is_replaced(const struct network *n, const struct fact_network *f) {
-    return n->anchored && (has_another_name(n, f) || (!has(f, &n->anchor4) && has_family(f, AF_INET)) ||
-                           (!has(f, &n->anchor6) && has_family(f, AF_INET6)));
+static bool is_gone(const struct network *n, const struct fact_network *f, int family) {
+    return n->anchored && !has(f, family == AF_INET ? &n->anchor4 : &n->anchor6);
+}
+
+/* The address went and another one of its family is there instead: not a blip but another one. */
+static bool is_replaced(const struct network *n, const struct fact_network *f, int family) {
+    return is_gone(n, f, family) && has_family(f, family);
+}
+
+/* What it is by IPv4 it still is. */
+static bool goes_on_by_four(const struct network *n, const struct fact_network *f) {
+    return n->anchored && n->anchor4.family && f->works && f->flags & WIRE_HAS4 && has(f, &n->anchor4) &&
+           !has_another_name(n, f);
+}
+
+/* By IPv6 it is another one from now on. */
+static void lose_six(struct network *n) {
+    n->anchor6 = (struct fact_address){0};
+    n->six = n->six == UINT8_MAX ? 1 : n->six + 1;
+    n->six_alone = false;
 }
 
 static void anchor(struct fact_address *anchor, const struct fact_network *f, int family, uint8_t flag) {
@@ -129,10 +146,12 @@ static void arrive(struct network_table *t, struct network *n, bool at_once, int
     }
 }
 
-static void depart(struct network_table *t, struct network *n, int64_t now) {
-    if (n->presence == NETWORK_THERE) {
+/* What goes after IPv6 has a grace of its own. */
+static void depart(struct network_table *t, struct network *n, bool six_alone, int64_t now) {
+    if (n->presence == NETWORK_THERE || (n->presence == NETWORK_GRACE && n->six_alone && !six_alone)) {
         n->presence = NETWORK_GRACE;
         n->until = now + t->grace_ms;
+        n->six_alone = six_alone;
     } else if (n->presence == NETWORK_HELD) {
         n->presence = NETWORK_GONE; /* never offered: nothing to be given up */
         n->anchored = false;
@@ -142,6 +161,9 @@ static void depart(struct network_table *t, struct network *n, int64_t now) {
 static void expire(struct network_table *t, struct network *n, int64_t now) {
     if (n->presence == NETWORK_HELD && now >= n->until) {
         n->presence = NETWORK_THERE;
+    } else if (n->presence == NETWORK_GRACE && now >= n->until && n->six_alone) {
+        n->presence = NETWORK_THERE;
+        lose_six(n);
     } else if (n->presence == NETWORK_GRACE && now >= n->until) {
         n->presence = NETWORK_GONE;
         lose(t, n);
@@ -215,7 +237,7 @@ static struct network *add(struct network_table *t, const struct fact_network *f
     if (t->count == NETWORK_MAX)
         return NULL;
     struct network *n = &t->networks[t->count++];
-    *n = (struct network){.fact = *f};
+    *n = (struct network){.fact = *f, .six = 1};
     identify(t, n);
     return n;
 }
@@ -261,16 +283,19 @@ int network_see(struct network_table *t, const struct fact_network *fact, bool a
     n->seen = true;
     n->unlisted = false;
     expire(t, n, now);
-    if (is_replaced(n, fact)) {
+    const bool by_four = goes_on_by_four(n, fact);
+    if (by_four && is_replaced(n, fact, AF_INET6)) {
+        lose_six(n);
+    } else if ((n->anchored && has_another_name(n, fact)) || is_replaced(n, fact, AF_INET) ||
+               is_replaced(n, fact, AF_INET6)) {
         n->presence = NETWORK_GONE;
         lose(t, n);
     }
-    bool whole = !n->anchored || (has(fact, &n->anchor4) && has(fact, &n->anchor6));
-    if (fact->works && whole) {
+    if (fact->works && !is_gone(n, fact, AF_INET) && !is_gone(n, fact, AF_INET6)) {
         settle(t, n, fact);
         arrive(t, n, at_once, now);
     } else {
-        depart(t, n, now);
+        depart(t, n, by_four, now);
     }
     return 0;
 }
@@ -283,7 +308,7 @@ static void miss(struct network_table *t, struct network *n, bool present, int64
         n->unlisted = false;
         n->fact.lack = WIRE_LACK_LINK;
         n->fact.flags &= (uint8_t) ~(WIRE_HAS4 | WIRE_HAS6);
-        depart(t, n, now);
+        depart(t, n, false, now);
     }
 }
 

@@ -23,6 +23,8 @@ struct network {
     struct fact_address anchor4, anchor6; /* family 0: none; IPv6 counts by its /64 */
     char anchor_ssid[FACT_SSID];          /* empty: none */
     uint64_t id, plain_id;                /* plain: what it would be had nothing been lost */
+    uint8_t six;                          /* never 0: which one it is by IPv6, see WIRE_ID_SIX */
+    bool six_alone;                       /* with NETWORK_GRACE: IPv6 alone is gone */
     enum wire_state state;
     uint32_t since_ms;
 };

@@ -5,6 +5,7 @@
  * (swap). Without the lock, on any thread; in the constructor. Deliberately absent: datagrams, and what is
  * still connecting. */
 #include "adopt.h"
+#include "choose.h"
 #include "judge.h"
 #include "link.h"
 #include "reconnect.h"
@@ -96,6 +97,7 @@ void adopt_one(int fd) {
     const struct wire_network *n = net_find_ifindex(&shim.nets, ifindex);
     struct sock *s = v.ours && n && net_matches(n, v.labels) ? take_in(fd, n->id, v.labels) : NULL;
     if (s) {
+        s->net = net_id(n, choose_family(s));
         swap_review(s);
         reconnect_consider(s);
     }

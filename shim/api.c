@@ -297,7 +297,7 @@ static void show(struct cmm_network *to, const struct wire_network *from) {
     memcpy(to->name, from->name, sizeof to->name);
     to->ifindex = from->flags & WIRE_ADDRESS ? 0 : from->ifindex;
     to->labels = (unsigned long)from->labels;
-    to->id = (unsigned long)from->id;
+    to->id = (unsigned long)net_id(from, AF_INET);
 }
 
 PUBLIC int cmm_networks(struct cmm_network *networks, int max) {

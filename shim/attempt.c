@@ -5,6 +5,7 @@
  * due, and for which labels (reconnect); user code (run). */
 #include "attempt.h"
 #include "carry.h"
+#include "choose.h"
 #include "lift.h"
 #include "link.h"
 #include "reconnect.h"
@@ -122,7 +123,7 @@ static uint64_t carrier(const struct sock *s, int fd) {
     for (uint32_t i = 0; i < shim.nets.now.count; i++) {
         const struct wire_network *n = &shim.nets.now.networks[i];
         if (n->family == s->family && memcmp(n->address, address, four ? 4 : 16) == 0)
-            return n->id;
+            return net_id(n, choose_family(s));
     }
     return 0;
 }
@@ -243,7 +244,7 @@ static void prepared(struct sock *s) {
 void attempt_begin(struct sock *s, uint64_t labels, const struct wire_network *n) {
     if (!sock_turn(s, LIFE_BEGIN))
         return;
-    s->net = n ? n->id : 0;
+    s->net = n ? net_id(n, choose_family(s)) : 0;
     s->on_labels = labels;
     s->broken = false;
     s->attempt++;

@@ -70,7 +70,7 @@ static bool find_way(const struct sock *s, uint64_t *ret_id) {
         if (n && !works(n))
             continue;
         if (!found || (n && n->state == WIRE_NET_UP))
-            *ret_id = n ? n->id : 0;
+            *ret_id = n ? net_id(n, ways[i].family) : 0;
         found = true;
     }
     return found;

@@ -40,7 +40,7 @@ static void look_from(const struct sock *s, uint64_t labels, bool avoiding, stru
     const int family = choose_family(s);
     *ret = shim.nets;
     for (uint32_t i = 0; avoiding && i < ret->now.count; i++)
-        if (avoids(s, ret->now.networks[i].id))
+        if (avoids(s, net_id(&ret->now.networks[i], family)))
             ret->now.networks[i].state = WIRE_NET_DOWN;
     while ((*ret_pick = net_pick(ret, labels, family)) && s->kind == SOCK_CAPTURED && !reaches(s, *ret_pick))
         if (route_carried((*ret_pick)->ifindex))
@@ -50,7 +50,7 @@ static void look_from(const struct sock *s, uint64_t labels, bool avoiding, stru
 }
 
 bool choose_suits(const struct sock *s, const struct wire_network *n, uint64_t labels) {
-    return n->id == s->pass || net_matches(n, labels);
+    return net_is(n, s->pass) || net_matches(n, labels);
 }
 
 /* The network that s was released to, if it can carry it now. */

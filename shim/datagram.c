@@ -5,6 +5,7 @@
  * or the listening one. Deliberately absent: whose business a destination is (capture). */
 #include "datagram.h"
 #include "call.h"
+#include "choose.h"
 #include "lift.h"
 #include "link.h"
 #include "reconnect.h"
@@ -160,7 +161,7 @@ static int steer(struct sock *s, const struct wire_network *n) {
         if (r == 0)
             put_back(s);
     }
-    s->net = n && r == 0 ? n->id : 0;
+    s->net = n && r == 0 ? net_id(n, choose_family(s)) : 0;
     return r;
 }
 

@@ -137,7 +137,7 @@ void link_seek_scout(void) {
 
 static bool is_lost(const struct sock *s, const struct wire_snapshot *next) {
     for (uint32_t i = 0; i < next->count; i++)
-        if (next->networks[i].id == s->net)
+        if (net_is(&next->networks[i], s->net))
             return next->networks[i].state != WIRE_NET_UP && next->networks[i].state != WIRE_NET_GRACE;
     return true;
 }

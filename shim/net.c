@@ -44,9 +44,17 @@ void net_apply(struct net_table *t, const struct wire_snapshot *s) {
     t->spoken = true;
 }
 
+uint64_t net_id(const struct wire_network *n, int family) {
+    return family == AF_INET6 ? n->id : n->id & ~WIRE_ID_SIX;
+}
+
+bool net_is(const struct wire_network *n, uint64_t id) {
+    return id && (id == n->id || id == net_id(n, AF_INET));
+}
+
 const struct wire_network *net_find(const struct net_table *t, uint64_t id) {
     for (uint32_t i = 0; id && i < t->now.count; i++)
-        if (t->now.networks[i].id == id)
+        if (net_is(&t->now.networks[i], id))
             return &t->now.networks[i];
     return NULL;
 }

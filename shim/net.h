@@ -16,7 +16,11 @@ enum { NET_SETTLE_MS = 2000 };
 /* Takes a checked snapshot over. */
 void net_apply(struct net_table *t, const struct wire_snapshot *s);
 
-/* By identity, whatever its state; NULL: not listed any more. */
+/* What it is to connections by that family (AF_INET, AF_INET6). */
+uint64_t net_id(const struct wire_network *n, int family);
+bool net_is(const struct wire_network *n, uint64_t id);
+
+/* By what net_id says, whatever its state; NULL: not listed any more. */
 const struct wire_network *net_find(const struct net_table *t, uint64_t id);
 
 /* By interface, whatever its state; NULL: none is listed there. */

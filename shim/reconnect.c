@@ -48,7 +48,7 @@ static bool begin_for(struct sock *s, uint64_t labels) {
     const struct wire_network *n;
     if (choose_network(s, labels, &n) <= 0)
         return false;
-    if (n && n->id != s->pass)
+    if (n && !net_is(n, s->pass))
         s->pass = 0;
     attempt_begin(s, labels, n);
     return true;
@@ -60,7 +60,7 @@ static bool begin_released(struct sock *s) {
         return false;
     const struct wire_network *n = net_pick(&shim.nets, 0, choose_family(s));
     shim.name_released = false;
-    s->pass = n ? n->id : 0;
+    s->pass = n ? net_id(n, choose_family(s)) : 0;
     return n && begin_for(s, atomic_load(&s->labels));
 }
 
@@ -300,7 +300,7 @@ void reconnect_release(struct sock *s) {
         return;
     if (!here || !net_usable(here, choose_family(s)))
         here = net_pick(&shim.nets, 0, choose_family(s));
-    s->pass = here ? here->id : 0;
+    s->pass = here ? net_id(here, choose_family(s)) : 0;
     s->due = s->state == LIFE_WAITING ? 0 : s->due;
     reconnect_consider(s);
 }

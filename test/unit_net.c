@@ -108,6 +108,15 @@ START_TEST(a_network_is_found_by_identity_whatever_its_state) {
 }
 END_TEST
 
+START_TEST(by_IPv6_a_network_may_become_another_one_that_by_IPv4_it_still_is) {
+    struct wire_network n = {.id = 7 | UINT64_C(1) << 56}, later = {.id = 7 | UINT64_C(2) << 56};
+    ck_assert_uint_eq(net_id(&n, AF_INET), net_id(&later, AF_INET));
+    ck_assert_uint_ne(net_id(&n, AF_INET6), net_id(&later, AF_INET6));
+    ck_assert(net_is(&later, net_id(&n, AF_INET)) && net_is(&later, net_id(&later, AF_INET6)));
+    ck_assert(!net_is(&later, net_id(&n, AF_INET6)) && !net_is(&later, 0));
+}
+END_TEST
+
 START_TEST(the_lowest_metric_is_picked_and_then_the_first) {
     add(1, RED, 30);
     add(2, RED, 10);
@@ -277,6 +286,7 @@ int main(void) {
     SRunner *r = srunner_create(suite);
     suite_add_tcase(suite, tc);
     tcase_add_checked_fixture(tc, start, NULL);
+    tcase_add_test(tc, by_IPv6_a_network_may_become_another_one_that_by_IPv4_it_still_is);
     tcase_add_test(tc, before_a_scout_has_spoken_there_is_nothing);
     tcase_add_test(tc, a_snapshot_replaces_the_one_before_whole);
     tcase_add_test(tc, a_network_matches_when_it_offers_every_label);

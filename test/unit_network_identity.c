@@ -105,31 +105,103 @@ START_TEST(an_address_more_is_the_same_network) {
 }
 END_TEST
 
-START_TEST(a_lost_family_has_its_grace_and_then_it_is_another_network) {
+/* One interface of both families; what goes of them, and what is left. */
+static uint64_t look_at_two_families(void) {
+    addresses[0] = four(1);
     addresses[1] = six(1);
     wifi.address_count = 2;
-    wifi.flags |= WIRE_HAS6;
-    uint64_t id = look(true)->id;
-    wifi.address_count = 1; /* the IPv6 address is gone, IPv4 still works */
+    wifi.flags |= WIRE_HAS4 | WIRE_HAS6;
+    return look(true)->id;
+}
+
+static void lose_six_address(void) {
+    wifi.address_count = 1;
     wifi.flags &= (uint8_t)~WIRE_HAS6;
+}
+
+static void lose_four_address(void) {
+    addresses[0] = addresses[1];
+    wifi.address_count = 1;
+    wifi.flags &= (uint8_t)~WIRE_HAS4;
+}
+
+static uint64_t by_four(uint64_t id) {
+    return id & ~WIRE_ID_SIX;
+}
+
+START_TEST(lost_IPv6_has_its_grace_and_then_it_is_another_one_by_IPv6_alone) {
+    const uint64_t id = look_at_two_families();
+    lose_six_address();
+    ck_assert_int_eq(look(false)->state, WIRE_NET_GRACE);
+    ck_assert_uint_eq(first()->id, id);
+    ck_assert_int_eq(after(999)->state, WIRE_NET_GRACE);
+    ck_assert_int_eq(after(1)->state, WIRE_NET_UP);
+    ck_assert_uint_ne(first()->id, id);
+    ck_assert_uint_eq(by_four(first()->id), by_four(id));
+    const uint64_t second = first()->id;
+    look_at_two_families();
+    ck_assert_uint_eq(first()->id, second); /* what comes, joins */
+    lose_six_address();
+    look(false);
+    after(1000);
+    ck_assert_uint_ne(first()->id, second);
+    ck_assert_uint_ne(first()->id, id);
+}
+END_TEST
+
+START_TEST(IPv6_that_is_back_in_time_is_the_same) {
+    const uint64_t id = look_at_two_families();
+    lose_six_address();
+    look(false);
+    after(999);
+    look_at_two_families();
+    ck_assert_int_eq(after(1000)->state, WIRE_NET_UP);
+    ck_assert_uint_eq(first()->id, id);
+}
+END_TEST
+
+START_TEST(lost_IPv4_has_its_grace_and_then_it_is_another_network) {
+    const uint64_t id = look_at_two_families();
+    lose_four_address();
     ck_assert_int_eq(look(false)->state, WIRE_NET_GRACE);
     ck_assert_uint_eq(first()->id, id);
     after(1000);
-    ck_assert_uint_ne(first()->id, id);
+    ck_assert_uint_ne(by_four(first()->id), by_four(id));
     ck_assert_int_eq(after(500)->state, WIRE_NET_UP);
 }
 END_TEST
 
-START_TEST(a_lost_family_has_its_grace_whichever_it_is) {
-    addresses[0] = six(1);
-    addresses[1] = four(1);
-    wifi.address_count = 2;
-    wifi.flags |= WIRE_HAS6;
-    uint64_t id = look(true)->id;
-    wifi.address_count = 1; /* the IPv4 address is gone, IPv6 still works */
-    wifi.flags &= (uint8_t)~WIRE_HAS4;
-    ck_assert_int_eq(look(false)->state, WIRE_NET_GRACE);
+START_TEST(what_goes_after_IPv6_has_a_grace_of_its_own) {
+    const uint64_t id = look_at_two_families();
+    lose_six_address();
+    look(false);
+    after(600);
+    lose_link();
+    ck_assert_int_eq(after(999)->state, WIRE_NET_GRACE);
     ck_assert_uint_eq(first()->id, id);
+    after(1);
+    ck_assert_uint_ne(by_four(first()->id), by_four(id));
+}
+END_TEST
+
+START_TEST(another_IPv6_prefix_is_another_one_by_IPv6_alone) {
+    const uint64_t id = look_at_two_families();
+    addresses[1].bytes[7] ^= 1;
+    ck_assert_int_eq(look(false)->state, WIRE_NET_UP);
+    ck_assert_uint_ne(first()->id, id);
+    ck_assert_uint_eq(by_four(first()->id), by_four(id));
+}
+END_TEST
+
+START_TEST(with_IPv6_alone_its_address_is_the_networks) {
+    addresses[0] = six(1);
+    wifi.flags = WIRE_HAS6 | WIRE_EVER4 | WIRE_EVER6;
+    const uint64_t id = look(true)->id;
+    lose_link();
+    after(1000);
+    regain_link();
+    after(500);
+    ck_assert_uint_ne(by_four(first()->id), by_four(id));
 }
 END_TEST
 
@@ -284,8 +356,12 @@ int main(void) {
     tcase_add_test(c, what_was_lost_is_not_found_again_by_the_next_scout_either);
     tcase_add_test(c, another_address_is_another_network);
     tcase_add_test(c, an_address_more_is_the_same_network);
-    tcase_add_test(c, a_lost_family_has_its_grace_and_then_it_is_another_network);
-    tcase_add_test(c, a_lost_family_has_its_grace_whichever_it_is);
+    tcase_add_test(c, lost_IPv6_has_its_grace_and_then_it_is_another_one_by_IPv6_alone);
+    tcase_add_test(c, IPv6_that_is_back_in_time_is_the_same);
+    tcase_add_test(c, lost_IPv4_has_its_grace_and_then_it_is_another_network);
+    tcase_add_test(c, what_goes_after_IPv6_has_a_grace_of_its_own);
+    tcase_add_test(c, another_IPv6_prefix_is_another_one_by_IPv6_alone);
+    tcase_add_test(c, with_IPv6_alone_its_address_is_the_networks);
     tcase_add_test(c, an_address_that_comes_and_goes_beside_the_first_changes_nothing);
     tcase_add_test(c, an_address_on_its_way_out_does_not_replace_the_one_that_went);
     tcase_add_test(c, identity_does_not_rest_on_an_address_on_its_way_out);

@@ -152,6 +152,10 @@ enum wire_lack {
 #define WIRE_STRICT                                                                                          \
     0x80u /* strict rp_filter: what comes in by it while another has the best route is dropped */
 
+/* Of an id: changes when a network that goes on by IPv4 loses its IPv6 address. Connections by IPv4 know the
+ * network by the rest. */
+#define WIRE_ID_SIX (UINT64_C(0xff) << 56)
+
 struct wire_network {
     char name[WIRE_NAME]; /* of its section; several interfaces of one section share it */
     uint64_t id;          /* never 0, never used again by this scout nor, practically, by another */

@@ -191,6 +191,37 @@ static void a_short_blip_is_no_loss(void) {
     stage_expect(strcmp(talk_diary(), "<>") == 0);
 }
 
+/* A socket that is connected by IPv6 and wifi, or -1. */
+static int by_six(void) {
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
+    struct cmm_network n;
+    const int sock = cmm_socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    inet_pton(AF_INET6, "fd00:9::1", &to.sin6_addr);
+    if (cmm_connect(sock, (struct sockaddr *)&to, sizeof to, SMALL, NULL, NULL, NULL) == 0 &&
+        cmm_socket_network(sock, &n) == 0 && strcmp(n.name, "wifi") == 0)
+        return sock;
+    cmm_close(sock);
+    return -1;
+}
+
+static void a_lost_IPv6_address_costs_a_connection_by_IPv4_nothing(void) {
+    struct cmm_network n;
+    int six = -1;
+    live_in_the_world(0);
+    stage_shell("ip -6 addr add fd00:1::2/64 dev wifi0 nodad && ip -6 route add default via fd00:1::1");
+    stage_wait((six = by_six()) >= 0);
+    stage_shell("ip -6 addr del fd00:1::2/64 dev wifi0");
+    stage_wait(!stage_offered("wifi"));
+    stage_equal(cmm_socket_network(six, &n), 0); /* it has its grace */
+    stage_wait(stage_offered("wifi"));
+    stage_wait(cmm_socket_network(six, &n) != 0);
+    stage_equal(errno, ENOTCONN);
+    stage_equal(talk_put("still here", SMALL), 10);
+    stage_expect_text(0, "still here");
+    stage_equal(stage_connections(), 1);
+    stage_expect(strcmp(talk_diary(), "<>") == 0);
+}
+
 static void after_SHUT_WR_a_loss_ends_what_can_still_be_read_with_ECONNRESET(void) {
     live_in_the_world(0);
     stage_equal(cmm_shutdown(talk_sock, SHUT_WR), 0);
@@ -514,6 +545,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST_IN(a_lost_connection_waits_for_a_network_that_has_its_last_labels, STAGE_WORLD, world),
     STAGE_TEST_IN(the_time_a_receive_may_take_runs_on_when_its_network_is_lost, STAGE_WORLD, world),
     STAGE_TEST_IN(a_short_blip_is_no_loss, STAGE_WORLD, patient_world),
+    STAGE_TEST_IN(a_lost_IPv6_address_costs_a_connection_by_IPv4_nothing, STAGE_WORLD, world),
     STAGE_TEST_IN(what_the_peer_had_not_acknowledged_is_known_exactly, STAGE_WORLD, world),
     STAGE_TEST_IN(with_replay_what_was_not_acknowledged_is_sent_again_first_thing_after_post_reconnect,
                   STAGE_WORLD, world),
