@@ -52,18 +52,42 @@ static bool id_in_use(const struct network_table *t, const struct network *self,
     return false;
 }
 
+uint64_t network_told_id(const struct network *n) {
+    return n->id | (uint64_t)n->six << 56;
+}
+
+/* The scout before knew it. */
+static bool is_known(struct network_table *t, struct network *n) {
+    for (unsigned i = 0; i < t->known_count; i++) {
+        const uint64_t id = t->known[i].id & ~WIRE_ID_SIX;
+        if (t->known[i].plain != n->plain_id || !id || id_in_use(t, n, id))
+            continue;
+        n->id = id;
+        n->six = t->known[i].id >> 56 ? (uint8_t)(t->known[i].id >> 56) : 1;
+        t->known[i].id = 0;
+        return true;
+    }
+    return false;
+}
+
 static void identify(struct network_table *t, struct network *n) {
     n->plain_id = n->id = plain_id(t, n);
+    if (is_known(t, n))
+        return;
     while (n->id == 0 || is_spent(t, n->id) || id_in_use(t, n, n->id)) {
         uint64_t salt[2] = {t->random, ++t->losses};
         n->id = stir(n->plain_id, salt, sizeof salt) & ~WIRE_ID_SIX;
     }
 }
 
+static void spend(struct network_table *t, uint64_t plain) {
+    if (!is_spent(t, plain))
+        t->spent[t->spent_count++ % NETWORK_SPENT] = plain;
+}
+
 /* It was offered under its id: that id is over. */
 static void lose(struct network_table *t, struct network *n) {
-    if (!is_spent(t, n->plain_id))
-        t->spent[t->spent_count++ % NETWORK_SPENT] = n->plain_id;
+    spend(t, n->plain_id);
     identify(t, n);
     n->anchored = n->six_alone = false;
 }
@@ -266,6 +290,37 @@ void network_init(struct network_table *t, bool scripted, uint64_t seed, uint64_
     t->random = random;
 }
 
+static bool holds(const struct network_known *known, unsigned count, uint64_t plain) {
+    while (count && known[count - 1].plain != plain)
+        count--;
+    return count;
+}
+
+unsigned network_remember(const struct network_table *t, struct network_known ret[NETWORK_KNOWN]) {
+    unsigned count = 0;
+    for (unsigned i = 0; i < t->count && count < NETWORK_KNOWN; i++) {
+        const struct network *n = &t->networks[i];
+        if (n->anchored && (n->id != n->plain_id || n->six != 1))
+            ret[count++] = (struct network_known){n->plain_id, network_told_id(n)};
+    }
+    const unsigned here = count;
+    for (unsigned i = 0; i < t->spent_count && i < NETWORK_SPENT && count < NETWORK_KNOWN; i++) {
+        const uint64_t plain = t->spent[(t->spent_count - 1 - i) % NETWORK_SPENT];
+        if (!holds(ret, here, plain))
+            ret[count++] = (struct network_known){plain, 0};
+    }
+    return count;
+}
+
+void network_recall(struct network_table *t, const struct network_known *known, unsigned count) {
+    for (unsigned i = count; i-- > 0;) {
+        t->known[i] = known[i];
+        if ((known[i].id & ~WIRE_ID_SIX) != known[i].plain)
+            spend(t, known[i].plain);
+    }
+    t->known_count = count;
+}
+
 void network_begin(struct network_table *t) {
     t->next = 0;
     for (unsigned i = 0; i < t->count; i++)
@@ -319,6 +374,7 @@ void network_end(struct network_table *t, bool (*present)(void *arg, uint32_t if
             miss(t, &t->networks[i], present(arg, t->networks[i].fact.ifindex), now);
     network_tick(t, now);
     sort(t);
+    t->known_count = 0;
 }
 
 static bool is_over(const struct network *n, int64_t now) {

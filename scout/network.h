@@ -29,18 +29,32 @@ struct network {
     uint32_t since_ms;
 };
 
+/* To the next scout of this name. */
+struct network_known {
+    uint64_t plain, id; /* id: as others are told it; 0: what had it is lost */
+};
+enum { NETWORK_KNOWN = 128 };
+
 struct network_table {
     uint32_t hold_ms, grace_ms;
     bool scripted;         /* what the script has not called up is down */
     uint64_t seed, random; /* seed: the same for every scout of this machine and boot */
     uint64_t losses;
     struct network_rules rules;
-    unsigned count, spent_count, next;    /* next: where the one after that just seen is expected */
-    struct network networks[NETWORK_MAX]; /* in the order of sections, then of interfaces */
-    uint64_t spent[NETWORK_SPENT];        /* plain ids that were lost: never to be used again */
+    unsigned known_count;
+    struct network_known known[NETWORK_KNOWN]; /* from the scout before, until the first look is over */
+    unsigned count, spent_count, next;         /* next: where the one after that just seen is expected */
+    struct network networks[NETWORK_MAX];      /* in the order of sections, then of interfaces */
+    uint64_t spent[NETWORK_SPENT];             /* plain ids that were lost: never to be used again */
 };
 
 void network_init(struct network_table *t, bool scripted, uint64_t seed, uint64_t random);
+
+/* What the next scout cannot know by itself: ids that are not plain, and what was lost latest. How many. */
+unsigned network_remember(const struct network_table *t, struct network_known ret[NETWORK_KNOWN]);
+
+/* The same from the one before, before the first look. */
+void network_recall(struct network_table *t, const struct network_known *known, unsigned count);
 
 /* One look at the world: begin, see each network that is listed and present, end. at_once: not the kernel
  * brought the news (start, reload), so nothing that works is held down. see: 0, or -ENOSPC. */
@@ -62,6 +76,9 @@ bool network_known(const struct network_table *t, const char *name);
 
 /* What cmm-ctl and script say also holds for those that joined the snapshot from that place on. */
 void network_amend(const struct network_table *t, struct wire_snapshot *snapshot, uint32_t from);
+
+/* Its id with what it is by IPv6, as others are told it. */
+uint64_t network_told_id(const struct network *n);
 
 /* Fills networks and count of snapshot, in the table's order; where there are too many, those that are down
  * are left out first, then those without a default route. ifaces[i] is the interface of networks[i].

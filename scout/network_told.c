@@ -27,7 +27,7 @@ static enum wire_lack lack_of(const struct network_table *t, const struct networ
 static void put(const struct network_table *t, const struct network *n, struct wire_network *ret) {
     const struct fact_network *f = &n->fact;
     memcpy(ret->name, f->name, sizeof ret->name);
-    ret->id = n->id | (uint64_t)n->six << 56;
+    ret->id = network_told_id(n);
     ret->labels = network_rule_labels_of(&t->rules, f);
     ret->since_ms = n->since_ms;
     ret->ifindex = f->ifindex;

@@ -7,6 +7,7 @@
 
 #include "log.h"
 #include "machine.h"
+#include "network_ledger.h"
 #include "notify.h"
 #include <errno.h>
 #include <poll.h>
@@ -163,6 +164,7 @@ static int start(struct scout *s) {
     }
     machine_raise_limits();
     multipath_hand_init(&s->multipath, s->options->name, s->listener.lock);
+    network_ledger_read(s->listener.lock, &s->networks);
     start_monitor(s);
     scout_look(s, true);
     if (s->options->script && (r = scout_load_script(s)) < 0)

@@ -7,6 +7,7 @@
 
 #include "log.h"
 #include "machine.h"
+#include "network_ledger.h"
 #include "policy.h"
 #include <sys/socket.h>
 
@@ -124,6 +125,7 @@ static void tell(struct scout *s) {
             subscribers_keep(s->subscribers, &now.snapshot);
         return;
     }
+    network_ledger_write(s->listener.lock, &s->networks);
     /* Before any talk: this is what somebody waits for. */
     if (s->subscribers)
         subscribers_publish(s->subscribers, &now.snapshot);

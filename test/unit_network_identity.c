@@ -77,6 +77,56 @@ START_TEST(what_was_lost_is_not_found_again_by_the_next_scout_either) {
 }
 END_TEST
 
+/* The next scout of this name and boot, and its first look. */
+static const struct wire_network *succeed(bool there) {
+    struct network_known known[NETWORK_KNOWN];
+    const unsigned count = network_remember(&t, known);
+    network_init(&t, false, 1234, t.random + 1);
+    t.hold_ms = 500;
+    t.grace_ms = 1000;
+    network_recall(&t, known, count);
+    return there ? look(true) : lose_link();
+}
+
+START_TEST(a_scout_that_comes_back_after_a_loss_gives_the_same_id) {
+    const uint64_t first_id = look(true)->id;
+    for (int i = 0; i < 200; i++) {
+        lose_link();
+        after(1000);
+        regain_link();
+        const uint64_t id = after(500)->id;
+        ck_assert_uint_ne(id, first_id);
+        ck_assert_uint_eq(succeed(true)->id, id);
+        ck_assert_uint_eq(succeed(true)->id, id);
+    }
+    lose_link();
+    const uint64_t last = after(1000)->id;
+    ck_assert_uint_ne(last, first_id);
+}
+END_TEST
+
+START_TEST(what_was_lost_before_is_lost_to_the_next_scout_too) {
+    const uint64_t id = look(true)->id;
+    lose_link();
+    after(1000);
+    succeed(false);
+    regain_link();
+    ck_assert_uint_ne(after(500)->id, id);
+}
+END_TEST
+
+START_TEST(what_comes_after_the_first_look_is_not_what_the_scout_before_knew) {
+    look(true);
+    lose_link();
+    after(1000);
+    regain_link();
+    const uint64_t id = after(500)->id;
+    succeed(false);
+    regain_link();
+    ck_assert_uint_ne(after(500)->id, id);
+}
+END_TEST
+
 START_TEST(another_address_is_another_network) {
     uint64_t id = look(true)->id;
     addresses[0] = four(2);
@@ -146,6 +196,15 @@ START_TEST(lost_IPv6_has_its_grace_and_then_it_is_another_one_by_IPv6_alone) {
     after(1000);
     ck_assert_uint_ne(first()->id, second);
     ck_assert_uint_ne(first()->id, id);
+}
+END_TEST
+
+START_TEST(which_one_it_is_by_IPv6_the_next_scout_knows_too) {
+    look_at_two_families();
+    lose_six_address();
+    look(false);
+    const uint64_t id = after(1000)->id;
+    ck_assert_uint_eq(succeed(true)->id, id);
 }
 END_TEST
 
@@ -354,9 +413,13 @@ int main(void) {
     tcase_add_test(c, a_scout_that_comes_back_gives_the_same_id);
     tcase_add_test(c, what_has_become_another_while_no_scout_looked_is_another);
     tcase_add_test(c, what_was_lost_is_not_found_again_by_the_next_scout_either);
+    tcase_add_test(c, a_scout_that_comes_back_after_a_loss_gives_the_same_id);
+    tcase_add_test(c, what_was_lost_before_is_lost_to_the_next_scout_too);
+    tcase_add_test(c, what_comes_after_the_first_look_is_not_what_the_scout_before_knew);
     tcase_add_test(c, another_address_is_another_network);
     tcase_add_test(c, an_address_more_is_the_same_network);
     tcase_add_test(c, lost_IPv6_has_its_grace_and_then_it_is_another_one_by_IPv6_alone);
+    tcase_add_test(c, which_one_it_is_by_IPv6_the_next_scout_knows_too);
     tcase_add_test(c, IPv6_that_is_back_in_time_is_the_same);
     tcase_add_test(c, lost_IPv4_has_its_grace_and_then_it_is_another_network);
     tcase_add_test(c, what_goes_after_IPv6_has_a_grace_of_its_own);

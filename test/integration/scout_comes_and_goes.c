@@ -231,8 +231,7 @@ static void a_scout_that_dies_leaves_its_last_word_standing(void) {
     stage_expect(stage_offered("wifi") && !stage_offered("cell"));
 }
 
-static void a_new_scout_that_says_the_same_disturbs_no_connection(void) {
-    stage_up("wifi");
+static void expect_undisturbed_by_new_scouts(int connections) {
     int sock = hello_connected(WIFI);
     stage_equal(cmm_send(sock, "one ", 4, 0, WIFI, NULL, NULL), 4);
     for (int i = 0; i < 5; i++) {
@@ -241,8 +240,26 @@ static void a_new_scout_that_says_the_same_disturbs_no_connection(void) {
         stage_wait(subscribed(getpid()) && stage_offered("wifi") && stage_offered("cell"));
     }
     stage_equal(cmm_send(sock, "two", 3, 0, WIFI, NULL, NULL), 3);
-    carries(0, "one two");
-    stage_equal(stage_connections(), 1);
+    carries(connections, "one two");
+    stage_equal(stage_connections(), connections + 1);
+}
+
+static void a_new_scout_that_says_the_same_disturbs_no_connection(void) {
+    stage_up("wifi");
+    expect_undisturbed_by_new_scouts(0);
+}
+
+static void a_new_scout_disturbs_none_either_by_what_was_lost_once(void) {
+    struct cmm_network before, after;
+    stage_wait(stage_offered("wifi") && stage_offered("cell"));
+    const int lost = hello_connected(WIFI);
+    stage_equal(cmm_socket_network(lost, &before), 0);
+    stage_link("wifi0", false);
+    stage_wait(cmm_socket_network(lost, &after) != 0);
+    stage_link("wifi0", true);
+    stage_wait(cmm_socket_network(lost, &after) == 0);
+    stage_expect(before.id != after.id);
+    expect_undisturbed_by_new_scouts(2);
 }
 
 static void a_scout_that_comes_back_is_noticed_without_a_restart(void) {
@@ -403,6 +420,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(a_scout_that_comes_back_is_noticed_though_nothing_waits),
     STAGE_TEST(a_scout_that_dies_leaves_its_last_word_standing),
     STAGE_TEST(a_new_scout_that_says_the_same_disturbs_no_connection),
+    STAGE_TEST_IN(a_new_scout_disturbs_none_either_by_what_was_lost_once, STAGE_WORLD, world),
     STAGE_TEST(a_scout_that_comes_back_is_noticed_without_a_restart),
     STAGE_TEST(a_thunk_deferred_while_no_scout_lives_runs_when_one_does),
     STAGE_TEST(the_scout_may_be_killed_again_and_again),
