@@ -55,6 +55,12 @@ void leaving_live(int flags) {
     talk_expect_moved(0, "127.0.1.1", "wifi");
 }
 
+void leaving_live_in_world(int flags) {
+    stage_wait(stage_offered("wifi"));
+    stage_expect(talk_dial(flags, SMALL, NULL) >= (flags ? CMM_DEFERRED : 0));
+    talk_expect_moved(0, "10.1.0.2", "wifi");
+}
+
 void leaving_move(void) {
     stage_up("cell");
     stage_down("wifi");

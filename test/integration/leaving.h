@@ -9,8 +9,9 @@
 
 extern const char leaving_config[], leaving_world[]; /* wifi (all), cell (ondemand, small) */
 
-void leaving_live(int flags); /* wifi carries it */
-void leaving_move(void);      /* ... then cell does */
+void leaving_live(int flags);          /* wifi carries it */
+void leaving_live_in_world(int flags); /* ... from 10.1.0.2 */
+void leaving_move(void);               /* ... then cell does */
 
 int leaving_number(int request); /* of ioctl */
 short leaving_polled(short events);
