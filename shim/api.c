@@ -155,7 +155,8 @@ PUBLIC FLOW_HOT ssize_t cmm_recv(mc_socket_t sock, void *buf, size_t len, int fl
 }
 
 PUBLIC ssize_t cmm_read(mc_socket_t sock, void *buf, size_t len) {
-    return cmm_recv(sock, buf, len, 0);
+    const struct sock *s = sock_look(sock);
+    return len || !s || s->kind != SOCK_LABELED ? cmm_recv(sock, buf, len, 0) : 0;
 }
 
 PUBLIC int cmm_setsockopt(mc_socket_t sock, int level, int name, const void *val, socklen_t len) {

@@ -64,10 +64,7 @@ ssize_t flow_recv_kept(int fd, struct msghdr *msg, int flags) {
 
 /* Who only looks would never see more than what is kept. */
 static void look_further(struct sock *s, int fd, const struct msghdr *msg, int flags) {
-    size_t room = 0;
-    for (size_t i = 0; i < msg->msg_iovlen; i++)
-        room += msg->msg_iov[i].iov_len;
-    if (flags & MSG_PEEK && s->state == LIFE_LIVE && sock_stream(s) && room > s->unread.bytes)
+    if (flags & MSG_PEEK && s->state == LIFE_LIVE && sock_stream(s) && call_length(msg) > s->unread.bytes)
         swap_take_arrived(s, fd);
 }
 

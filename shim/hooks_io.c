@@ -250,18 +250,18 @@ HOOK(ssize_t, recv, (int fd, void *buf, size_t len, int flags)) {
     return HOOK_PLAIN(s) ? real.recv(fd, buf, len, flags) : managed_recv(fd, buf, len, flags, s);
 }
 
-/* To read nothing never waits; to receive nothing does. */
 HOOK_SLOW ssize_t read_otherwise(struct flow_call *c) {
     c->flags = 0;
-    if (!c->len)
-        return real.read(c->fd, c->buf, 0);
     const ssize_t n = recv_otherwise(c, NULL, NULL);
     return no_socket(n) ? real.read(c->fd, c->buf, c->len) : n;
 }
 
+/* To read nothing never waits; to receive nothing does. */
 HOOK_SLOW FLOW_HOT ssize_t managed_read(int fd, void *buf, size_t len, struct sock *s) {
     struct flow_call c;
     ssize_t n;
+    if (FLOW_UNLIKELY(!len))
+        return real.read(fd, buf, 0);
     return flow_direct_recv(&c, s, WAY_OPEN, fd, buf, len, 0, NULL, NULL, &n) ? n : read_otherwise(&c);
 }
 
@@ -348,7 +348,7 @@ static bool holds_nothing(const struct iovec *iov, int count) {
 
 HOOK_SLOW ssize_t managed_readv(int fd, const struct iovec *iov, int count) {
     struct sock *s = hook_find(fd);
-    if (!s || count > 1024 || holds_nothing(iov, count))
+    if (!s || !iov || count > 1024 || holds_nothing(iov, count))
         return real.readv(fd, iov, count);
     struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
     ssize_t n = recv_message(s, fd, &msg, 0, (struct flow_tried){0});

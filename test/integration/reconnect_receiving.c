@@ -164,6 +164,17 @@ static void SO_RCVTIMEO_ends_a_receive_that_began_before_the_loss(void) {
     stage_equal(stage_connections(), 1);
 }
 
+static void to_read_nothing_does_not_wait_for_something(void) {
+    char none;
+    struct iovec nothing = {&none, 0}, *volatile nowhere = NULL;
+    moving_live(0);
+    stage_say(0, "early");
+    stage_equal(moving_in_recv(), 5); /* from now on receives are as fast as may be */
+    stage_equal(read(moving_sock, &none, 0), 0);
+    stage_equal(readv(moving_sock, &nothing, 1), 0);
+    stage_fails(readv(moving_sock, nowhere, 1), EFAULT);
+}
+
 /* ---- what had arrived, what was sent ---- */
 
 static void what_had_arrived_unread_is_read_before_the_next_connections_bytes(void) {
@@ -400,6 +411,7 @@ static const struct stage_test tests[] = {
     MOVING_TEST(two_threads_blocked_on_one_descriptor_both_go_on),
     MOVING_TEST(MSG_DONTWAIT_finds_nothing_to_read_while_there_is_no_network),
     MOVING_TEST(a_non_blocking_socket_finds_nothing_to_do_while_there_is_no_network),
+    MOVING_TEST(to_read_nothing_does_not_wait_for_something),
     MOVING_TEST(SO_RCVTIMEO_ends_a_receive_also_while_there_is_no_network),
     MOVING_TEST(SO_RCVTIMEO_ends_a_receive_that_began_before_the_loss),
     MOVING_TEST(what_had_arrived_unread_is_read_before_the_next_connections_bytes),
