@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 
 from programs import AGAIN, CARRIED, LATE, RESET, STILL, TIME_PASSES
+from servers import settle
 from world import PATIENCE, SERVER, end_session, within
 
 LATE_SECONDS = 2
@@ -44,6 +45,7 @@ class Task:
     serial = 0
 
     def __init__(self, world, program, command, front=(), traced=True, asked=False):
+        settle(world, program.server)
         Task.serial += 1
         self.here = f"{world.root}/task{Task.serial}"
         os.mkdir(self.here)

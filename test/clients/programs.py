@@ -55,6 +55,8 @@ GATE = """exec 3<&0; { printf 'HTTP/1.0 200 OK\\r\\n\\r\\n'; cat <&3; } | nc.ope
 until ss -Hltn 'sport = 8000' | grep -q .; do sleep 0.05; done
 """
 GIVE = "< <(echo give; exec sleep 600)"  # and no end of file
+# Datagrams have no end of file: asks until there is an answer.
+ANSWERED = "{{ echo give; until [ -s got ]; do sleep 0.02; done; }} | {} >got; cat got"
 PARTS = "for try in 1 2 3 4 5; do {} && break; done; cat got"
 
 
@@ -140,9 +142,9 @@ LIGHT = [
             ask="echo give | run socat -t 60 - TCP4:$name:9001",
             take="echo give | run socat -t 60 - TCP4:$name:9003", told=(0, ""), why={"lost": ENDS},
             talk="run socat -t 60 - TCP4:$name:7"),
-    Program("socat udp", "lines", ("socat",), ask="echo give | run socat -t 1 - UDP4:$name:7",
+    Program("socat udp", "lines", ("socat",), ask=ANSWERED.format("run socat -t 0.1 - UDP4:$name:7"),
             talk="run socat -t 1 - UDP4:$name:7", why={"reconnect": MOVES}),
-    Program("nc udp", "lines", ("nc.openbsd",), ask="echo give | run nc.openbsd -u -q 1 $name 7",
+    Program("nc udp", "lines", ("nc.openbsd",), ask=ANSWERED.format("run nc.openbsd -u -q 0 $name 7"),
             talk="run nc.openbsd -u -q 1 $name 7", why={"reconnect": MOVES}),
     Program("redis-cli", "redis", ("redis-cli",), ask="run redis-cli -h $name set key value; run redis-cli -h $name get key",
             take="run redis-cli -h $name eval \"return string.rep('0123456789abcdef', 400000)\" 0", told=(1, "reset"),

@@ -26,6 +26,7 @@ class Server:
     ports: tuple  # TCP, listened on when it is ready
     start: Callable
     root: bool = False  # it changes its user or groups: not in a user namespace
+    single: bool = False  # it serves one at a time, and turns away who comes while it ends the last
 
 
 def write(path, text, mode=0o644):
@@ -254,7 +255,7 @@ SERVERS = {
     "rsync": Server(("rsync",), (873,), rsync, root=True),
     "redis": Server(("redis-server",), (6379,), redis),
     "mosquitto": Server(("mosquitto",), (1883,), mosquitto),
-    "iperf3": Server(("iperf3",), IPERF3_PORTS, iperf3),
+    "iperf3": Server(("iperf3",), IPERF3_PORTS, iperf3, single=True),
     "dnsmasq": Server(("dnsmasq",), (53,), dnsmasq),
     "lines": Server(("socat",), (9001, 9002, 9003, 7), lines),
     "postgres": Server(("file:/usr/lib/postgresql/*/bin/postgres", "setpriv"), (5432,), postgres, root=True),
@@ -278,6 +279,14 @@ def lacking(name, world):
     if missing:
         return f"{missing[0].removeprefix('file:')} is not installed"
     return "its server changes its user, which takes root" if server.root and not world.privileged else None
+
+
+def settle(world, name):
+    """Who serves one at a time has done with the last, and listens again. One whose network was lost is not done with
+    unless this kernel can reset him; then his port is not asked again."""
+    if SERVERS[name].single and world.can_reset:
+        for port in SERVERS[name].ports:
+            within(lambda port=port: world.listens(port) and not world.serves(port), f"{name} has done with the last")
 
 
 def serve(world, names):

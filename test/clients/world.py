@@ -20,6 +20,7 @@ SERVER = "10.9.0.1"
 NAME = "server.test"
 NUMBERS = {"wifi0": 1, "wwan0": 2}
 PATIENCE = 120  # seconds until a condition that never comes is given up: no part of any promise
+ESTABLISHED, CLOSE_WAIT, LISTENING = 1, 8, 10  # the kernel's, linux/tcp.h
 LABELS = {"wifi0": "all", "wwan0": "ondemand, small"}
 
 
@@ -214,10 +215,17 @@ class World:
         except OSError:
             pass
 
-    def listens(self, port):
+    def streams(self, port):
+        """The states, as the kernel numbers them, of the server's TCP sockets of that port."""
         table = self.at_server("cat", "/proc/net/tcp", "/proc/net/tcp6").stdout.split("\n")
         rows = [line.split() for line in table]
-        return any(len(row) > 3 and row[3] == "0A" and row[1].endswith(f":{port:04X}") for row in rows)
+        return {int(row[3], 16) for row in rows if len(row) > 3 and row[1].endswith(f":{port:04X}")}
+
+    def listens(self, port):
+        return LISTENING in self.streams(port)
+
+    def serves(self, port):
+        return bool(self.streams(port) & {ESTABLISHED, CLOSE_WAIT})
 
     # ---- the scout ----
 
