@@ -9,6 +9,7 @@
 #include "scout_link.h"
 #include "socket_calls.h"
 #include "swap.h"
+#include "talk.h"
 
 #include <errno.h>
 #include <libcmm.h>
@@ -305,7 +306,7 @@ PUBLIC int cmm_networks(struct cmm_network *networks, int max) {
     int count = 0;
     link_need();
     lock_take();
-    link_seek_scout();
+    talk_seek();
     for (uint32_t i = 0; i < shim.nets.now.count; i++) {
         const struct wire_network *n = &shim.nets.now.networks[i];
         if (!net_usable(n, AF_INET) && !net_usable(n, AF_INET6))

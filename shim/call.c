@@ -7,6 +7,7 @@
 #include "reconnect.h"
 #include "run.h"
 #include "stream.h"
+#include "talk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -48,7 +49,7 @@ int call_wait(struct sock *s, uint64_t labels, bool network, uint64_t *deadline,
     const uint64_t began = !network && *deadline ? wait_now_ms() : 0;
     if (w.deadline_ms)
         link_kick();
-    link_report();
+    talk_report();
     int r = wait_on(&s->waiters, &w);
     if (began)
         *deadline += wait_now_ms() - began; /* patience is for networks */

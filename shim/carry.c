@@ -9,6 +9,7 @@
 #include "link.h"
 #include "stream.h"
 #include "subflow.h"
+#include "talk.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -96,7 +97,7 @@ static void set_adrift(struct sock *s) {
     s->join_until = 0;
     s->waiting_since = wait_wall_ms();
     link_give_up(s, s->patient ? 0 : wait_end(&s->patience));
-    link_report();
+    talk_report();
 }
 
 /* No way is left. As long as one may come the connection is as one that waits for its network; but a peer

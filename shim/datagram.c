@@ -11,6 +11,7 @@
 #include "reconnect.h"
 #include "route.h"
 #include "swap.h"
+#include "talk.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -224,8 +225,8 @@ static void wait_here(struct sock *s) {
     if (!s->aside)
         s->waiting_since = wait_wall_ms();
     put_aside(s);
-    link_seek_scout();
-    link_report();
+    talk_seek();
+    talk_report();
 }
 
 int datagram_steer(struct sock *s, const struct sockaddr *to, socklen_t len, uint64_t labels, bool blocking) {

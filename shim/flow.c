@@ -9,6 +9,7 @@
 #include "link.h"
 #include "reconnect.h"
 #include "run.h"
+#include "talk.h"
 
 #include <errno.h>
 #include <string.h>
@@ -42,7 +43,7 @@ static int defer(struct sock *s, const struct flow_send *c, uint64_t labels) {
         f->front = front.turn;
     if (s->thunks.count == 1)
         s->waiting_since = wait_wall_ms();
-    link_report();
+    talk_report();
     if (behind)
         return FLOW_DEFERRED;
     atomic_store(&s->clear, WAY_SHUT);
@@ -286,7 +287,7 @@ bool flow_defer_behind(int fd, uint64_t labels, void (*handler)(void *), void *a
         return false;
     lock_take_shortly();
     struct sock *s = sock_find(fd);
-    if (s && s->kind == SOCK_LABELED && s->state != LIFE_FRESH && link_reports() &&
+    if (s && s->kind == SOCK_LABELED && s->state != LIFE_FRESH && talk_reports() &&
         thunk_find(&s->thunks, labels))
         stored = thunk_push(&s->thunks, labels, handler, arg) == 0;
     lock_drop_shortly();

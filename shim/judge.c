@@ -2,9 +2,9 @@
  * By rules, and by the machine's own route there, which is asked each time: routes change. Without the lock,
  * on any thread. */
 #include "judge.h"
-#include "link.h"
 #include "log.h"
 #include "route.h"
+#include "talk.h"
 #include "tell.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@ static void say_left_alone(int protocol, uint32_t ifindex) {
     lock_take();
     const bool news = tell_left(shim.left, name);
     if (news)
-        link_report();
+        talk_report();
     lock_drop();
     if (news || protocol == IPPROTO_TCP)
         log_say(LOG_INFO, "left alone: route by %s", name);

@@ -1,5 +1,5 @@
-/* link - the listening thread: hears the scout, drives connects and timers, wakes waiters. It runs no user
- * code. */
+/* link - the listening thread: waits for the scout's word (talk), drives connects and timers, wakes waiters.
+ * It runs no user code. */
 #ifndef CMM_LINK_H
 #define CMM_LINK_H
 
@@ -30,17 +30,15 @@ void link_resume(void);
 void link_due(struct sock *s, uint64_t at_ms);
 void link_give_up(struct sock *s, uint64_t at_ms);
 
-/* With the lock: tell the thread that waiters or work changed; look for a scout again if there is none (at
- * most once a second). */
+/* With the lock: tell the thread that waiters or work changed. */
 void link_kick(void);
-void link_seek_scout(void);
 
 /* With the lock: call attempt_event(s) when s->hidden is writable or failed. */
 void link_await(struct sock *s);
 
-/* With the lock: what waits has changed; the scout will be told soon. */
-void link_report(void);
-bool link_reports(void); /* it is due already; lock held */
+/* With the lock: what the thread hears when fd is readable. False: the kernel has no room for it. */
+enum link_about { LINK_KICK = 1, LINK_SCOUT, LINK_BELL };
+bool link_listen(int fd, enum link_about about);
 
 /* With the lock: one of its descriptors has moved to another number. */
 void link_moved(int from, int to);

@@ -6,6 +6,7 @@
 #include "capture.h"
 #include "link.h"
 #include "route.h"
+#include "talk.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -96,12 +97,12 @@ static int wait_once(uint64_t deadline, uint64_t since_ms) {
                            .labels = atomic_load(&shim.default_labels),
                            .since_ms = since_ms,
                            .network = true};
-    link_seek_scout();
-    link_report();
+    talk_seek();
+    talk_report();
     if (deadline)
         link_kick();
     const int r = wait_on(&shim.lookups, &w);
-    link_report();
+    talk_report();
     return r == -EINTR ? 0 : r;
 }
 

@@ -12,6 +12,7 @@
 #include "link.h"
 #include "run.h"
 #include "swap.h"
+#include "talk.h"
 
 #include <errno.h>
 
@@ -30,7 +31,7 @@ void reconnect_announce(struct sock *s) {
     swap_review(s);
     wait_wake(&s->waiters);
     run_schedule(s);
-    link_report();
+    talk_report();
 }
 
 void reconnect_dead(struct sock *s, int error) {
@@ -370,5 +371,5 @@ void reconnect_close(struct sock *s) {
     atomic_fetch_add(&s->swaps, 1);
     thunk_finish(&s->thunks);
     wait_wake(&s->waiters);
-    link_report();
+    talk_report();
 }

@@ -13,6 +13,7 @@
 #include "run.h"
 #include "stream.h"
 #include "swap.h"
+#include "talk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -66,7 +67,7 @@ int socket_new(int family, int type, int protocol) {
         int old = swap_out(s); /* silent from the beginning */
         if (old >= 0)
             lift_close(old);
-        link_report();
+        talk_report();
     }
     lock_drop();
     if (!s)
@@ -495,7 +496,7 @@ int socket_cancel(int fd, void (*handler)(void *), struct thunk **ret_list) {
         return -EBADF;
     *ret_list = thunk_take_all(&s->thunks, handler);
     wait_wake(&s->waiters);
-    link_report();
+    talk_report();
     lock_drop();
     return 0;
 }

@@ -1,5 +1,5 @@
 /* tell - in words, for those who asked for them (-v): what waits, and why; and what was left alone.
- * Pure. link comes in with its report and the lock, and says the words without it. What does not fit is cut:
+ * Pure. talk comes in with its report and the lock, and says the words without it. What does not fit is cut:
  * cmm-ctl why has it all. Bytes of names that are no print are shown as '?'. */
 #include "tell.h"
 
