@@ -84,13 +84,12 @@ bool attempt_unreachable(int error) {
 }
 
 bool attempt_usable(const struct sock *s) {
-    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
-    return !s->net || (n && (n->state == WIRE_NET_UP || n->state == WIRE_NET_GRACE));
+    return !s->net || net_works(net_find(&shim.nets, s->net));
 }
 
 /* Unreachable by a network that is young or going is no answer of the peer's. */
 static bool not_yet(const struct sock *s, int error) {
-    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    const struct wire_network *n = net_find(&shim.nets, s->net);
     if (swap_lacks(error))
         return s->lived || self.helping != s; /* who asks for a first connection is told */
     if (!attempt_unreachable(error))

@@ -43,10 +43,6 @@ void carry_begin(struct sock *s, int fd) {
         options_replay(&s->options, fd);
 }
 
-static bool works(const struct wire_network *n) {
-    return n->state == WIRE_NET_UP || n->state == WIRE_NET_GRACE;
-}
-
 static bool is_way_of(const struct wire_network *n, const struct subflow *way) {
     if (!(n->flags & WIRE_ADDRESS))
         return n->ifindex == way->ifindex;
@@ -68,7 +64,7 @@ static bool find_way(const struct sock *s, uint64_t *ret_id) {
     bool found = false;
     for (int i = 0; i < count; i++) {
         const struct wire_network *n = network_of(&ways[i]);
-        if (n && !works(n))
+        if (n && !net_works(n))
             continue;
         if (!found || (n && n->state == WIRE_NET_UP))
             *ret_id = n ? net_id(n, ways[i].family) : 0;
@@ -123,8 +119,8 @@ static bool drift(struct sock *s) {
 }
 
 bool carry_on(struct sock *s) {
-    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
-    const bool sound = !s->net || (n && works(n));
+    const struct wire_network *n = net_find(&shim.nets, s->net);
+    const bool sound = !s->net || net_works(n);
     if (sound && !s->adrift && (!n || choose_suits(s, n, s->on_labels)))
         return true;
     s->carried = subflow_multipath(s->fds[0]) && !stream_closed(s->fds[0]);

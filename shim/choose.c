@@ -55,7 +55,7 @@ bool choose_suits(const struct sock *s, const struct wire_network *n, uint64_t l
 
 /* The network that s was released to, if it can carry it now. */
 static const struct wire_network *pick_pass(const struct sock *s, bool avoiding) {
-    const struct wire_network *n = s->pass ? net_find(&shim.nets, s->pass) : NULL;
+    const struct wire_network *n = net_find(&shim.nets, s->pass);
     return n && net_usable(n, choose_family(s)) && !(avoiding && avoids(s, s->pass)) ? n : NULL;
 }
 
@@ -113,8 +113,8 @@ bool choose_stays(const struct sock *s, uint64_t labels) {
         return false;
     if (!labels || s->carried || (s->sealed && !fails(s)))
         return true;
-    n = s->net ? net_find(&shim.nets, s->net) : NULL;
-    return n && (n->state == WIRE_NET_UP || n->state == WIRE_NET_GRACE) && choose_suits(s, n, labels);
+    n = net_find(&shim.nets, s->net);
+    return net_works(n) && choose_suits(s, n, labels);
 }
 
 static bool can_run(void *context, uint64_t labels) {

@@ -176,7 +176,7 @@ static bool not_yet(const struct sock *s, int error) {
 
 /* A way that works is kept, though a better one may be there. */
 static bool goes_well(const struct sock *s, uint64_t labels) {
-    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    const struct wire_network *n = net_find(&shim.nets, s->net);
     return n && n->state == WIRE_NET_UP && choose_suits(s, n, labels) && !s->aside;
 }
 
@@ -279,7 +279,7 @@ int datagram_connect(struct sock *s, const struct sockaddr *to, socklen_t len, u
 }
 
 bool datagram_unreachable(struct sock *s, int error) {
-    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    const struct wire_network *n = net_find(&shim.nets, s->net);
     if (!s->net || !not_yet(s, error))
         return false;
     if (n && n->state == WIRE_NET_UP && (uint32_t)wait_now_ms() - n->since_ms >= YOUNG_MS &&

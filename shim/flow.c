@@ -57,7 +57,7 @@ static bool under_way(const struct sock *s, uint64_t labels) {
         return s->want == labels;
     if (!life_attempting(s->state))
         return false;
-    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    const struct wire_network *n = net_find(&shim.nets, s->net);
     return !labels || s->on_labels == labels || (n && choose_suits(s, n, labels));
 }
 

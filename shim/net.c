@@ -52,11 +52,15 @@ bool net_is(const struct wire_network *n, uint64_t id) {
     return id && (id == n->id || id == net_id(n, AF_INET));
 }
 
-const struct wire_network *net_find(const struct net_table *t, uint64_t id) {
-    for (uint32_t i = 0; id && i < t->now.count; i++)
-        if (net_is(&t->now.networks[i], id))
-            return &t->now.networks[i];
+const struct wire_network *net_find_in(const struct wire_snapshot *s, uint64_t id) {
+    for (uint32_t i = 0; id && i < s->count; i++)
+        if (net_is(&s->networks[i], id))
+            return &s->networks[i];
     return NULL;
+}
+
+const struct wire_network *net_find(const struct net_table *t, uint64_t id) {
+    return net_find_in(&t->now, id);
 }
 
 const struct wire_network *net_find_ifindex(const struct net_table *t, uint32_t ifindex) {
@@ -68,6 +72,10 @@ const struct wire_network *net_find_ifindex(const struct net_table *t, uint32_t 
 
 bool net_matches(const struct wire_network *n, uint64_t labels) {
     return (n->labels & labels) == labels;
+}
+
+bool net_works(const struct wire_network *n) {
+    return n && (n->state == WIRE_NET_UP || n->state == WIRE_NET_GRACE);
 }
 
 bool net_usable(const struct wire_network *n, int family) {

@@ -20,14 +20,18 @@ void net_apply(struct net_table *t, const struct wire_snapshot *s);
 uint64_t net_id(const struct wire_network *n, int family);
 bool net_is(const struct wire_network *n, uint64_t id);
 
-/* By what net_id says, whatever its state; NULL: not listed any more. */
+/* By what net_id says, whatever its state; NULL: not listed any more, or id 0. */
 const struct wire_network *net_find(const struct net_table *t, uint64_t id);
+const struct wire_network *net_find_in(const struct wire_snapshot *s, uint64_t id);
 
 /* By interface, whatever its state; NULL: none is listed there. */
 const struct wire_network *net_find_ifindex(const struct net_table *t, uint32_t ifindex);
 
 /* It offers every label in labels (labels 0: any). Says nothing of its state. */
 bool net_matches(const struct wire_network *n, uint64_t labels);
+
+/* Connections by it go on: it is offered, or only just gone. False for NULL. */
+bool net_works(const struct wire_network *n);
 
 /* It is offered and has an address of that family (AF_INET, AF_INET6; AF_UNSPEC: of either). */
 bool net_usable(const struct wire_network *n, int family);

@@ -108,7 +108,7 @@ static void lost(struct sock *s) {
 
 /* A stream waits out what its network suffers; for a datagram the kernel's "no way" is the first to tell. */
 bool reconnect_unreachable(struct sock *s, int error) {
-    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    const struct wire_network *n = net_find(&shim.nets, s->net);
     const bool up = n && n->state == WIRE_NET_UP;
     const uint64_t net = s->net;
     if (net && !up && error == ECONNRESET && (!n || n->state == WIRE_NET_DOWN)) {
@@ -165,7 +165,7 @@ void reconnect_tick(struct sock *s, uint64_t now_ms) {
 /* A live connection whose network went, was withdrawn or no longer offers its labels goes too; one whose
  * oldest thunk needs another network leaves for it, unless user code is running, which may yet send. */
 static void review_live(struct sock *s) {
-    const struct wire_network *n = s->net ? net_find(&shim.nets, s->net) : NULL;
+    const struct wire_network *n = net_find(&shim.nets, s->net);
     const uint64_t labels = atomic_load(&s->labels);
     if (s->carried && carry_on(s)) {
         reconnect_announce(s);
@@ -296,7 +296,7 @@ static bool waits(const struct sock *s) {
 
 /* Better the network it is on than another: what waits may be a thunk only. */
 void reconnect_release(struct sock *s) {
-    const struct wire_network *here = s->net ? net_find(&shim.nets, s->net) : NULL;
+    const struct wire_network *here = net_find(&shim.nets, s->net);
     if (!waits(s))
         return;
     if (!here || !net_usable(here, choose_family(s)))

@@ -324,7 +324,7 @@ int socket_network(int fd, struct wire_network *ret) {
         return -EBADF;
     const struct wire_network *n = NULL;
     if (s->state == LIFE_LIVE || self_frame(s))
-        n = s->net ? net_find(&shim.nets, s->net) : NULL;
+        n = net_find(&shim.nets, s->net);
     if (n)
         *ret = *n;
     lock_drop();

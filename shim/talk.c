@@ -62,18 +62,14 @@ void talk_seek(void) {
 /* ---- the scout's word ---- */
 
 static bool is_lost(const struct sock *s, const struct wire_snapshot *next) {
-    for (uint32_t i = 0; i < next->count; i++)
-        if (net_is(&next->networks[i], s->net))
-            return next->networks[i].state != WIRE_NET_UP && next->networks[i].state != WIRE_NET_GRACE;
-    return true;
+    return s->net && !net_works(net_find_in(next, s->net));
 }
 
 /* Who else holds what is about to be lost is looked for without the lock. */
 static void look_ahead(const struct wire_snapshot *next) {
     bool asked_for = false;
     for (const struct sock *s = sock_first(); s && !asked_for; s = s->next)
-        asked_for =
-            s->kind == SOCK_CAPTURED && s->state == LIFE_LIVE && s->net && is_lost(s, next) && leave_asks(s);
+        asked_for = s->kind == SOCK_CAPTURED && s->state == LIFE_LIVE && is_lost(s, next) && leave_asks(s);
     if (!asked_for)
         return;
     lock_drop();

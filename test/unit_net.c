@@ -75,6 +75,19 @@ START_TEST(a_network_matches_when_it_offers_every_label) {
 }
 END_TEST
 
+START_TEST(connections_go_on_by_what_is_offered_or_only_just_gone) {
+    struct wire_network *n = add(1, RED, 1);
+    ck_assert(net_works(n));
+    n->state = WIRE_NET_GRACE;
+    ck_assert(net_works(n));
+    n->state = WIRE_NET_WITHDRAWN;
+    ck_assert(!net_works(n));
+    n->state = WIRE_NET_DOWN;
+    ck_assert(!net_works(n));
+    ck_assert(!net_works(NULL));
+}
+END_TEST
+
 START_TEST(only_an_offered_network_with_the_family_is_usable) {
     struct wire_network *n = add(1, RED, 1);
     ck_assert(net_usable(n, AF_INET));
@@ -290,6 +303,7 @@ int main(void) {
     tcase_add_test(tc, before_a_scout_has_spoken_there_is_nothing);
     tcase_add_test(tc, a_snapshot_replaces_the_one_before_whole);
     tcase_add_test(tc, a_network_matches_when_it_offers_every_label);
+    tcase_add_test(tc, connections_go_on_by_what_is_offered_or_only_just_gone);
     tcase_add_test(tc, only_an_offered_network_with_the_family_is_usable);
     tcase_add_test(tc, a_network_is_found_by_identity_whatever_its_state);
     tcase_add_test(tc, the_lowest_metric_is_picked_and_then_the_first);
