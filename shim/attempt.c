@@ -68,9 +68,7 @@ void attempt_back_off(struct sock *s) {
 void attempt_absent(struct sock *s) {
     if (!sock_turn(s, LIFE_ABSENT))
         return;
-    if (s->hidden >= 0)
-        lift_close(s->hidden);
-    s->hidden = -1;
+    lift_drop(&s->hidden);
     s->attempt++;
     s->net = 0;
     if (s->give_up_at)
@@ -262,8 +260,7 @@ void attempt_begin(struct sock *s, uint64_t labels, const struct wire_network *n
 
 /* The peer hears the end of what the handler would not have; nothing that has come by it is the program's. */
 static void refused_by_handler(struct sock *s) {
-    lift_close(s->hidden);
-    s->hidden = -1;
+    lift_drop(&s->hidden);
     reconnect_give_up(s, ECONNABORTED);
 }
 

@@ -136,8 +136,7 @@ static int steer_fresh(struct sock *s, const struct wire_network *n) {
         return r;
     }
     if (s->own >= 0 && real.dup3(fd, s->own, O_CLOEXEC) < 0) {
-        lift_close(s->own);
-        s->own = -1;
+        lift_drop(&s->own);
     }
     s->aside = false;
     s->fresh = n != NULL;
@@ -322,8 +321,6 @@ void datagram_forked(struct sock *s) {
     if (s->aside)
         for (unsigned i = 0; i < s->nfds; i++)
             real.dup3(s->own, s->fds[i], real.fcntl(s->fds[i], F_GETFD, NULL) & FD_CLOEXEC ? O_CLOEXEC : 0);
-    if (s->own >= 0)
-        lift_close(s->own);
-    s->own = -1;
+    lift_drop(&s->own);
     s->aside = false;
 }

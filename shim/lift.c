@@ -67,6 +67,13 @@ void lift_close(int fd) {
     close_for_sure(fd);
 }
 
+void lift_drop(int *fd) {
+    const int old = *fd;
+    *fd = -1;
+    if (old >= 0)
+        lift_close(old);
+}
+
 int lift_copy(int fd) {
     const int copy = copy_high(fd);
     if (copy >= 0)

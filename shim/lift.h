@@ -18,6 +18,10 @@ int lift_copy(int fd);
 /* Closes one of ours. */
 void lift_close(int fd);
 
+/* The same for what *fd names, if anything: -1 from before it is closed, as a child forked in between must
+ * not close what has the number by then. */
+void lift_drop(int *fd);
+
 /* It was closed past every door: the number is no longer ours. */
 void lift_forget(int fd);
 

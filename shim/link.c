@@ -190,12 +190,8 @@ static void *listen_to_scout(void *unused) {
 }
 
 static void close_own(void) {
-    int *const own[] = {&epoll, &kick};
-    for (unsigned i = 0; i < sizeof own / sizeof *own; i++) {
-        if (*own[i] >= 0)
-            lift_close(*own[i]);
-        *own[i] = -1;
-    }
+    lift_drop(&epoll);
+    lift_drop(&kick);
 }
 
 static int open_own(void) {

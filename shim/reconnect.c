@@ -361,12 +361,8 @@ void reconnect_reset(struct sock *s) {
 
 void reconnect_close(struct sock *s) {
     forget_attempt(s);
-    if (s->ready_fd >= 0)
-        lift_close(s->ready_fd);
-    s->ready_fd = -1;
-    if (s->own >= 0)
-        lift_close(s->own);
-    s->own = -1;
+    lift_drop(&s->ready_fd);
+    lift_drop(&s->own);
     sock_turn(s, LIFE_CLOSE);
     atomic_fetch_add(&s->swaps, 1);
     thunk_finish(&s->thunks);

@@ -35,14 +35,6 @@ union packet {
 
 /* ---- descriptors ---- */
 
-/* Forgotten first: a child forked in between must not close what has the number by then. */
-static void drop_fd(int *fd) {
-    const int old = *fd;
-    *fd = -1;
-    if (old >= 0)
-        lift_close(old);
-}
-
 /* A thread of the program that is cancelled in here would leave a descriptor behind. */
 static int hold_cancel(void) {
     int old = PTHREAD_CANCEL_ENABLE;
@@ -150,7 +142,7 @@ static int take_fds(struct msghdr *m, int *ret_fd) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
             continue;
         for (size_t at = 0; at + CMSG_LEN(sizeof(int)) <= c->cmsg_len; at += sizeof(int)) {
-            drop_fd(ret_fd);
+            lift_drop(ret_fd);
             memcpy(ret_fd, CMSG_DATA(c) + at, sizeof *ret_fd);
             count++;
         }
@@ -217,7 +209,7 @@ static int await_reply(struct scout_link *l, int64_t deadline, struct wire_snaps
             r = take_reply(l, &p, (size_t)n, &fd, lost, ret_first);
         else if (n != -EAGAIN)
             r = (int)n;
-        drop_fd(&fd);
+        lift_drop(&fd);
     } while (r == 0);
     return r < 0 ? r : 0;
 }
@@ -261,8 +253,8 @@ int scout_link_open(struct scout_link *l, const char *name, pid_t tid, struct wi
 }
 
 void scout_link_close(struct scout_link *l) {
-    drop_fd(&l->sock);
-    drop_fd(&l->queue);
+    lift_drop(&l->sock);
+    lift_drop(&l->queue);
 }
 
 /* ---- afterwards ---- */
@@ -386,7 +378,7 @@ int scout_link_labels(const char *name, struct label_names *ret) {
         r = await_labels(sock, deadline, ret, &got);
     if (r == 0 && !got)
         r = -EPROTO;
-    drop_fd(&sock);
+    lift_drop(&sock);
     release_cancel(cancel);
     return r;
 }

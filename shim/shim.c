@@ -231,9 +231,8 @@ static void inherit(struct sock *s) {
     thunk_free_list(thunk_take_all(&s->thunks, NULL));
     atomic_store(&s->clear, WAY_SHUT);
     atomic_store(&s->direct, WAY_SHUT);
-    if (s->hidden >= 0)
-        lift_close(s->hidden);
-    s->hidden = s->lent = -1;
+    lift_drop(&s->hidden);
+    s->lent = -1;
     if (!sock_stream(s))
         datagram_forked(s);
     if (life_attempting(s->state))

@@ -129,12 +129,6 @@ static bool anything_waits(void) {
     return shim.lookups.first != NULL;
 }
 
-static void close_bell(void) {
-    if (bell >= 0)
-        lift_close(bell);
-    bell = -1;
-}
-
 static void listen_for_bell(void) {
     if (bell >= 0)
         return;
@@ -151,7 +145,7 @@ static void scout_found(const struct wire_snapshot *first) {
     found = SCOUT_LINK_NONE;
     const bool heard =
         link_listen(wire.sock, LINK_SCOUT) && (wire.queue < 0 || link_listen(wire.queue, LINK_SCOUT));
-    close_bell();
+    lift_drop(&bell);
     report_due = true;
     look_ahead(first);
     apply(first);
@@ -194,7 +188,7 @@ void talk_look(uint64_t now) {
 }
 
 void talk_bell(void) {
-    close_bell();
+    lift_drop(&bell);
     seek_at = wait_now_ms() + jitter();
 }
 
@@ -281,7 +275,7 @@ void talk_forget(void) {
 void talk_end(void) {
     scout_link_close(&wire);
     scout_link_close(&found);
-    close_bell();
+    lift_drop(&bell);
     report_due = false;
     seek_at = 0;
 }

@@ -40,6 +40,18 @@ START_TEST(a_lifted_descriptor_leaves_its_low_number) {
 }
 END_TEST
 
+START_TEST(a_dropped_descriptor_leaves_no_number_behind) {
+    int fd = lift(dup(0));
+    const int was = fd;
+    lift_drop(&fd);
+    ck_assert_int_eq(fd, -1);
+    ck_assert(!is_open(was));
+    ck_assert(!lift_owns(was));
+    lift_drop(&fd);
+    ck_assert_int_eq(fd, -1);
+}
+END_TEST
+
 START_TEST(under_a_small_limit_it_is_lifted_as_far_as_it_goes) {
     int low = dup(0);
     set_limit(32);
@@ -100,6 +112,7 @@ int main(void) {
     TCase *t = tcase_create("lift");
     tcase_add_checked_fixture(t, keep_limit, restore_limit);
     tcase_add_test(t, a_lifted_descriptor_leaves_its_low_number);
+    tcase_add_test(t, a_dropped_descriptor_leaves_no_number_behind);
     tcase_add_test(t, under_a_small_limit_it_is_lifted_as_far_as_it_goes);
     tcase_add_test(t, where_there_is_no_room_a_descriptor_stays_and_closes_on_exec);
     tcase_add_test(t, ours_are_known_until_they_are_closed);
