@@ -104,12 +104,17 @@ static struct timespec difference(struct timespec a, struct timespec b) {
 }
 
 static struct timespec sum(struct timespec a, struct timespec b) {
-    struct timespec t = {a.tv_sec + b.tv_sec, a.tv_nsec + b.tv_nsec};
+    const time_t most = INT32_MAX; /* 68 years: longer waits are no longer */
+    struct timespec t = {a.tv_sec + (b.tv_sec < most ? b.tv_sec : most), a.tv_nsec + b.tv_nsec};
     if (t.tv_nsec >= 1000000000L) {
         t.tv_sec++;
         t.tv_nsec -= 1000000000L;
     }
     return t;
+}
+
+static bool makes_sense(const struct timespec *timeout) {
+    return !timeout || (timeout->tv_sec >= 0 && timeout->tv_nsec >= 0 && timeout->tv_nsec < 1000000000L);
 }
 
 /* A program that allows itself no more descriptors than it polls has no room for ours. */
@@ -141,6 +146,8 @@ static int poll_with(struct pollfd *mine, struct pollfd *fds, nfds_t count, cons
 int poll_wait(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask) {
     struct pollfd few[64];
     int type, r;
+    if (!makes_sense(timeout))
+        return -EINVAL;
     pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
     struct pollfd *const many = count < 64 ? NULL : malloc((count + 1) * sizeof *many);
     pthread_cleanup_push(free, many);
@@ -228,6 +235,8 @@ int poll_select(int nfds, fd_set *rd, fd_set *wr, fd_set *ex, const struct times
     const struct timespec began = clock_now();
     const int length = table_length(nfds);
     int type, r;
+    if (!makes_sense(timeout))
+        return -EINVAL;
     pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
     struct pollfd *fds = malloc(((size_t)length + 1) * sizeof *fds);
     pthread_cleanup_push(free, fds);

@@ -3,8 +3,13 @@
 #include "talk.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/select.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -95,10 +100,51 @@ static void what_cannot_be_read_is_not_kept_for_replay(void) {
     stage_wait(stage_received(0) == 1024);
 }
 
+static int poll_for(const struct timespec *limit) {
+    struct pollfd p = {.fd = talk_sock, .events = POLLIN};
+    return ppoll(&p, 1, limit, NULL);
+}
+
+static int select_for(const struct timespec *limit) {
+    fd_set in;
+    FD_ZERO(&in);
+    FD_SET(talk_sock, &in);
+    return pselect(talk_sock + 1, &in, NULL, NULL, limit, NULL);
+}
+
+static void a_time_that_is_none_is_told_so(void) {
+    static const struct timespec wrong[] = {{-1, 0}, {0, -1}, {0, 1000000000}};
+    stage_up("wifi");
+    stage_equal(talk_dial_plainly(0, BG), 0);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        stage_fails(poll_for(&wrong[i]), EINVAL);
+        stage_fails(select_for(&wrong[i]), EINVAL);
+    }
+}
+
+static void on_alarm(int signo) {
+    (void)signo;
+}
+
+/* An alarm that came before the call would not end it: the next one does. */
+static void a_time_beyond_all_clocks_does_not_end(void) {
+    static const struct timespec forever = {LONG_MAX, 999999999};
+    const struct itimerval often = {{0, 20000}, {0, 20000}};
+    const struct sigaction to = {.sa_handler = on_alarm};
+    stage_up("wifi");
+    stage_equal(talk_dial_plainly(0, BG), 0);
+    sigaction(SIGALRM, &to, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
+    stage_fails(poll_for(&forever), EINTR);
+    stage_fails(select_for(&forever), EINTR);
+}
+
 static const struct stage_test tests[] = {
     STAGE_TEST(who_asks_and_gives_no_room_for_the_answer_is_told_so_with_or_without_a_connection),
     STAGE_TEST(what_cannot_be_read_is_not_sent),
     STAGE_TEST(what_cannot_be_read_is_not_kept_for_replay),
+    STAGE_TEST(a_time_that_is_none_is_told_so),
+    STAGE_TEST(a_time_beyond_all_clocks_does_not_end),
 };
 
 STAGE_MAIN(talk_config, tests)
