@@ -458,18 +458,25 @@ static void stand_in(struct sock *s) {
     }
 }
 
+/* A child may have it, too: closing it would leave it in the sets. Those made before a fork are the parent's,
+ * which may still have bytes to be told of. */
+static void stand_down(struct sock *s) {
+    for (unsigned i = 0; i < s->nwatches; i++)
+        if (!s->watches[i].parents)
+            real.epoll_ctl(s->watches[i].epfd, EPOLL_CTL_DEL, s->ready_fd, NULL);
+    lift_close(s->ready_fd);
+    s->ready_fd = -1;
+}
+
 void swap_review(struct sock *s) {
     bool kept = s->unread.first != NULL;
     atomic_store(&s->direct, s->state != LIFE_LIVE || kept || s->shared  ? WAY_SHUT
                              : options_timeout(&s->options, SO_RCVTIMEO) ? WAY_TIMED
                                                                          : WAY_OPEN);
-    if (kept && s->nwatches) {
+    if (kept && s->nwatches)
         stand_in(s);
-    } else if (!kept && s->ready_fd >= 0) {
-        /* Its only descriptor: closing it takes it out of every set. */
-        lift_close(s->ready_fd);
-        s->ready_fd = -1;
-    }
+    else if (!kept && s->ready_fd >= 0)
+        stand_down(s);
 }
 
 void swap_gather(struct sock *s, int fd) {

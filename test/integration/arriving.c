@@ -3,10 +3,12 @@
 #include "leaving.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define BG    CMM_LABEL_BACKGROUND
@@ -73,6 +75,35 @@ static void bytes_that_had_arrived_are_there_also_while_there_is_no_connection(v
     arrive_unread();
     stage_down("wifi");
     stage_wait(stage_end(0) == STAGE_EOF);
+    expect_unread(ep);
+}
+
+static void bytes_that_were_read_are_told_no_more_though_a_child_still_has_them(void) {
+    leaving_live(0);
+    int ep = leaving_watch(EPOLLIN);
+    arrive_unread();
+    leaving_move();
+    const pid_t child = fork();
+    if (child == 0) {
+        pause();
+        _exit(0);
+    }
+    expect_unread(ep);
+    stage_equal(kill(child, SIGKILL), 0);
+    stage_equal(waitpid(child, NULL, 0), child);
+}
+
+static void bytes_that_a_child_has_read_are_still_told_to_its_parent(void) {
+    int status = 1;
+    leaving_live(0);
+    int ep = leaving_watch(EPOLLIN);
+    arrive_unread();
+    leaving_move();
+    const pid_t child = fork();
+    if (child == 0)
+        _exit(recv(talk_sock, heard, sizeof heard, MSG_DONTWAIT) == 6 ? 0 : 1);
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_equal(status, 0);
     expect_unread(ep);
 }
 
@@ -169,6 +200,8 @@ static const struct stage_test tests[] = {
     STAGE_TEST(bytes_that_had_arrived_unread_are_what_the_next_receives_return),
     STAGE_TEST(bytes_of_the_new_connection_come_after_those_that_had_arrived),
     STAGE_TEST(bytes_that_had_arrived_are_there_also_while_there_is_no_connection),
+    STAGE_TEST(bytes_that_were_read_are_told_no_more_though_a_child_still_has_them),
+    STAGE_TEST(bytes_that_a_child_has_read_are_still_told_to_its_parent),
     STAGE_TEST(an_edge_tells_of_bytes_that_had_arrived),
     STAGE_TEST(a_large_arrival_unread_is_whole_after_a_move),
     STAGE_TEST_IN(bytes_that_had_arrived_survive_a_loss, STAGE_WORLD, leaving_world),
