@@ -8,6 +8,7 @@
 #include "run.h"
 #include "scout_link.h"
 #include "socket_calls.h"
+#include "socket_options.h"
 #include "swap.h"
 #include "talk.h"
 

@@ -7,6 +7,7 @@
 #include "lift.h"
 #include "log.h"
 #include "socket_calls.h"
+#include "socket_options.h"
 
 #include <fcntl.h>
 #include <linux/sockios.h>

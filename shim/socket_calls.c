@@ -1,9 +1,7 @@
-/* socket_calls - the calls on a managed socket that are no I/O.
- * Each takes the lock for the whole of its short work. Options and flags reach both what is under the number
- * and the connection being made; what a program can ask about its socket is answered as if that connection
- * were there already. */
+/* socket_calls - the calls on a managed socket that are no I/O: made, named, ended, copied; its thunks.
+ * Each takes the lock for the whole of its short work. A name is answered as if the connection that is being
+ * made were there already. Deliberately absent: options and flags (socket_options). */
 #include "socket_calls.h"
-#include "carry.h"
 #include "datagram.h"
 #include "flow.h"
 #include "leave.h"
@@ -11,21 +9,18 @@
 #include "link.h"
 #include "reconnect.h"
 #include "run.h"
+#include "socket_entry.h"
 #include "stream.h"
 #include "swap.h"
 #include "talk.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-/* The record with the lock taken, or NULL without it. */
-static struct sock *enter(int fd) {
+struct sock *socket_enter(int fd) {
     lock_take();
     struct sock *s = sock_find(fd);
     if (!s)
@@ -33,22 +28,21 @@ static struct sock *enter(int fd) {
     return s;
 }
 
+int socket_number(const struct sock *s, int fd) {
+    return s->aside ? datagram_number(s, fd) : s->buried ? swap_number(s, fd) : flow_number(s, fd);
+}
+
+bool socket_true(const struct sock *s, int fd, int number) {
+    const bool untouched = s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH;
+    return number != fd || s->state == LIFE_LIVE || s->state == LIFE_DEAD || untouched;
+}
+
 static struct sock *enter_labeled(int fd) {
-    struct sock *s = enter(fd);
+    struct sock *s = socket_enter(fd);
     if (!s || s->kind == SOCK_LABELED)
         return s;
     lock_drop();
     return NULL;
-}
-
-/* What a call on fd acts on. */
-static int described(const struct sock *s, int fd) {
-    return s->aside ? datagram_number(s, fd) : s->buried ? swap_number(s, fd) : flow_number(s, fd);
-}
-
-/* Captured and not connected by us: what is under the number is the program's own. */
-static bool untouched(const struct sock *s) {
-    return s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH;
 }
 
 int socket_new(int family, int type, int protocol) {
@@ -75,199 +69,6 @@ int socket_new(int family, int type, int protocol) {
     return s ? fd : -ENOMEM;
 }
 
-/* ---- options and flags ---- */
-
-/* A placeholder knows only what a stream knows: others ask and try on a socket of their own kind. */
-static int scratch(struct sock *s) {
-    const bool real_one =
-        sock_stream(s) || s->kind == SOCK_CAPTURED || s->state == LIFE_LIVE || s->state == LIFE_DEAD;
-    return real_one ? -1 : swap_fresh(s, NULL);
-}
-
-static int set_elsewhere(const struct sock *s, int level, int name, const void *val, socklen_t len, int r) {
-    const int plain = carry_stand_in(s, level, name, r);
-    if (plain < 0)
-        return r;
-    r = real.setsockopt(plain, level, name, val, len) < 0 ? -errno : 0;
-    lift_close(plain);
-    return r;
-}
-
-static int get_elsewhere(const struct sock *s, int level, int name, void *val, socklen_t *len, int r) {
-    const int plain = carry_stand_in(s, level, name, r);
-    if (plain < 0)
-        return r;
-    r = real.getsockopt(plain, level, name, val, len) < 0 ? -errno : 0;
-    lift_close(plain);
-    return r;
-}
-
-/* Who has given calls a time may not have had one before. */
-static void review_ways(struct sock *s, int level, int name) {
-    if (level == SOL_SOCKET && name == SO_SNDTIMEO && sock_stream(s))
-        atomic_store(&s->clear, WAY_SHUT);
-    if (level == SOL_SOCKET && name == SO_RCVTIMEO && atomic_load(&s->direct))
-        swap_review(s);
-}
-
-int socket_set_option(int fd, int level, int name, const void *val, socklen_t len) {
-    struct sock *s = enter(fd);
-    if (!s)
-        return -EBADF;
-    const int number = described(s, fd);
-    const int trial = number == fd ? scratch(s) : -1;
-    int r = real.setsockopt(trial >= 0 ? trial : number, level, name, val, len) < 0 ? -errno : 0;
-    if (trial >= 0)
-        lift_close(trial);
-    if (r < 0)
-        r = set_elsewhere(s, level, name, val, len, r);
-    if (r == 0 && number == fd && s->hidden >= 0 && s->state != LIFE_MOVING)
-        real.setsockopt(s->hidden, level, name, val, len);
-    if (r == 0)
-        r = options_put(&s->options, level, name, val, len);
-    review_ways(s, level, name);
-    lock_drop();
-    return r;
-}
-
-/* What a placeholder would answer about itself. */
-static bool answer(const struct sock *s, int level, int name, int *ret) {
-    if (level != SOL_SOCKET)
-        return false;
-    if (name == SO_TYPE)
-        *ret = s->type;
-    else if (name == SO_DOMAIN)
-        *ret = s->family;
-    else if (name == SO_PROTOCOL)
-        *ret = s->protocol ? s->protocol : sock_stream(s) ? IPPROTO_TCP : IPPROTO_UDP;
-    else if (name == SO_ACCEPTCONN)
-        *ret = 0;
-    else
-        return false;
-    return true;
-}
-
-/* A placeholder listens; the program is told what it would be doing. */
-static bool connecting(const struct sock *s) {
-    return s->state == LIFE_WAITING || life_attempting(s->state);
-}
-
-/* The kernel tells an error once, and we have heard it first. */
-static int take_error(struct sock *s, int fd) {
-    int error = 0;
-    socklen_t len = sizeof error;
-    if (s->kind == SOCK_LABELED)
-        return s->error;
-    if (!s->cut) /* else it is left to holders that no door sees */
-        real.getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
-    error = s->untold ? s->untold : error;
-    s->untold = 0;
-    return error;
-}
-
-/* Of the connection that the program knows of. */
-static void set_state(const struct sock *s, unsigned char *state) {
-    if (connecting(s))
-        *state = s->lived ? TCP_ESTABLISHED : TCP_SYN_SENT;
-    else
-        *state = (unsigned char)carry_state(s, *state);
-}
-
-/* As the kernel does: with room for less, the beginning. */
-static int hand_value(int value, void *val, socklen_t *len) {
-    if (!len || !val)
-        return -EFAULT;
-    if ((int)*len < 0)
-        return -EINVAL;
-    if (*len > sizeof value)
-        *len = sizeof value;
-    memcpy(val, &value, *len);
-    return 0;
-}
-
-int socket_get_option(int fd, int level, int name, void *val, socklen_t *len) {
-    int value, r;
-    struct sock *s = enter(fd);
-    if (!s)
-        return -EBADF;
-    const int number = described(s, fd);
-    if (number == fd && answer(s, level, name, &value)) {
-        r = hand_value(value, val, len);
-    } else if ((number == fd || s->buried) && s->state == LIFE_DEAD && level == SOL_SOCKET &&
-               name == SO_ERROR) {
-        r = hand_value(take_error(s, fd), val, len);
-    } else {
-        const int trial = number == fd ? scratch(s) : -1;
-        r = real.getsockopt(trial >= 0 ? trial : number, level, name, val, len) < 0 ? -errno : 0;
-        if (trial >= 0)
-            lift_close(trial);
-        if (r < 0)
-            r = get_elsewhere(s, level, name, val, len, r);
-        if (r == 0 && number == fd && level == IPPROTO_TCP && name == TCP_INFO && *len)
-            set_state(s, val);
-    }
-    lock_drop();
-    return r;
-}
-
-int socket_set_flags(int fd, long flags) {
-    struct sock *s = enter(fd);
-    if (!s)
-        return -EBADF;
-    int r = real.fcntl(fd, F_SETFL, (void *)flags) < 0 ? -errno : 0;
-    const int number = described(s, fd);
-    if (r == 0 && number != fd)
-        real.fcntl(number, F_SETFL, (void *)flags);
-    lock_drop();
-    return r;
-}
-
-int socket_set_nonblocking(int fd, int on) {
-    struct sock *s = enter(fd);
-    if (!s)
-        return -EBADF;
-    int r = real.ioctl(fd, FIONBIO, &on) < 0 ? -errno : 0;
-    const int number = described(s, fd);
-    if (r == 0 && number != fd)
-        real.ioctl(number, FIONBIO, &on);
-    lock_drop();
-    return r;
-}
-
-int socket_unread(int fd, int *ret_bytes) {
-    struct sock *s = enter(fd);
-    if (!s)
-        return -EBADF;
-    const int number = described(s, fd);
-    int there = 0;
-    if (s->state == LIFE_LIVE || s->state == LIFE_DEAD || number != fd || untouched(s))
-        real.ioctl(number, FIONREAD, &there);
-    if (there == 1 && carry_wanted(s))
-        there = (int)stream_unread(number); /* Multipath TCP counts an end as a byte */
-    if ((number == fd || s->aside || s->buried) && s->unread.first)
-        there = sock_stream(s) ? there + (int)s->unread.bytes : (int)s->unread.first->len;
-    *ret_bytes = there;
-    lock_drop();
-    return 0;
-}
-
-/* Of what is not connected yet the kernel says 0, but of a placeholder that it makes no sense. */
-int socket_unsent(int fd, unsigned long request, int *ret_bytes) {
-    struct sock *s = enter(fd);
-    if (!s)
-        return -EBADF;
-    const int number = described(s, fd);
-    int r = 0;
-    if (s->state == LIFE_LIVE || s->state == LIFE_DEAD || number != fd || untouched(s))
-        r = real.ioctl(number, request, ret_bytes) < 0 ? -errno : 0;
-    else if (s->state == LIFE_MOVING)
-        *ret_bytes = sock_stream(s) ? (int)stream_unacked(s->hidden, true) : 0;
-    else
-        *ret_bytes = (int)s->sent.bytes; /* it will be sent again */
-    lock_drop();
-    return r;
-}
-
 /* ---- names ---- */
 
 static int hand_out(const void *from, socklen_t size, struct sockaddr *addr, socklen_t *len) {
@@ -282,15 +83,15 @@ static int hand_out(const void *from, socklen_t size, struct sockaddr *addr, soc
 
 int socket_peer_name(int fd, struct sockaddr *addr, socklen_t *len) {
     int r;
-    struct sock *s = enter(fd);
+    struct sock *s = socket_enter(fd);
     if (!s)
         return -EBADF;
     if (!s->tolen && s->kind == SOCK_LABELED)
         r = -ENOTCONN;
-    else if (s->tolen && (s->kind == SOCK_LABELED || !sock_stream(s) || (s->lived && connecting(s))))
+    else if (s->tolen && (s->kind == SOCK_LABELED || !sock_stream(s) || (s->lived && socket_connecting(s))))
         r = hand_out(&s->to, s->tolen, addr, len);
     else
-        r = real.getpeername(described(s, fd), addr, len) < 0 ? -errno : 0;
+        r = real.getpeername(socket_number(s, fd), addr, len) < 0 ? -errno : 0;
     lock_drop();
     return r;
 }
@@ -298,12 +99,12 @@ int socket_peer_name(int fd, struct sockaddr *addr, socklen_t *len) {
 /* A placeholder's own port is nobody's business. */
 int socket_own_name(int fd, struct sockaddr *addr, socklen_t *len) {
     const struct sockaddr_storage none = {0};
-    struct sock *s = enter(fd);
+    struct sock *s = socket_enter(fd);
     int r;
     if (!s)
         return -EBADF;
-    const int number = described(s, fd);
-    if (number != fd || s->state == LIFE_LIVE || s->state == LIFE_DEAD || untouched(s)) {
+    const int number = socket_number(s, fd);
+    if (socket_true(s, fd, number)) {
         r = real.getsockname(number, addr, len) < 0 ? -errno : 0;
     } else if (s->hidden >= 0 && s->state != LIFE_MOVING) {
         r = real.getsockname(s->hidden, addr, len) < 0 ? -errno : 0;
@@ -347,14 +148,14 @@ static void stop_waiting(struct sock *s, int how) {
 }
 
 int socket_shutdown(int fd, int how) {
-    struct sock *s = enter(fd);
+    struct sock *s = socket_enter(fd);
     if (!s)
         return -EBADF;
-    const int number = described(s, fd);
+    const int number = socket_number(s, fd);
     int r;
     if (number == fd && s->kind == SOCK_LABELED && s->state != LIFE_LIVE && s->state != LIFE_DEAD)
         r = -ENOTCONN;
-    else if (s->kind == SOCK_CAPTURED && connecting(s)) {
+    else if (s->kind == SOCK_CAPTURED && socket_connecting(s)) {
         stop_waiting(s, how);
         lock_drop();
         return 0;
@@ -389,7 +190,7 @@ static void take_away(struct sock *s, int fd) {
 bool socket_holds(int fd) {
     if (getpid() != shim.owner)
         return false; /* the lock, too, is the owner's */
-    struct sock *s = enter(fd);
+    struct sock *s = socket_enter(fd);
     if (!s)
         return false;
     const bool holds = swap_holds(s, fd);
@@ -407,7 +208,7 @@ static void let_go(void *record) {
 }
 
 int socket_close(int fd) {
-    struct sock *s = enter(fd);
+    struct sock *s = socket_enter(fd);
     if (!s)
         return -EBADF;
     sock_get(s);
@@ -443,7 +244,7 @@ void socket_make_way(int fd) {
 }
 
 void socket_gone(int fd) {
-    struct sock *s = enter(fd);
+    struct sock *s = socket_enter(fd);
     if (!s)
         return;
     take_away(s, fd);
@@ -451,7 +252,7 @@ void socket_gone(int fd) {
 }
 
 void socket_is_file(int fd, bool reads, bool writes) {
-    struct sock *s = enter(fd);
+    struct sock *s = socket_enter(fd);
     if (!s)
         return;
     s->file_reads |= reads;
@@ -462,7 +263,7 @@ void socket_is_file(int fd, bool reads, bool writes) {
 }
 
 void socket_given(int fd) {
-    struct sock *s = enter(fd);
+    struct sock *s = socket_enter(fd);
     if (!s)
         return;
     s->given = true;
@@ -478,7 +279,7 @@ static void copy_again(const struct sock *s, int fd, int copy) {
 }
 
 void socket_copied(int fd, int copy) {
-    struct sock *s = enter(fd);
+    struct sock *s = socket_enter(fd);
     if (!s)
         return;
     copy_again(s, fd, copy);

@@ -1,4 +1,4 @@
-/* socket_calls - the calls on a managed socket that are no I/O: made, named, set, closed. Without the lock;
+/* socket_calls - the calls on a managed socket that are no I/O: made, named, ended, copied. Without the lock;
  * -errno. A descriptor that is not of the kind asked for: -EBADF. */
 #ifndef CMM_SOCKET_CALLS_H
 #define CMM_SOCKET_CALLS_H
@@ -6,8 +6,6 @@
 #include "shim.h"
 
 int socket_new(int family, int type, int protocol); /* labeled */
-int socket_set_option(int fd, int level, int name, const void *val, socklen_t len);
-int socket_get_option(int fd, int level, int name, void *val, socklen_t *len);
 int socket_peer_name(int fd, struct sockaddr *addr, socklen_t *len);
 int socket_own_name(int fd, struct sockaddr *addr, socklen_t *len);
 int socket_shutdown(int fd, int how);
@@ -39,11 +37,5 @@ ssize_t socket_unacked(int fd);
 int socket_set_replay(int fd, bool on);
 int socket_set_patience(int fd, const struct timespec *patience);
 int socket_network(int fd, struct wire_network *ret);
-
-/* fcntl F_SETFL and ioctl FIONBIO reach the connection being made too. */
-int socket_set_flags(int fd, long flags);
-int socket_set_nonblocking(int fd, int on);
-int socket_unread(int fd, int *ret_bytes);                        /* FIONREAD */
-int socket_unsent(int fd, unsigned long request, int *ret_bytes); /* SIOCOUTQ, SIOCOUTQNSD */
 
 #endif
