@@ -34,26 +34,12 @@ static bool is_nowhere(const struct herald_view *v, uint32_t i) {
     return !v->ifaces[i][0] && !(n->flags & WIRE_ADDRESS) && n->state == WIRE_NET_DOWN;
 }
 
-static const char *word(enum wire_state state) {
-    switch (state) {
-    case WIRE_NET_DOWN:
-        return "down";
-    case WIRE_NET_UP:
-        return "up";
-    case WIRE_NET_GRACE:
-        return "grace";
-    case WIRE_NET_WITHDRAWN:
-        return "withdrawn";
-    }
-    return "?";
-}
-
 static void compare(const struct wire_network *old, const struct wire_network *new, const char *name,
                     const struct label_names *names, herald_say say, void *arg) {
     char text[3 * WIRE_TEXT], labels[WIRE_TEXT];
     enum wire_state before = old ? (enum wire_state)old->state : WIRE_NET_DOWN;
     if (!old || before != new->state) {
-        snprintf(text, sizeof text, "%s %s", name, word((enum wire_state) new->state));
+        snprintf(text, sizeof text, "%s %s", name, wire_state_word(new->state));
         say(arg, text);
     }
     bool was_there = before == WIRE_NET_UP || before == WIRE_NET_GRACE;

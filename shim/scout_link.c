@@ -25,14 +25,6 @@ enum {
     MAX_ERRNO = 4095,
 };
 
-union packet {
-    struct wire_header header;
-    struct wire_snapshot snapshot;
-    struct wire_labels labels;
-    struct wire_done done;
-    char bytes[WIRE_MAX];
-};
-
 /* ---- descriptors ---- */
 
 /* A thread of the program that is cancelled in here would leave a descriptor behind. */
@@ -178,7 +170,7 @@ static int done_error(const struct wire_done *d) {
 }
 
 /* 1: taken over; 0: wait on; -EBADMSG: a mailbox was meant for us but cannot be used. */
-static int take_reply(struct scout_link *l, union packet *p, size_t len, int *fd, int lost,
+static int take_reply(struct scout_link *l, union wire_message *p, size_t len, int *fd, int lost,
                       struct wire_snapshot *ret_first) {
     int type = len <= sizeof *p ? wire_check(p, len) : 0;
     if (type == WIRE_DONE)
@@ -196,7 +188,7 @@ static int take_reply(struct scout_link *l, union packet *p, size_t len, int *fd
 }
 
 static int await_reply(struct scout_link *l, int64_t deadline, struct wire_snapshot *ret_first) {
-    union packet p;
+    union wire_message p;
     int r;
     do {
         int fd = -1;
@@ -344,7 +336,7 @@ int scout_link_bell(const char *name) {
 
 /* 0 once the scout is done, with *ret_got if it named them; else -errno. */
 static int await_labels(int sock, int64_t deadline, struct label_names *ret, int *ret_got) {
-    union packet p;
+    union wire_message p;
     for (;;) {
         int r = wait_readable(sock, deadline);
         if (r < 0)

@@ -18,20 +18,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-union message {
-    struct wire_header header;
-    struct wire_snapshot snapshot;
-    struct wire_labels labels;
-    struct wire_status status;
-    struct wire_subscriber subscriber;
-    struct wire_event event;
-    struct wire_done done;
-    char raw[WIRE_MAX];
-};
-
 static struct subscribers *s;
 static struct sockaddr_un at;
-static union message m;
+static union wire_message m;
 static int set_calls, set_answer;
 static unsigned untold;
 

@@ -123,7 +123,7 @@ static void show_own(const struct ctl *c, const char *text) {
 
 /* What one scout says. An exit code, or -errno. */
 static int watch_one(struct ctl *c) {
-    union ctl_message m;
+    union wire_message m;
     int r = ctl_client_ask(&c->client, WIRE_ASK_WATCH);
     setvbuf(stdout, NULL, _IOLBF, 0);
     while (r >= 0 && !ferror(stdout)) {

@@ -130,7 +130,7 @@ static int await(struct ctl_client *c, int64_t deadline) {
     }
 }
 
-int ctl_client_receive(struct ctl_client *c, int timeout_ms, union ctl_message *ret) {
+int ctl_client_receive(struct ctl_client *c, int timeout_ms, union wire_message *ret) {
     int64_t deadline = timeout_ms < 0 ? -1 : ctl_client_now() + timeout_ms;
     for (;;) {
         int ready = await(c, deadline);
@@ -149,7 +149,7 @@ int ctl_client_receive(struct ctl_client *c, int timeout_ms, union ctl_message *
     }
 }
 
-int ctl_client_answer(struct ctl_client *c, union ctl_message *ret) {
+int ctl_client_answer(struct ctl_client *c, union wire_message *ret) {
     int type = ctl_client_receive(c, ANSWER_MS, ret);
     return type ? type : gone(c, -ETIMEDOUT);
 }
@@ -181,7 +181,7 @@ int ctl_networks_add(struct ctl_networks *n, const struct wire_snapshot *more) {
     return 0;
 }
 
-static int learn(struct ctl_view *v, const union ctl_message *m) {
+static int learn(struct ctl_view *v, const union wire_message *m) {
     switch (m->header.type) {
     case WIRE_STATUS:
         v->status = m->status;
@@ -205,7 +205,7 @@ int ctl_client_refused(struct ctl_client *c, const struct wire_done *d) {
 }
 
 static int ask_part(struct ctl_client *c, enum wire_topic topic, struct ctl_view *v) {
-    union ctl_message m;
+    union wire_message m;
     int r = ctl_client_ask(c, topic);
     while (r >= 0 && (r = ctl_client_answer(c, &m)) > 0) {
         if (r == WIRE_DONE)
@@ -235,7 +235,7 @@ void ctl_view_finish(struct ctl_view *v) {
 }
 
 int ctl_client_done(struct ctl_client *c, int *ret_error) {
-    union ctl_message m;
+    union wire_message m;
     int r;
     *ret_error = 0;
     while ((r = ctl_client_answer(c, &m)) > 0)

@@ -8,19 +8,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Room for any message, aligned as wire_check() wants it. */
-union ctl_message {
-    struct wire_header header;
-    struct wire_snapshot snapshot;
-    struct wire_labels labels;
-    struct wire_status status;
-    struct wire_subscriber subscriber;
-    struct wire_event event;
-    struct wire_done done;
-    uint64_t align;
-    char raw[WIRE_MAX];
-};
-
 struct ctl_client {
     int sock;
     char why[256]; /* one clear line after a failure; escaped by whoever prints it */
@@ -66,10 +53,10 @@ int ctl_client_send(struct ctl_client *c, struct wire_header *msg, enum wire_typ
 
 /* The next well-formed message; ill-formed ones are passed over. Its type, 0 when timeout_ms (-1: none) is
  * over, or -errno and why. */
-int ctl_client_receive(struct ctl_client *c, int timeout_ms, union ctl_message *ret);
+int ctl_client_receive(struct ctl_client *c, int timeout_ms, union wire_message *ret);
 
 /* As receive, of an answer that must come: silence is -ETIMEDOUT. */
-int ctl_client_answer(struct ctl_client *c, union ctl_message *ret);
+int ctl_client_answer(struct ctl_client *c, union wire_message *ret);
 
 /* Waits for the scout's WIRE_DONE to a message just sent. 0, or -errno and why: -EPIPE, -EPROTO and
  * -ETIMEDOUT mean that no scout answers, *ret_error is a positive errno when one did and said no. */

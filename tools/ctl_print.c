@@ -55,20 +55,6 @@ uint64_t ctl_wants(const struct wire_subscriber *s, uint64_t *ret_since_ms) {
     return labels;
 }
 
-const char *ctl_state(const struct wire_network *n) {
-    switch ((enum wire_state)n->state) {
-    case WIRE_NET_DOWN:
-        return "down";
-    case WIRE_NET_UP:
-        return "up";
-    case WIRE_NET_GRACE:
-        return "grace";
-    case WIRE_NET_WITHDRAWN:
-        return "withdrawn";
-    }
-    return "?";
-}
-
 /* "all" stands for the six intents, as in a configuration. */
 static void labels_text(uint64_t labels, const struct label_names *names, char *buf, size_t len) {
     char plain[CELL];
@@ -150,7 +136,7 @@ void ctl_print_networks(const struct ctl_view *v) {
         const struct wire_network *n = &v->networks.networks[i];
         char name[CELL], state[32], ifindex[16] = "-", metric[16], labels[CELL];
         ctl_name(&v->networks, i, name, sizeof name);
-        snprintf(state, sizeof state, "%s%s", ctl_state(n), n->flags & WIRE_OVERRIDE ? "!" : "");
+        snprintf(state, sizeof state, "%s%s", wire_state_word(n->state), n->flags & WIRE_OVERRIDE ? "!" : "");
         if (n->ifindex && !(n->flags & WIRE_ADDRESS))
             snprintf(ifindex, sizeof ifindex, "%" PRIu32, n->ifindex);
         snprintf(metric, sizeof metric, "%" PRIu32, n->metric);

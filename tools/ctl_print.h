@@ -24,8 +24,6 @@ void ctl_print_left(const struct wire_subscriber *s, int indent);
 /* The network at that place as it is to be called: of several of one name, NAME@IFACE. Escaped. */
 void ctl_name(const struct ctl_networks *all, uint32_t at, char *buf, size_t len);
 
-const char *ctl_state(const struct wire_network *n);
-
 void ctl_print_status(const struct ctl_view *v);
 void ctl_print_labels(const struct ctl_view *v);
 void ctl_print_networks(const struct ctl_view *v);

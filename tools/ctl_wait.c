@@ -37,7 +37,7 @@ static int report(const struct waiting *w) {
 
 /* The next message, until the end; the first snapshot is an answer and is waited for even with no time at
  * all. Its type, 0, or -errno. */
-static int next_message(const struct waiting *w, bool answered, union ctl_message *ret) {
+static int next_message(const struct waiting *w, bool answered, union wire_message *ret) {
     if (!answered)
         return ctl_client_answer(w->client, ret);
     int64_t left = w->end < 0 ? -1 : w->end > ctl_client_now() ? w->end - ctl_client_now() : 0;
@@ -59,7 +59,7 @@ static int take_matching(struct waiting *w, uint64_t wanted) {
 /* What one scout says. */
 static int listen_to(struct waiting *w) {
     struct wire_subscribe subscribe = {.program = "cmm-ctl"};
-    union ctl_message m;
+    union wire_message m;
     bool answered = false;
     int r = ctl_client_send(w->client, &subscribe.header, WIRE_SUBSCRIBE, sizeof subscribe);
     while (r >= 0) {

@@ -114,7 +114,7 @@ static void print_network(const struct ctl_view *v, uint32_t at, uint64_t wanted
         printf("    %s %s: it is up%s%s%s\n", name, verb, families(n), n->lack ? ", " : "",
                n->lack ? lack_of(n) : "");
     else
-        printf("    %s %s: %s, %s\n", name, verb, ctl_state(n), lack_of(n));
+        printf("    %s %s: %s, %s\n", name, verb, wire_state_word(n->state), lack_of(n));
     if (filtered(v, n))
         puts("      its rp_filter is strict and another network has the better route:\n"
              "      the kernel drops its answers (net.ipv4.conf.*.rp_filter=2 cures it)");

@@ -127,6 +127,21 @@ enum wire_state {
     WIRE_NET_WITHDRAWN, /* it works, but script, policy, check or cmm-ctl says no */
 };
 
+/* As people are told of it, by scout and tools. */
+static inline const char *wire_state_word(uint8_t state) {
+    switch ((enum wire_state)state) {
+    case WIRE_NET_DOWN:
+        return "down";
+    case WIRE_NET_UP:
+        return "up";
+    case WIRE_NET_GRACE:
+        return "grace";
+    case WIRE_NET_WITHDRAWN:
+        return "withdrawn";
+    }
+    return "?";
+}
+
 /* Why a network is not up, or what one that is up does without. */
 enum wire_lack {
     WIRE_LACK_NOTHING = 0,
@@ -239,6 +254,18 @@ struct wire_done {
 
 struct wire_release {
     struct wire_header header;
+};
+
+/* Room for any message that is received, aligned as wire_check() wants it. */
+union wire_message {
+    struct wire_header header;
+    struct wire_snapshot snapshot;
+    struct wire_labels labels;
+    struct wire_status status;
+    struct wire_subscriber subscriber;
+    struct wire_event event;
+    struct wire_done done;
+    char bytes[WIRE_MAX];
 };
 
 _Static_assert(sizeof(struct wire_network) == 80, "32 networks of 80 bytes");
