@@ -376,14 +376,19 @@ void swap_unbury(struct sock *s) {
     s->buried = false;
 }
 
-/* A datagram each, or a stream's bytes as they come. */
+/* A datagram each, or a stream's bytes as they come. Of datagrams an error is told first, and once. */
 static void read_all(struct sock *s, int fd) {
     struct sockaddr_storage from;
     size_t size = 65536;
     char *buf = malloc(size);
+    bool told = sock_stream(s);
     while (buf && s->unread.bytes < RECEIVE_LIMIT) {
         socklen_t len = sizeof from;
         ssize_t n = real.recvfrom(fd, buf, size, MSG_DONTWAIT, (struct sockaddr *)&from, &len);
+        if (n < 0 && !told) {
+            told = true;
+            continue;
+        }
         if (n < 0 || (n == 0 && (sock_stream(s) || !len)))
             break; /* nothing more: what is shut down for receiving tells of no sender */
         if (stash_push_from(&s->unread, buf, (size_t)n, &from, len) < 0)

@@ -249,6 +249,32 @@ static void a_sender_is_told_as_far_as_there_is_room(void) {
     stage_expect(memcmp(from, &far, 4) == 0 && memcmp(from + 4, "....", 4) == 0);
 }
 
+static bool refused(void) {
+    struct pollfd p = {.fd = sock};
+    return poll(&p, 1, 0) == 1 && p.revents & POLLERR;
+}
+
+/* The kernel would tell the refusal first. */
+static void what_had_arrived_before_a_refusal_is_read_too(void) {
+    struct sockaddr_in at = stage_udp(), from;
+    socklen_t len = sizeof at, from_len = sizeof from;
+    const int other = socket(AF_INET, SOCK_DGRAM, 0);
+    at.sin_port = 0;
+    stage_equal(bind(other, (struct sockaddr *)&at, sizeof at), 0);
+    stage_equal(getsockname(other, (struct sockaddr *)&at, &len), 0);
+    make();
+    stage_equal(connect(sock, (struct sockaddr *)&at, sizeof at), 0);
+    stage_equal(getsockname(sock, (struct sockaddr *)&from, &from_len), 0);
+    stage_equal(sendto(other, "last", 4, 0, (struct sockaddr *)&from, sizeof from), 4);
+    stage_wait(available() == 4);
+    stage_equal(close(other), 0);
+    stage_equal(send(sock, "what?", 5, 0), 5);
+    stage_wait(refused());
+    stage_down("wifi");
+    stage_wait(on_cell());
+    expect_to_read("last");
+}
+
 static void *in_recvmmsg(void *unused) {
     char bytes[2][8];
     struct sockaddr_in from[2];
@@ -294,6 +320,8 @@ static const struct stage_test tests[] = {
     TEST(duplicates_options_and_epoll_sets_stay),
     TEST(what_had_arrived_is_read_before_what_the_new_one_hears),
     TEST(what_had_arrived_unconnected_has_its_sender_yet),
+    STAGE_TEST_WITH(what_had_arrived_before_a_refusal_is_read_too, STAGE_PRELOAD, NULL,
+                    "CMM_RULES=127.0.0.1=small"), /* not the peer's */
     TEST(a_sender_is_told_as_far_as_there_is_room),
     TEST(a_thread_blocked_in_recvmmsg_hears_by_the_new_one),
 };
