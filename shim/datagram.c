@@ -54,13 +54,13 @@ static void try_again(struct sock *s) {
 static void put_back(struct sock *s) {
     if (!s->aside)
         return;
-    const int fd = swap_may(s) ? real.fcntl(s->own, F_DUPFD_CLOEXEC, 0) : -1;
+    const int fd = swap_may(s) ? lift_copy(s->own) : -1;
     if (fd < 0) {
         try_again(s);
         return;
     }
     s->aside = false;
-    swap_in(s, lift(fd));
+    swap_in(s, fd);
     wait_wake(&s->waiters);
 }
 
@@ -89,9 +89,9 @@ static int connect_anew(const struct sock *s, int fd) {
     struct sockaddr_storage at = {0};
     socklen_t len = sizeof at;
     const struct sockaddr none = {.sa_family = AF_UNSPEC};
-    const int known = real.getsockname(fd, (struct sockaddr *)&at, &len);
+    real.getsockname(fd, (struct sockaddr *)&at, &len);
     real.connect(fd, &none, sizeof none);
-    if (known == 0 && ((struct sockaddr_in *)&at)->sin_port)
+    if (((struct sockaddr_in *)&at)->sin_port)
         bind_port(fd, &at, len);
     return real.connect(fd, (const struct sockaddr *)&s->to, s->tolen) < 0 ? -errno : 0;
 }
@@ -101,7 +101,7 @@ static int fresh_with_port(struct sock *s, const struct wire_network *n) {
     struct sockaddr_storage at = {0};
     socklen_t len = sizeof at;
     const in_port_t bound = s->port;
-    if (!bound && real.getsockname(datagram_number(s, s->fds[0]), (struct sockaddr *)&at, &len) == 0)
+    if (real.getsockname(datagram_number(s, s->fds[0]), (struct sockaddr *)&at, &len) == 0)
         s->port = ((struct sockaddr_in *)&at)->sin_port;
     int fd = swap_fresh(s, n);
     if (fd == -EADDRINUSE && s->port != bound) {
@@ -127,7 +127,7 @@ static int steer_fresh(struct sock *s, const struct wire_network *n) {
     const int fd = swap_may(s) ? fresh_with_port(s, n) : -EMFILE;
     if (fd < 0)
         return fd;
-    const int old = lift(real.fcntl(datagram_number(s, s->fds[0]), F_DUPFD_CLOEXEC, 0));
+    const int old = lift_copy(datagram_number(s, s->fds[0]));
     if (old < 0 || (s->tolen && real.connect(fd, (struct sockaddr *)&s->to, s->tolen) < 0)) {
         const int r = -errno;
         if (old >= 0)

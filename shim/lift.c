@@ -75,7 +75,9 @@ void lift_drop(int *fd) {
 }
 
 int lift_copy(int fd) {
-    const int copy = copy_high(fd);
+    int copy = copy_high(fd);
+    if (copy < 0)
+        copy = real.fcntl(fd, F_DUPFD_CLOEXEC, NULL);
     if (copy >= 0)
         mark(copy, true);
     return copy;

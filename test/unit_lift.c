@@ -75,6 +75,18 @@ START_TEST(where_there_is_no_room_a_descriptor_stays_and_closes_on_exec) {
 }
 END_TEST
 
+START_TEST(where_there_is_no_room_above_a_copy_takes_what_there_is) {
+    set_limit(32);
+    while (dup(0) >= 0)
+        continue;
+    close(5);
+    ck_assert_int_eq(lift_copy(0), 5);
+    ck_assert_int_eq(fcntl(5, F_GETFD), FD_CLOEXEC);
+    ck_assert(lift_owns(5));
+    ck_assert_int_eq(lift_copy(0), -1);
+}
+END_TEST
+
 START_TEST(ours_are_known_until_they_are_closed) {
     int fd = lift(dup(0));
     ck_assert(lift_owns(fd));
@@ -115,6 +127,7 @@ int main(void) {
     tcase_add_test(t, a_dropped_descriptor_leaves_no_number_behind);
     tcase_add_test(t, under_a_small_limit_it_is_lifted_as_far_as_it_goes);
     tcase_add_test(t, where_there_is_no_room_a_descriptor_stays_and_closes_on_exec);
+    tcase_add_test(t, where_there_is_no_room_above_a_copy_takes_what_there_is);
     tcase_add_test(t, ours_are_known_until_they_are_closed);
     tcase_add_test(t, numbers_that_cannot_be_are_not_ours);
     tcase_add_test(t, a_number_the_program_takes_is_left_to_it);
