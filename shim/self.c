@@ -180,9 +180,14 @@ int self_wake_fd(void) {
     return self.wake_fd;
 }
 
+/* One that was closed past every door would be ready for ever. */
 void self_wake_drain(void) {
     uint64_t count;
-    (void)!real.read(self.wake_fd, &count, sizeof count);
+    if (real.read(self.wake_fd, &count, sizeof count) == sizeof count || errno != EBADF)
+        return;
+    lift_forget(self.wake_fd);
+    self.wake_fd = -1;
+    self_wake_fd();
 }
 
 void self_wake_all(void) {

@@ -331,6 +331,32 @@ static void what_closes_the_librarys_descriptors_past_every_door_does_not_hold_t
     alive_expect();
 }
 
+static _Atomic pid_t poller;
+static _Atomic bool closed;
+
+static void *poll_twice(void *unused) {
+    struct pollfd p = {.fd = alive_sock, .events = POLLIN};
+    stage_equal(poll(&p, 1, 0), 0);
+    poller = gettid();
+    stage_wait(closed);
+    stage_equal(poll(&p, 1, -1), 1);
+    return unused;
+}
+
+static void who_polls_when_its_wake_up_was_closed_past_every_door_sleeps_as_ever(void) {
+    pthread_t thread;
+    int calm = 0;
+    alive_begin();
+    stage_equal(pthread_create(&thread, NULL, poll_twice, NULL), 0);
+    stage_wait(poller);
+    for (int fd = alive_sock + 1; fd < 1024; fd++)
+        kernel(SYS_close, fd);
+    closed = true;
+    stage_wait(stage_asleep(poller) && ++calm > 50);
+    stage_say(0, "hello");
+    pthread_join(thread, NULL);
+}
+
 static const struct stage_test tests[] = {
 #define TEST ALIVE_TEST
     TEST(a_program_that_enters_a_user_namespace_may),
@@ -346,6 +372,7 @@ static const struct stage_test tests[] = {
     TEST(a_sweep_that_makes_the_table_its_own_is_one_of_the_librarys_too),
     TEST(to_a_thread_with_a_table_of_its_own_the_doors_lead_to_libc),
     TEST(what_closes_the_librarys_descriptors_past_every_door_does_not_hold_the_program_up),
+    TEST(who_polls_when_its_wake_up_was_closed_past_every_door_sleeps_as_ever),
     TEST(by_the_calls_numbers_the_librarys_descriptors_are_left_alone),
 };
 
