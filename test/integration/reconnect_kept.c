@@ -74,6 +74,70 @@ static void a_one_shot_fires_once_for_both(void) {
     stage_equal(epoll_wait(epoll, seen, 4, 20), 0);
 }
 
+static void a_one_shot_fires_once_for_both_also_to_who_takes_one_event_at_a_time(void) {
+    both_have_come(EPOLLIN | EPOLLONESHOT);
+    stage_wait(epoll_wait(epoll, seen, 1, 0) == 1);
+    stage_equal(epoll_wait(epoll, seen, 1, 20), 0);
+    change(EPOLLIN | EPOLLONESHOT);
+    stage_equal(epoll_wait(epoll, seen, 1, 0), 1);
+    stage_equal(epoll_wait(epoll, seen, 1, 20), 0);
+}
+
+static void taken_out_of_the_set_it_is_told_no_more(void) {
+    both_have_come(EPOLLIN);
+    stage_wait(heard_now() == 1);
+    stage_equal(epoll_ctl(epoll, EPOLL_CTL_DEL, moving_sock, NULL), 0);
+    stage_equal(heard_now(), 0);
+}
+
+/* A pipe in the set that is readable from now on; the other end stays open. */
+static void watch_another(uint64_t data) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = data};
+    int ends[2];
+    stage_equal(pipe(ends), 0);
+    stage_equal(epoll_ctl(epoll, EPOLL_CTL_ADD, ends[0], &event), 0);
+    stage_equal(write(ends[1], "x", 1), 1);
+}
+
+static int heard_of(uint64_t data, int count) {
+    int times = 0;
+    for (int i = 0; i < count; i++)
+        times += seen[i].data.u64 == data && seen[i].events == EPOLLIN;
+    return times;
+}
+
+/* Before and after those two in the kernel's order. */
+static void what_others_have_to_tell_is_told_beside_both(void) {
+    moving_live(0);
+    watch(EPOLLIN);
+    watch_another(1);
+    stage_say(0, "old");
+    stage_wait(moving_available() == 3);
+    moving_part();
+    moving_find();
+    stage_equal(heard_now(), 2);
+    stage_equal(heard_of(1, 2), 1);
+    stage_say(1, "news");
+    stage_wait(moving_available() == 7);
+    watch_another(2);
+    stage_equal(heard_now(), 3);
+    stage_equal(heard_of(1, 3), 1);
+    stage_equal(heard_of(2, 3), 1);
+    stage_equal(heard_of(0x1234567890, 3), 1);
+}
+
+static void what_others_have_told_disarms_no_one_shot(void) {
+    moving_live(0);
+    watch(EPOLLIN | EPOLLONESHOT);
+    watch_another(1);
+    stage_equal(heard_now(), 1);
+    moving_part();
+    moving_find();
+    stage_say(1, "news");
+    stage_wait(heard_now() == 2);
+    stage_equal(heard_of(0x1234567890, 2), 1);
+}
+
 static void what_is_kept_is_no_event_to_who_waits_for_none(void) {
     both_have_come(EPOLLIN);
     stage_wait(heard_now() == 1);
@@ -121,6 +185,10 @@ static void what_is_kept_can_be_thrown_away_unread(void) {
 static const struct stage_test tests[] = {
     MOVING_TEST(an_epoll_set_tells_of_both_by_one_event),
     MOVING_TEST(a_one_shot_fires_once_for_both),
+    MOVING_TEST(a_one_shot_fires_once_for_both_also_to_who_takes_one_event_at_a_time),
+    MOVING_TEST(taken_out_of_the_set_it_is_told_no_more),
+    MOVING_TEST(what_others_have_to_tell_is_told_beside_both),
+    MOVING_TEST(what_others_have_told_disarms_no_one_shot),
     MOVING_TEST(what_is_kept_is_no_event_to_who_waits_for_none),
     MOVING_TEST(who_peeks_sees_both),
     MOVING_TEST(after_what_is_kept_the_peers_reset_is_told),
