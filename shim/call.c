@@ -14,6 +14,28 @@
 #include <limits.h>
 #include <poll.h>
 
+struct sock *call_enter(int fd) {
+    lock_take();
+    struct sock *s = sock_find(fd);
+    if (!s)
+        lock_drop();
+    return s;
+}
+
+struct sock *call_enter_labeled(int fd) {
+    struct sock *s = call_enter(fd);
+    if (!s || s->kind == SOCK_LABELED)
+        return s;
+    lock_drop();
+    return NULL;
+}
+
+void call_let_go(void *record) {
+    lock_take();
+    sock_put(record);
+    lock_drop();
+}
+
 static void given_up(void *context) {
     struct sock *s = context;
     run_schedule(s);

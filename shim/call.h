@@ -7,6 +7,13 @@
 
 enum { CALL_AGAIN = -6000 }; /* overtaken: look at the socket again */
 
+/* The record with the lock taken, or NULL without it: not ours, or (labeled) no cmm socket. */
+struct sock *call_enter(int fd);
+struct sock *call_enter_labeled(int fd);
+
+/* Without the lock: gives a hold on a record back, also where the thread is cancelled. */
+void call_let_go(void *record);
+
 typedef ssize_t call_function(int fd, void *msg, int flags);
 
 /* sendmsg without SIGPIPE; recvmsg. */

@@ -347,19 +347,13 @@ static struct sock *hold(int fd) {
     return s;
 }
 
-static void let_loose(void *s) {
-    lock_take();
-    sock_put(s);
-    lock_drop();
-}
-
 int capture_connect(int fd, const struct sockaddr *to, socklen_t len) {
     struct verdict v;
     struct sock *s = hold(fd);
     if (!s)
         return CAPTURE_PASS;
     int r;
-    pthread_cleanup_push(let_loose, s);
+    pthread_cleanup_push(call_let_go, s);
     r = judge_connect(s, fd, to, len, &v);
     pthread_cleanup_pop(0);
     lock_take();

@@ -267,12 +267,9 @@ bool flow_answered(struct flow_call *c, struct flow_tried *ret) {
 
 ssize_t flow_send(int fd, struct flow_send *c) {
     link_resume();
-    lock_take();
-    struct sock *s = sock_find(fd);
-    if (!s) {
-        lock_drop();
+    struct sock *s = call_enter(fd);
+    if (!s)
         return -EBADF;
-    }
     sock_get(s);
     c->limit = call_limit(s, SO_SNDTIMEO, c->tried.began);
     ssize_t r = send_locked(s, fd, c);
@@ -301,11 +298,10 @@ int flow_check(int fd, uint64_t labels, void (*handler)(void *), void *arg) {
     const struct flow_send c = {.handler = handler, .arg = arg};
     int r = 0;
     link_resume();
-    lock_take();
-    struct sock *s = sock_find(fd);
-    if (!s || s->kind != SOCK_LABELED) {
-        r = -EBADF;
-    } else if (s->state == LIFE_FRESH || s->state == LIFE_DEAD) {
+    struct sock *s = call_enter_labeled(fd);
+    if (!s)
+        return -EBADF;
+    if (s->state == LIFE_FRESH || s->state == LIFE_DEAD) {
         r = s->state == LIFE_FRESH ? -ENOTCONN : -s->error;
     } else if (run_must_queue(s, labels) || !choose_stays(s, labels)) {
         int pick = choose_network(s, labels, &n);

@@ -66,15 +66,11 @@ static int connect_locked(struct sock *s, int fd, const struct sockaddr *to, soc
 
 int flow_connect(int fd, const struct sockaddr *to, socklen_t tolen, uint64_t labels, sock_handler pre,
                  sock_handler post, void *arg) {
-    int r;
-    lock_take();
-    struct sock *s = sock_find(fd);
-    if (!s || s->kind != SOCK_LABELED) {
-        lock_drop();
+    struct sock *s = call_enter_labeled(fd);
+    if (!s)
         return -EBADF;
-    }
     sock_get(s);
-    r = check_address(s, to, tolen);
+    int r = check_address(s, to, tolen);
     if (s->state != LIFE_FRESH) {
         r = -EISCONN;
     } else if (r == 0) {
@@ -118,14 +114,12 @@ int flow_connect_plainly(int fd, const struct sockaddr *to, socklen_t tolen) {
     int r = link_need();
     if (r < 0)
         return r;
-    r = -EBADF;
-    lock_take();
-    struct sock *s = sock_find(fd);
-    if (s) {
-        sock_get(s);
-        r = self_frame(s) ? -EISCONN : connect_plainly(s, fd, to, tolen);
-        sock_put(s);
-    }
+    struct sock *s = call_enter(fd);
+    if (!s)
+        return -EBADF;
+    sock_get(s);
+    r = self_frame(s) ? -EISCONN : connect_plainly(s, fd, to, tolen);
+    sock_put(s);
     lock_drop();
     return r;
 }

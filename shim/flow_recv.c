@@ -107,12 +107,9 @@ static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags, 
 ssize_t flow_recv(int fd, struct msghdr *msg, int flags, struct flow_tried tried) {
     ssize_t r = CALL_AGAIN;
     link_resume();
-    lock_take();
-    struct sock *s = sock_find(fd);
-    if (!s) {
-        lock_drop();
+    struct sock *s = call_enter(fd);
+    if (!s)
         return -EBADF;
-    }
     sock_get(s);
     if (s->kind == SOCK_LABELED && (flags & (MSG_OOB | MSG_ZEROCOPY)))
         r = -EOPNOTSUPP;

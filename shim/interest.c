@@ -3,6 +3,7 @@
  * registrations have fired, too. Comes in by the doors of epoll, and takes the lock for its short work.
  * Deliberately absent: the putting back (swap). */
 #include "interest.h"
+#include "call.h"
 #include "link.h"
 #include "swap.h"
 #include "watch.h"
@@ -35,12 +36,9 @@ static int watch_now(struct sock *s, int epfd, int op, int fd, struct epoll_even
 
 int interest_change(int epfd, int op, int fd, struct epoll_event *event) {
     link_resume();
-    lock_take();
-    struct sock *s = sock_find(fd);
-    if (!s) {
-        lock_drop();
+    struct sock *s = call_enter(fd);
+    if (!s)
         return -EBADF;
-    }
     int r = watch_now(s, epfd, op, fd, event);
     if (r == 0) {
         if (s->ready_fd >= 0 && op == EPOLL_CTL_DEL)

@@ -2,6 +2,7 @@
  * Each takes the lock for the whole of its short work. A name is answered as if the connection that is being
  * made were there already. Deliberately absent: options and flags (socket_options). */
 #include "socket_calls.h"
+#include "call.h"
 #include "datagram.h"
 #include "flow.h"
 #include "leave.h"
@@ -20,14 +21,6 @@
 #include <string.h>
 #include <unistd.h>
 
-struct sock *socket_enter(int fd) {
-    lock_take();
-    struct sock *s = sock_find(fd);
-    if (!s)
-        lock_drop();
-    return s;
-}
-
 int socket_number(const struct sock *s, int fd) {
     return s->aside ? datagram_number(s, fd) : s->buried ? swap_number(s, fd) : flow_number(s, fd);
 }
@@ -35,14 +28,6 @@ int socket_number(const struct sock *s, int fd) {
 bool socket_true(const struct sock *s, int fd, int number) {
     const bool untouched = s->kind == SOCK_CAPTURED && s->state == LIFE_FRESH;
     return number != fd || s->state == LIFE_LIVE || s->state == LIFE_DEAD || untouched;
-}
-
-static struct sock *enter_labeled(int fd) {
-    struct sock *s = socket_enter(fd);
-    if (!s || s->kind == SOCK_LABELED)
-        return s;
-    lock_drop();
-    return NULL;
 }
 
 int socket_new(int family, int type, int protocol) {
@@ -83,7 +68,7 @@ static int hand_out(const void *from, socklen_t size, struct sockaddr *addr, soc
 
 int socket_peer_name(int fd, struct sockaddr *addr, socklen_t *len) {
     int r;
-    struct sock *s = socket_enter(fd);
+    struct sock *s = call_enter(fd);
     if (!s)
         return -EBADF;
     if (!s->tolen && s->kind == SOCK_LABELED)
@@ -99,7 +84,7 @@ int socket_peer_name(int fd, struct sockaddr *addr, socklen_t *len) {
 /* A placeholder's own port is nobody's business. */
 int socket_own_name(int fd, struct sockaddr *addr, socklen_t *len) {
     const struct sockaddr_storage none = {0};
-    struct sock *s = socket_enter(fd);
+    struct sock *s = call_enter(fd);
     int r;
     if (!s)
         return -EBADF;
@@ -120,7 +105,7 @@ int socket_own_name(int fd, struct sockaddr *addr, socklen_t *len) {
 }
 
 int socket_network(int fd, struct wire_network *ret) {
-    struct sock *s = enter_labeled(fd);
+    struct sock *s = call_enter_labeled(fd);
     if (!s)
         return -EBADF;
     const struct wire_network *n = NULL;
@@ -148,7 +133,7 @@ static void stop_waiting(struct sock *s, int how) {
 }
 
 int socket_shutdown(int fd, int how) {
-    struct sock *s = socket_enter(fd);
+    struct sock *s = call_enter(fd);
     if (!s)
         return -EBADF;
     const int number = socket_number(s, fd);
@@ -172,7 +157,7 @@ int socket_shutdown(int fd, int how) {
 }
 
 int socket_reset(int fd) {
-    struct sock *s = enter_labeled(fd);
+    struct sock *s = call_enter_labeled(fd);
     if (!s)
         return -EBADF;
     reconnect_reset(s);
@@ -190,7 +175,7 @@ static void take_away(struct sock *s, int fd) {
 bool socket_holds(int fd) {
     if (getpid() != shim.owner)
         return false; /* the lock, too, is the owner's */
-    struct sock *s = socket_enter(fd);
+    struct sock *s = call_enter(fd);
     if (!s)
         return false;
     const bool holds = swap_holds(s, fd);
@@ -200,15 +185,8 @@ bool socket_holds(int fd) {
     return holds;
 }
 
-/* The number is gone whether or not the thread is cancelled in the kernel's close. */
-static void let_go(void *record) {
-    lock_take();
-    sock_put(record);
-    lock_drop();
-}
-
 int socket_close(int fd) {
-    struct sock *s = socket_enter(fd);
+    struct sock *s = call_enter(fd);
     if (!s)
         return -EBADF;
     sock_get(s);
@@ -221,7 +199,7 @@ int socket_close(int fd) {
         real.shutdown(fd, SHUT_RD);
     lock_drop();
     int r;
-    pthread_cleanup_push(let_go, s);
+    pthread_cleanup_push(call_let_go, s); /* the number is gone in any case */
     r = real.close(fd) < 0 ? -errno : 0;
     pthread_cleanup_pop(1);
     return r;
@@ -244,7 +222,7 @@ void socket_make_way(int fd) {
 }
 
 void socket_gone(int fd) {
-    struct sock *s = socket_enter(fd);
+    struct sock *s = call_enter(fd);
     if (!s)
         return;
     take_away(s, fd);
@@ -252,7 +230,7 @@ void socket_gone(int fd) {
 }
 
 void socket_is_file(int fd, bool reads, bool writes) {
-    struct sock *s = socket_enter(fd);
+    struct sock *s = call_enter(fd);
     if (!s)
         return;
     s->file_reads |= reads;
@@ -263,7 +241,7 @@ void socket_is_file(int fd, bool reads, bool writes) {
 }
 
 void socket_given(int fd) {
-    struct sock *s = socket_enter(fd);
+    struct sock *s = call_enter(fd);
     if (!s)
         return;
     s->given = true;
@@ -279,7 +257,7 @@ static void copy_again(const struct sock *s, int fd, int copy) {
 }
 
 void socket_copied(int fd, int copy) {
-    struct sock *s = socket_enter(fd);
+    struct sock *s = call_enter(fd);
     if (!s)
         return;
     copy_again(s, fd, copy);
@@ -292,7 +270,7 @@ void socket_copied(int fd, int copy) {
 /* ---- thunks and settings ---- */
 
 int socket_cancel(int fd, void (*handler)(void *), struct thunk **ret_list) {
-    struct sock *s = enter_labeled(fd);
+    struct sock *s = call_enter_labeled(fd);
     if (!s)
         return -EBADF;
     *ret_list = thunk_take_all(&s->thunks, handler);
@@ -303,7 +281,7 @@ int socket_cancel(int fd, void (*handler)(void *), struct thunk **ret_list) {
 }
 
 int socket_thunk_count(int fd) {
-    struct sock *s = enter_labeled(fd);
+    struct sock *s = call_enter_labeled(fd);
     if (!s)
         return -EBADF;
     int count = (int)s->thunks.count;
@@ -312,7 +290,7 @@ int socket_thunk_count(int fd) {
 }
 
 ssize_t socket_unacked(int fd) {
-    struct sock *s = enter_labeled(fd);
+    struct sock *s = call_enter_labeled(fd);
     if (!s)
         return -EBADF;
     ssize_t bytes = s->unacked;
@@ -321,7 +299,7 @@ ssize_t socket_unacked(int fd) {
 }
 
 int socket_set_replay(int fd, bool on) {
-    struct sock *s = enter_labeled(fd);
+    struct sock *s = call_enter_labeled(fd);
     if (!s)
         return -EBADF;
     s->replay = on;
@@ -333,7 +311,7 @@ int socket_set_replay(int fd, bool on) {
 }
 
 int socket_set_patience(int fd, const struct timespec *patience) {
-    struct sock *s = enter_labeled(fd);
+    struct sock *s = call_enter_labeled(fd);
     if (!s)
         return -EBADF;
     s->patient = !patience;

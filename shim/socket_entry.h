@@ -1,11 +1,8 @@
-/* socket_entry - what socket_calls and socket_options share: the way in, and what stands under the number. */
+/* socket_entry - what socket_calls and socket_options share: what stands under a number. */
 #ifndef CMM_SOCKET_ENTRY_H
 #define CMM_SOCKET_ENTRY_H
 
 #include "shim.h"
-
-/* The record with the lock taken, or NULL without it. */
-struct sock *socket_enter(int fd);
 
 /* What a call on fd acts on. */
 int socket_number(const struct sock *s, int fd);

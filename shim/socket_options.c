@@ -4,6 +4,7 @@
  * An option is tried where it will count: a placeholder knows only what a stream knows, and Multipath TCP
  * refuses what a program can do without. */
 #include "socket_options.h"
+#include "call.h"
 #include "carry.h"
 #include "lift.h"
 #include "socket_entry.h"
@@ -66,7 +67,7 @@ static void review_ways(struct sock *s, int level, int name) {
 
 int socket_set_option(int fd, int level, int name, const void *val, socklen_t len) {
     const struct wish w = {.level = level, .name = name, .set = val, .set_len = len};
-    struct sock *s = socket_enter(fd);
+    struct sock *s = call_enter(fd);
     if (!s)
         return -EBADF;
     int r = ask_kernel(s, fd, &w);
@@ -144,7 +145,7 @@ static int get_option(struct sock *s, int fd, const struct wish *w) {
 
 int socket_get_option(int fd, int level, int name, void *val, socklen_t *len) {
     const struct wish w = {.level = level, .name = name, .get = val, .get_len = len, .asks = true};
-    struct sock *s = socket_enter(fd);
+    struct sock *s = call_enter(fd);
     if (!s)
         return -EBADF;
     const int r = get_option(s, fd, &w);
@@ -164,7 +165,7 @@ static int set_nonblocking(int fd, long on) {
 }
 
 static int set_everywhere(int fd, int (*set)(int fd, long value), long value) {
-    struct sock *s = socket_enter(fd);
+    struct sock *s = call_enter(fd);
     if (!s)
         return -EBADF;
     const int number = socket_number(s, fd), r = set(fd, value);
@@ -185,7 +186,7 @@ int socket_set_nonblocking(int fd, int on) {
 /* ---- bytes on their way ---- */
 
 int socket_unread(int fd, int *ret_bytes) {
-    struct sock *s = socket_enter(fd);
+    struct sock *s = call_enter(fd);
     if (!s)
         return -EBADF;
     const int number = socket_number(s, fd);
@@ -203,7 +204,7 @@ int socket_unread(int fd, int *ret_bytes) {
 
 /* Of what is not connected yet the kernel says 0, but of a placeholder that it makes no sense. */
 int socket_unsent(int fd, unsigned long request, int *ret_bytes) {
-    struct sock *s = socket_enter(fd);
+    struct sock *s = call_enter(fd);
     if (!s)
         return -EBADF;
     const int number = socket_number(s, fd);
