@@ -5,7 +5,6 @@
 #include "last.h"
 #include "run.h"
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -34,11 +33,7 @@ static bool owes(const struct sock *s) {
 
 static bool leader_has_ended(void) {
     char text[64];
-    const int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-    const ssize_t n = fd < 0 ? 0 : real.read(fd, text, sizeof text - 1);
-    if (fd >= 0)
-        real.close(fd);
-    text[n < 0 ? 0 : n] = 0;
+    self_read("/proc/self/stat", text, sizeof text);
     const char *after = strrchr(text, ')');
     return after && strncmp(after, ") Z", 3) == 0;
 }

@@ -9,7 +9,6 @@
 #include "swap.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,14 +30,12 @@ bool poll_any_selected(int nfds, const fd_set *rd, const fd_set *wr, const fd_se
 
 /* The kernel reads no more of the sets than its table of descriptors is long; they may well be no longer. */
 static int table_length(int nfds) {
-    static const char path[] = "/proc/thread-self/status", name[] = "FDSize:";
+    static const char name[] = "FDSize:";
     char text[2048];
-    const int fd = nfds > FD_SETSIZE ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    const ssize_t n = fd >= 0 ? real.read(fd, text, sizeof text - 1) : 0;
     int length = FD_SETSIZE;
-    if (fd >= 0)
-        real.close(fd);
-    text[n > 0 ? n : 0] = '\0';
+    if (nfds <= FD_SETSIZE)
+        return nfds;
+    self_read("/proc/thread-self/status", text, sizeof text);
     const char *at = strstr(text, name);
     if (at && atoi(at + sizeof name - 1) > length)
         length = atoi(at + sizeof name - 1);

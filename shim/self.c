@@ -71,13 +71,17 @@ static void leave_at_end(void) {
         __cxa_thread_atexit_impl(leave, NULL, &list);
 }
 
-bool self_filtered(void) {
-    char text[4096];
-    const int fd = open("/proc/thread-self/status", O_RDONLY | O_CLOEXEC);
-    const ssize_t n = fd < 0 ? 0 : real.read(fd, text, sizeof text - 1);
+void self_read(const char *path, char *ret_text, size_t size) {
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd < 0 ? 0 : real.read(fd, ret_text, size - 1);
     if (fd >= 0)
         real.close(fd);
-    text[n < 0 ? 0 : n] = 0;
+    ret_text[n < 0 ? 0 : n] = 0;
+}
+
+bool self_filtered(void) {
+    char text[4096];
+    self_read("/proc/thread-self/status", text, sizeof text);
     const char *mode = strstr(text, "\nSeccomp:");
     return mode && mode[sizeof "\nSeccomp:"] != '0';
 }

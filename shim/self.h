@@ -43,6 +43,9 @@ extern __thread struct self self __attribute__((tls_model("initial-exec"), visib
  * self_quiesce. */
 void self_prepare(void);
 
+/* What the kernel tells of this thread or process in a small file of /proc; "": nothing. */
+void self_read(const char *path, char *ret_text, size_t size);
+
 /* A filter of seccomp(2) watches this thread: a call that few programs make may be the last. */
 bool self_filtered(void);
 

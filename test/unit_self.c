@@ -21,6 +21,15 @@ static bool readable(int fd) {
     return poll(&p, 1, 0) == 1;
 }
 
+START_TEST(what_the_kernel_tells_is_text_as_far_as_there_is_room) {
+    char text[8] = "before";
+    self_read("/proc/self/comm", text, sizeof text);
+    ck_assert_str_eq(text, "unit_se");
+    self_read("/proc/self/nothing", text, sizeof text);
+    ck_assert_str_eq(text, "");
+}
+END_TEST
+
 START_TEST(a_thread_in_user_code_of_a_socket_has_its_frame) {
     struct frame outer = {.sock = &a_sock, .hidden = 7},
                  inner = {.up = &outer, .sock = &another, .hidden = -1};
@@ -127,6 +136,7 @@ int main(void) {
     Suite *s = suite_create("self");
     SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
+    tcase_add_test(t, what_the_kernel_tells_is_text_as_far_as_there_is_room);
     tcase_add_test(t, a_thread_in_user_code_of_a_socket_has_its_frame);
     tcase_add_test(t, a_thread_inside_a_real_call_is_waited_for);
     tcase_add_test(t, ones_own_call_is_not_waited_for);
