@@ -16,17 +16,20 @@ static uint64_t mix(uint64_t h, const void *data, size_t len) {
     return h;
 }
 
+uint64_t machine_namespace(void) {
+    struct stat st;
+    return stat("/proc/self/ns/net", &st) == 0 ? st.st_ino : 0;
+}
+
 uint64_t machine_seed(void) {
     char boot[64] = "";
-    struct stat st = {0};
+    const uint64_t namespace = machine_namespace();
     FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
     if (f && !fgets(boot, sizeof boot, f))
         boot[0] = 0;
     if (f)
         fclose(f);
-    if (stat("/proc/self/ns/net", &st) < 0)
-        st.st_ino = 0;
-    return mix(mix(UINT64_C(0xcbf29ce484222325), boot, strlen(boot)), &st.st_ino, sizeof st.st_ino);
+    return mix(mix(UINT64_C(0xcbf29ce484222325), boot, strlen(boot)), &namespace, sizeof namespace);
 }
 
 uint64_t machine_random(void) {

@@ -8,6 +8,9 @@
 uint64_t machine_seed(void);
 uint64_t machine_random(void);
 
+/* Which network namespace this is; 0: not known. */
+uint64_t machine_namespace(void);
+
 /* Descriptors and queues for as many subscribers as there may be. */
 void machine_raise_limits(void);
 

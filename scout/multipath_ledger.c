@@ -5,6 +5,7 @@
  * and checked as any bytes from outside.
  */
 #include "multipath_ledger.h"
+#include "machine.h"
 
 #include <netinet/in.h>
 #include <string.h>
@@ -27,11 +28,6 @@ struct record {
     struct entry entry[MULTIPATH_MAX];
 };
 
-static uint64_t namespace_here(void) {
-    struct stat st;
-    return stat("/proc/self/ns/net", &st) == 0 ? st.st_ino : 0;
-}
-
 /* Where a name is a path the directory may be anybody's. */
 static bool is_ours(int fd) {
     struct stat st;
@@ -42,7 +38,8 @@ void multipath_ledger_read(int fd, struct multipath_ledger *ret) {
     struct record r;
     *ret = (struct multipath_ledger){.count = 0};
     if (fd < 0 || !is_ours(fd) || pread(fd, &r, sizeof r, 0) != sizeof r ||
-        memcmp(r.mark, mark, sizeof mark) != 0 || r.namespace != namespace_here() || r.count > MULTIPATH_MAX)
+        memcmp(r.mark, mark, sizeof mark) != 0 || r.namespace != machine_namespace() ||
+        r.count > MULTIPATH_MAX)
         return;
     ret->limit_before = r.limit_before;
     ret->limit_set = r.limit_set;
@@ -60,7 +57,7 @@ void multipath_ledger_read(int fd, struct multipath_ledger *ret) {
 }
 
 void multipath_ledger_write(int fd, const struct multipath_ledger *ledger) {
-    struct record r = {.namespace = namespace_here(),
+    struct record r = {.namespace = machine_namespace(),
                        .limit_before = ledger->limit_before,
                        .limit_set = ledger->limit_set,
                        .count = ledger->count};
