@@ -6,7 +6,6 @@
  */
 #include "config_reading.h"
 
-#include "words.h"
 #include <errno.h>
 #include <glob.h>
 #include <limits.h>
@@ -15,14 +14,11 @@
 #include <sys/socket.h>
 
 void config_mistake(struct config *c, const char *format, ...) {
-    char text[512];
     va_list list;
     va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
+    words_tell(c->sink, c->arg, c->file, c->line, format, list);
     va_end(list);
-    words_clean(text);
     c->mistakes++;
-    c->sink(c->arg, c->file, c->line, text);
 }
 
 struct settings_network *config_network(struct config *c) {
@@ -267,7 +263,7 @@ void config_defaults(struct settings *ret) {
     *ret = (struct settings){.hold_ms = 500, .grace_ms = 1000, .mptcp = true};
 }
 
-struct config *config_new(struct settings *into, config_sink sink, void *arg) {
+struct config *config_new(struct settings *into, words_sink sink, void *arg) {
     struct config *c = calloc(1, sizeof *c);
     if (c)
         *c = (struct config){.settings = into, .sink = sink, .arg = arg, .file = ""};
@@ -307,7 +303,7 @@ static void drop_ins(const char *file, char pattern[2 * PATH_MAX + 16]) {
     strcpy(to, ".d/*.conf");
 }
 
-int config_load(const char *file, bool must_exist, struct settings *ret, config_sink sink, void *arg) {
+int config_load(const char *file, bool must_exist, struct settings *ret, words_sink sink, void *arg) {
     char pattern[2 * PATH_MAX + 16];
     glob_t found = {0};
     struct config *c = config_new(ret, sink, arg);

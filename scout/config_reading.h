@@ -16,7 +16,7 @@ struct later {
 
 struct config {
     struct settings *settings;
-    config_sink sink;
+    words_sink sink;
     void *arg;
     unsigned mistakes;
     const char *file;

@@ -7,7 +7,6 @@
 #include "script.h"
 
 #include "script_chance.h"
-#include "words.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -39,14 +38,11 @@ struct reading {
 };
 
 __attribute__((format(printf, 2, 3))) static void mistake(struct reading *r, const char *format, ...) {
-    char text[512];
     va_list list;
     va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
+    words_tell(r->reader->sink, r->reader->arg, r->file, r->line, format, list);
     va_end(list);
-    words_clean(text);
     r->mistakes++;
-    r->reader->sink(r->reader->arg, r->file, r->line, text);
 }
 
 static bool takes_network(struct reading *r, const char *name, char ret[FACT_FULL_NAME]) {

@@ -3,9 +3,7 @@
 #ifndef CMM_SCRIPT_H
 #define CMM_SCRIPT_H
 
-#include "fact.h"
-#include "label.h"
-#include <stdio.h>
+#include "words.h"
 
 enum script_verb { SCRIPT_UP, SCRIPT_DOWN, SCRIPT_LABELS, SCRIPT_LOOP, SCRIPT_END, SCRIPT_EXIT };
 
@@ -17,15 +15,13 @@ struct script_action {
     unsigned line;
 };
 
-/* Called for each mistake found; line 0: the file as a whole. */
-typedef void (*script_sink)(void *arg, const char *file, unsigned line, const char *text);
 /* Whether a network of that name can exist. */
 typedef bool (*script_knows)(void *arg, const char *network);
 
 struct script_reader {
     const struct label_names *names;
     script_knows knows;
-    script_sink sink;
+    words_sink sink;
     void *arg; /* of both */
 };
 

@@ -188,3 +188,11 @@ void words_clean(char *text) {
         if (*text < ' ' || *text > '~')
             *text = '?';
 }
+
+void words_tell(words_sink sink, void *arg, const char *file, unsigned line, const char *format,
+                va_list list) {
+    char text[512];
+    vsnprintf(text, sizeof text, format, list);
+    words_clean(text);
+    sink(arg, file, line, text);
+}

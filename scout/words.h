@@ -4,10 +4,18 @@
 
 #include "fact.h"
 #include "label.h"
+#include <stdarg.h>
 #include <stdio.h>
 
 /* A file with that many mistakes is not read on. */
 enum { WORDS_LINE = 1024, WORDS_MISTAKES = 100 };
+
+/* Called for each mistake found; line 0: the file as a whole. */
+typedef void (*words_sink)(void *arg, const char *file, unsigned line, const char *text);
+
+/* A mistake, fit for terminals and logs. */
+void words_tell(words_sink sink, void *arg, const char *file, unsigned line, const char *format,
+                va_list list);
 
 /* The next line without its end. 1, 0: no more, -EMSGSIZE: longer than WORDS_LINE - 1 (skipped), -EILSEQ:
  * holds a NUL, -EFBIG: no end of it in sight, what follows makes no sense. */
