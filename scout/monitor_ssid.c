@@ -7,19 +7,11 @@
  * print is kept; a NUL ends the name, so such a network cannot be told by it.
  */
 #include "monitor_ssid.h"
+#include "generic.h"
 
-#include <libmnl/libmnl.h>
 #include <linux/genetlink.h>
 #include <linux/nl80211.h>
 #include <sys/socket.h>
-
-enum { BUFFER = 8192 };
-
-static int keep_family(const struct nlattr *a, void *arg) {
-    if (mnl_attr_get_type(a) == CTRL_ATTR_FAMILY_ID && mnl_attr_validate(a, MNL_TYPE_U16) >= 0)
-        *(uint16_t *)arg = mnl_attr_get_u16(a);
-    return MNL_CB_OK;
-}
 
 static void keep_name(const unsigned char *name, size_t len, char ret[FACT_SSID]) {
     if (!len || len >= FACT_SSID)
@@ -80,18 +72,8 @@ void monitor_ssid_read(const struct nlmsghdr *answer, char ret[FACT_SSID]) {
 
 /* ---- asking ---- */
 
-static struct nlmsghdr *begin(char buffer[BUFFER], uint16_t family, uint8_t command, uint16_t flags) {
-    struct nlmsghdr *msg = mnl_nlmsg_put_header(buffer);
-    msg->nlmsg_type = family;
-    msg->nlmsg_flags = NLM_F_REQUEST | flags;
-    struct genlmsghdr *generic = mnl_nlmsg_put_extra_header(msg, sizeof *generic);
-    generic->cmd = command;
-    generic->version = 1;
-    return msg;
-}
-
 static void ask(struct mnl_socket *s, const struct nlmsghdr *question, mnl_attr_cb_t take, void *arg) {
-    _Alignas(struct nlmsghdr) char buffer[BUFFER];
+    _Alignas(struct nlmsghdr) char buffer[GENERIC_ROOM];
     bool more = mnl_socket_sendto(s, question, question->nlmsg_len) >= 0;
     while (more) {
         int n = (int)recv(mnl_socket_get_fd(s), buffer, sizeof buffer, MSG_DONTWAIT);
@@ -107,22 +89,20 @@ static void ask(struct mnl_socket *s, const struct nlmsghdr *question, mnl_attr_
 
 static void ask_ssid(struct mnl_socket *s, uint16_t family, uint8_t command, uint16_t flags, uint32_t ifindex,
                      char ret[FACT_SSID]) {
-    _Alignas(struct nlmsghdr) char buffer[BUFFER];
-    struct nlmsghdr *question = begin(buffer, family, command, flags);
+    _Alignas(struct nlmsghdr) char buffer[GENERIC_ROOM];
+    struct nlmsghdr *question = generic_begin(buffer, family, command, flags);
     mnl_attr_put_u32(question, NL80211_ATTR_IFINDEX, ifindex);
     ask(s, question, keep_ssid, ret);
 }
 
 void monitor_ssid(uint32_t ifindex, char ret[FACT_SSID]) {
-    _Alignas(struct nlmsghdr) char buffer[BUFFER];
+    _Alignas(struct nlmsghdr) char buffer[GENERIC_ROOM];
     uint16_t family = 0;
     memset(ret, 0, FACT_SSID);
     struct mnl_socket *s = mnl_socket_open2(NETLINK_GENERIC, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (!s)
         return;
-    struct nlmsghdr *question = begin(buffer, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 0);
-    mnl_attr_put_strz(question, CTRL_ATTR_FAMILY_NAME, NL80211_GENL_NAME);
-    ask(s, question, keep_family, &family);
+    ask(s, generic_which(buffer, NL80211_GENL_NAME), generic_keep, &family);
     if (family)
         ask_ssid(s, family, NL80211_CMD_GET_INTERFACE, 0, ifindex, ret);
     if (family && !*ret)

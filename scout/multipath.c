@@ -8,32 +8,22 @@
 #include "multipath.h"
 #include "multipath_ledger.h"
 
+#include "generic.h"
 #include "log.h"
 #include <errno.h>
-#include <libmnl/libmnl.h>
 #include <linux/genetlink.h>
 #include <linux/mptcp.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { BUFFER = 8192, ID_FIRST = 64, ID_SLOTS = 24 };
+enum { ID_FIRST = 64, ID_SLOTS = 24 };
 
 /* ---- talking to the kernel ---- */
 
-static struct nlmsghdr *begin(char buffer[BUFFER], uint16_t family, uint8_t command, uint16_t flags) {
-    struct nlmsghdr *msg = mnl_nlmsg_put_header(buffer);
-    msg->nlmsg_type = family;
-    msg->nlmsg_flags = NLM_F_REQUEST | flags;
-    struct genlmsghdr *generic = mnl_nlmsg_put_extra_header(msg, sizeof *generic);
-    generic->cmd = command;
-    generic->version = 1;
-    return msg;
-}
-
 /* 0 or -errno. Calls take, if any, for each message of the answer. */
 static int ask(const struct multipath *m, const struct nlmsghdr *question, mnl_cb_t take, void *arg) {
-    _Alignas(struct nlmsghdr) char buffer[BUFFER];
+    _Alignas(struct nlmsghdr) char buffer[GENERIC_ROOM];
     ssize_t n;
     int r = MNL_CB_OK;
     if (mnl_socket_sendto(m->socket, question, question->nlmsg_len) < 0)
@@ -43,14 +33,8 @@ static int ask(const struct multipath *m, const struct nlmsghdr *question, mnl_c
     return r == MNL_CB_ERROR ? -errno : r == MNL_CB_OK ? -EPROTO : 0;
 }
 
-static int keep_family(const struct nlattr *a, void *arg) {
-    if (mnl_attr_get_type(a) == CTRL_ATTR_FAMILY_ID && mnl_attr_validate(a, MNL_TYPE_U16) >= 0)
-        *(uint16_t *)arg = mnl_attr_get_u16(a);
-    return MNL_CB_OK;
-}
-
 static int take_family(const struct nlmsghdr *msg, void *arg) {
-    mnl_attr_parse(msg, sizeof(struct genlmsghdr), keep_family, arg);
+    mnl_attr_parse(msg, sizeof(struct genlmsghdr), generic_keep, arg);
     return MNL_CB_STOP;
 }
 
@@ -66,13 +50,13 @@ static int take_limit(const struct nlmsghdr *msg, void *arg) {
 }
 
 static int get_limit(const struct multipath *m, uint32_t *ret) {
-    _Alignas(struct nlmsghdr) char buffer[BUFFER];
-    return ask(m, begin(buffer, m->family, MPTCP_PM_CMD_GET_LIMITS, 0), take_limit, ret);
+    _Alignas(struct nlmsghdr) char buffer[GENERIC_ROOM];
+    return ask(m, generic_begin(buffer, m->family, MPTCP_PM_CMD_GET_LIMITS, 0), take_limit, ret);
 }
 
 static int set_limit(const struct multipath *m, uint32_t subflows) {
-    _Alignas(struct nlmsghdr) char buffer[BUFFER];
-    struct nlmsghdr *msg = begin(buffer, m->family, MPTCP_PM_CMD_SET_LIMITS, NLM_F_ACK);
+    _Alignas(struct nlmsghdr) char buffer[GENERIC_ROOM];
+    struct nlmsghdr *msg = generic_begin(buffer, m->family, MPTCP_PM_CMD_SET_LIMITS, NLM_F_ACK);
     mnl_attr_put_u32(msg, MPTCP_PM_ATTR_SUBFLOWS, subflows);
     return ask(m, msg, NULL, NULL);
 }
@@ -92,8 +76,8 @@ static void put_address(struct nlmsghdr *msg, const struct multipath_endpoint *e
 }
 
 static int change(const struct multipath *m, uint8_t command, const struct multipath_endpoint *e) {
-    _Alignas(struct nlmsghdr) char buffer[BUFFER];
-    struct nlmsghdr *msg = begin(buffer, m->family, command, NLM_F_ACK);
+    _Alignas(struct nlmsghdr) char buffer[GENERIC_ROOM];
+    struct nlmsghdr *msg = generic_begin(buffer, m->family, command, NLM_F_ACK);
     put_address(msg, e);
     return ask(m, msg, NULL, NULL);
 }
@@ -157,10 +141,10 @@ static int take_endpoints(const struct nlmsghdr *msg, void *arg) {
 }
 
 static void list(const struct multipath *m, struct multipath_list *ret) {
-    _Alignas(struct nlmsghdr) char buffer[BUFFER];
+    _Alignas(struct nlmsghdr) char buffer[GENERIC_ROOM];
     memset(ret, 0, sizeof *ret);
     if (m->socket)
-        ask(m, begin(buffer, m->family, MPTCP_PM_CMD_GET_ADDR, NLM_F_DUMP), take_endpoints, ret);
+        ask(m, generic_begin(buffer, m->family, MPTCP_PM_CMD_GET_ADDR, NLM_F_DUMP), take_endpoints, ret);
 }
 
 /* ---- beginning and end ---- */
@@ -219,13 +203,12 @@ static void inherit(struct multipath *m) {
 }
 
 bool multipath_open(struct multipath *m) {
-    _Alignas(struct nlmsghdr) char buffer[BUFFER];
+    _Alignas(struct nlmsghdr) char buffer[GENERIC_ROOM];
     m->asked = true;
     m->socket = mnl_socket_open2(NETLINK_GENERIC, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (!m->socket)
         return false;
-    struct nlmsghdr *question = begin(buffer, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, 0);
-    mnl_attr_put_strz(question, CTRL_ATTR_FAMILY_NAME, MPTCP_PM_NAME);
+    const struct nlmsghdr *question = generic_which(buffer, MPTCP_PM_NAME);
     if (ask(m, question, take_family, &m->family) < 0 || !m->family)
         multipath_close(m);
     return m->socket != NULL;
