@@ -3,7 +3,6 @@
 #include "talk.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -77,19 +76,9 @@ static void a_working_connection_is_not_moved_because_a_preferred_network_appear
 
 /* ---- 2: matching network, the socket is not connected on a matching one ---- */
 
-static void connect_on_cell_with_wifi_there(int flags) {
-    stage_up("cell");
-    int r = talk_dial_plainly(flags, SMALL);
-    stage_expect(r == 0 || (flags && r == CMM_DEFERRED));
-    stage_wait(talk_put("cell", SMALL) == 4);
-    stage_expect_connection(0, "127.0.2.1");
-    stage_up("wifi");
-    stage_expect(talk_on("cell"));
-}
-
 static void elsewhere_the_socket_is_reconnected_and_the_thunk_runs_at_once_in_the_callers_thread(void) {
     char argument[] = "wifi";
-    connect_on_cell_with_wifi_there(0);
+    talk_on_cell_with_wifi_there(0);
     stage_equal(talk_defer(argument, BG), CMM_THUNK_EXECUTED);
     stage_equal(talk_count, 1);
     stage_expect(pthread_equal(talk_events[0].thread, pthread_self()));
@@ -103,7 +92,7 @@ static void elsewhere_the_socket_is_reconnected_and_the_thunk_runs_at_once_in_th
 }
 
 static void elsewhere_with_a_null_handler_the_data_is_sent_after_the_reconnect(void) {
-    connect_on_cell_with_wifi_there(0);
+    talk_on_cell_with_wifi_there(0);
     stage_equal(talk_put("wifi", BG), 4);
     stage_expect_connection(1, "127.0.1.1");
     stage_expect_text(1, "wifi");
@@ -111,7 +100,7 @@ static void elsewhere_with_a_null_handler_the_data_is_sent_after_the_reconnect(v
 }
 
 static void elsewhere_a_nonblocking_send_is_deferred_and_fires_once_connected(void) {
-    connect_on_cell_with_wifi_there(SOCK_NONBLOCK);
+    talk_on_cell_with_wifi_there(SOCK_NONBLOCK);
     stage_equal(talk_defer("wifi", BG), CMM_DEFERRED);
     stage_wait(talk_count == 1);
     stage_wait(talk_events[0].result == 4);
@@ -121,7 +110,7 @@ static void elsewhere_a_nonblocking_send_is_deferred_and_fires_once_connected(vo
 }
 
 static void elsewhere_a_nonblocking_send_without_handler_gets_EAGAIN_and_the_way_is_made(void) {
-    connect_on_cell_with_wifi_there(SOCK_NONBLOCK);
+    talk_on_cell_with_wifi_there(SOCK_NONBLOCK);
     stage_crowd(true);
     stage_fails(talk_put("wifi", BG), EAGAIN);
     stage_crowd(false);
@@ -131,7 +120,7 @@ static void elsewhere_a_nonblocking_send_without_handler_gets_EAGAIN_and_the_way
 }
 
 static void elsewhere_MSG_DONTWAIT_makes_one_call_nonblocking(void) {
-    connect_on_cell_with_wifi_there(0);
+    talk_on_cell_with_wifi_there(0);
     stage_crowd(true);
     stage_equal(talk_defer_at_once("wifi", BG), CMM_DEFERRED);
     stage_equal(talk_count, 0);

@@ -1,16 +1,13 @@
-/* sending - what else is said of a labeled send: real failures, handshakes, plain calls and signals.
+/* sending - what else is said of a labeled send: real failures, handshakes and plain calls. Signals are in
+ * interrupted.
  * Each test is a sentence of the contract. Networks are addresses of the loopback interface, but where one is
  * lost in the middle of a call. */
 #include "talk.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/sockios.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -21,20 +18,6 @@ static const char world[] = "[network wifi]\nmatch = wifi0\nlabels = all\n"
 
 #define BG    CMM_LABEL_BACKGROUND
 #define SMALL CMM_LABEL_SMALL
-
-static void set_blocking(void) {
-    stage_equal(fcntl(talk_sock, F_SETFL, O_RDWR), 0);
-}
-
-static void connect_on_cell_with_wifi_there(int flags) {
-    stage_up("cell");
-    int r = talk_dial_plainly(flags, SMALL);
-    stage_expect(r == 0 || (flags && r == CMM_DEFERRED));
-    stage_wait(talk_put("cell", SMALL) == 4);
-    stage_expect_connection(0, "127.0.2.1");
-    stage_up("wifi");
-    stage_expect(talk_on("cell"));
-}
 
 /* ---- real failures ---- */
 
@@ -48,7 +31,7 @@ static void a_refused_connect_is_a_real_failure(void) {
 }
 
 static void a_refused_reconnect_is_CMM_FAILED_and_the_argument_stays_the_callers(void) {
-    connect_on_cell_with_wifi_there(0);
+    talk_on_cell_with_wifi_there(0);
     stage_refuse(true);
     stage_fails(talk_put_noting("wifi", BG, "mine"), ECONNREFUSED);
     stage_equal(cmm_thunk_count(talk_sock), 0);
@@ -179,7 +162,7 @@ static void while_connecting_a_blocking_send_waits_for_the_handshake(void) {
     stage_up("wifi");
     stage_crowd(true);
     stage_equal(talk_dial_plainly(SOCK_NONBLOCK, BG), CMM_DEFERRED);
-    set_blocking();
+    talk_set_blocking();
     talk_begin_call("hello", BG, false);
     stage_expect(stage_connections() == 0 && !talk_back());
     stage_crowd(false);
@@ -201,7 +184,7 @@ static void while_connecting_a_nonblocking_send_is_deferred_or_gets_EAGAIN(void)
 }
 
 static void what_a_blocking_send_has_left_polls_silent_until_the_next_is_there(void) {
-    connect_on_cell_with_wifi_there(0);
+    talk_on_cell_with_wifi_there(0);
     stage_crowd(true);
     talk_begin_call("hello", BG, false);
     struct pollfd p = {.fd = talk_sock, .events = POLLIN | POLLOUT | POLLRDHUP};
@@ -227,7 +210,7 @@ static long put_hello(void) {
 static void it_polls_silent_as_soon_as_a_descriptor_can_be_had(void) {
     const struct rlimit few = {48, 4096}, many = {4096, 4096};
     int last = -1;
-    connect_on_cell_with_wifi_there(0);
+    talk_on_cell_with_wifi_there(0);
     stage_crowd(true);
     stage_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
     for (int fd; (fd = dup(STDERR_FILENO)) >= 0; last = fd)
@@ -248,7 +231,7 @@ static void patience_never_covers_the_handshake(void) {
     stage_crowd(true);
     stage_equal(talk_dial_plainly(SOCK_NONBLOCK, BG), CMM_DEFERRED);
     stage_equal(cmm_set_patience(talk_sock, &(struct timespec){0, 1000000}), 0);
-    set_blocking();
+    talk_set_blocking();
     talk_begin_call("hello", BG, false);
     for (int i = 0; i < 100; i++)
         stage_pause();
@@ -315,187 +298,7 @@ static void plain_calls_have_the_labels_of_the_last_send_that_was_not_deferred(v
     stage_expect_text(1, "plainagain");
 }
 
-/* ---- signals ---- */
-
-static _Atomic int signals;
-
-static void count_signal(int number) {
-    (void)number;
-    signals++;
-}
-
-static void on_signal(int flags) {
-    struct sigaction act = {.sa_handler = count_signal, .sa_flags = flags};
-    sigaction(SIGUSR1, &act, NULL);
-}
-
-/* Again and again: one that comes before the wait begins counts for nothing. */
-static void interrupt_until_over(void) {
-    stage_wait_begins();
-    while (!talk_back() && !stage_late()) {
-        pthread_kill(talk_thread, SIGUSR1);
-        stage_pause();
-    }
-}
-
-static void interrupt_often(void) {
-    stage_not_under_tsan("holds signals back while a call blocks");
-    for (int i = 0; i < 30; i++) {
-        int before = signals;
-        pthread_kill(talk_thread, SIGUSR1);
-        stage_wait(signals > before);
-    }
-}
-
-static void a_wait_for_a_network_ends_with_EINTR_without_SA_RESTART(void) {
-    on_signal(0);
-    stage_equal(talk_dial_plainly(0, BG), CMM_DEFERRED);
-    talk_begin_call("x", BG, false);
-    interrupt_until_over();
-    stage_fails(talk_join(), EINTR);
-    stage_up("wifi");
-    stage_equal(talk_put("y", BG), 1);
-    stage_expect_text(0, "y");
-}
-
-static _Atomic long taken = -1;
-
-static void *send_bulk(void *unused) {
-    static char bulk[8 << 20];
-    taken = cmm_send(talk_sock, bulk, sizeof bulk, 0, BG, NULL, NULL);
-    return unused;
-}
-
-static void who_waits_its_turn_behind_an_interrupted_send_goes_on(void) {
-    pthread_t first;
-    int unread = 0;
-    on_signal(0);
-    stage_up("wifi");
-    stage_equal(talk_dial_plainly(0, BG), 0);
-    stage_equal(cmm_set_replay(talk_sock, 1), 0);
-    stage_hold(true);
-    stage_equal(pthread_create(&first, NULL, send_bulk, NULL), 0);
-    stage_wait(ioctl(talk_sock, SIOCOUTQ, &unread) == 0 && unread > 100000);
-    talk_begin_call("x", BG, false);
-    stage_wait(talk_asleep());
-    stage_wait((pthread_kill(first, SIGUSR1), taken >= 0));
-    stage_equal(pthread_join(first, NULL), 0);
-    stage_expect(taken > 0 && taken < 8 << 20);
-    stage_hold(false);
-    stage_equal(talk_join(), 1);
-    stage_wait(stage_received(0) == (size_t)taken + 1);
-}
-
-/* Kept for replay, and its bytes are on their way. */
-static void begin_kept_send(pthread_t *ret_sender) {
-    int unread = 0;
-    stage_up("wifi");
-    stage_equal(talk_dial_plainly(0, BG), 0);
-    stage_equal(cmm_set_replay(talk_sock, 1), 0);
-    stage_hold(true);
-    stage_equal(pthread_create(ret_sender, NULL, send_bulk, NULL), 0);
-    stage_wait(ioctl(talk_sock, SIOCOUTQ, &unread) == 0 && unread > 100000);
-}
-
-static void who_waits_its_turn_behind_a_cancelled_send_goes_on(void) {
-    stage_not_under_tsan("sees no locks of a thread that is cancelled in a call it looks on");
-    pthread_t first;
-    void *result;
-    begin_kept_send(&first);
-    talk_begin_call("x", BG, false);
-    stage_equal(pthread_cancel(first), 0);
-    stage_equal(pthread_join(first, &result), 0);
-    stage_expect(result == PTHREAD_CANCELED);
-    stage_hold(false);
-    stage_equal(talk_join(), 1);
-    stage_equal(talk_put("y", BG), 1);
-}
-
-static void a_send_under_way_goes_on_when_replay_is_switched_off(void) {
-    pthread_t first;
-    begin_kept_send(&first);
-    stage_equal(cmm_set_replay(talk_sock, 0), 0);
-    stage_hold(false);
-    stage_equal(pthread_join(first, NULL), 0);
-    stage_equal(taken, 8 << 20);
-    stage_equal(talk_put("y", BG), 1);
-    stage_wait(stage_received(0) == (8 << 20) + 1);
-}
-
-static void after_a_reset_in_the_middle_of_a_send_the_next_has_its_turn(void) {
-    pthread_t first;
-    begin_kept_send(&first);
-    stage_equal(cmm_reset(talk_sock), 0);
-    stage_hold(false);
-    stage_equal(pthread_join(first, NULL), 0);
-    stage_equal(talk_connect(BG, NULL), 0);
-    stage_equal(talk_put("y", BG), 1);
-    stage_expect_text(1, "y");
-}
-
-static void a_send_that_a_reset_ends_is_not_done_though_another_connection_is_there_at_once(void) {
-    pthread_t first;
-    begin_kept_send(&first);
-    stage_equal(cmm_reset(talk_sock), 0);
-    stage_equal(talk_connect(BG, NULL), 0);
-    stage_equal(pthread_join(first, NULL), 0);
-    stage_expect(taken > 0 && taken < 8 << 20);
-    stage_hold(false);
-    stage_equal(talk_put("y", BG), 1);
-    stage_expect_text(1, "y");
-}
-
-static void a_wait_for_a_network_goes_on_with_SA_RESTART(void) {
-    on_signal(SA_RESTART);
-    stage_equal(talk_dial_plainly(0, BG), CMM_DEFERRED);
-    talk_begin_call("x", BG, false);
-    interrupt_often();
-    stage_expect(!talk_back());
-    stage_up("wifi");
-    stage_equal(talk_join(), 1);
-    stage_expect_text(0, "x");
-}
-
-static void an_interrupted_reconnect_is_EINTR_and_the_argument_stays_the_callers(void) {
-    on_signal(0);
-    connect_on_cell_with_wifi_there(0);
-    stage_crowd(true);
-    talk_begin_call("x", BG, true);
-    interrupt_until_over();
-    stage_fails(talk_join(), EINTR);
-    stage_equal(cmm_thunk_count(talk_sock), 0);
-    stage_crowd(false);
-    stage_equal(talk_put("y", BG), 1);
-    stage_expect_connection(1, "127.0.1.1");
-    stage_expect_text(1, "y");
-    stage_equal(talk_count, 0);
-}
-
-static void a_wait_for_the_handshake_goes_on_with_SA_RESTART(void) {
-    on_signal(SA_RESTART);
-    connect_on_cell_with_wifi_there(0);
-    stage_crowd(true);
-    talk_begin_call("x", BG, true);
-    interrupt_often();
-    stage_expect(!talk_back());
-    stage_crowd(false);
-    stage_equal(talk_join(), CMM_THUNK_EXECUTED);
-    stage_expect(pthread_equal(talk_events[0].thread, talk_thread));
-    stage_expect_text(1, "x");
-}
-
-static void a_blocking_connect_is_interrupted_and_the_connection_made_all_the_same(void) {
-    on_signal(0);
-    stage_up("wifi");
-    stage_crowd(true);
-    stage_equal(talk_dial_plainly(SOCK_NONBLOCK, BG), CMM_DEFERRED);
-    set_blocking();
-    talk_begin_call("x", BG, false);
-    interrupt_until_over();
-    stage_fails(talk_join(), EINTR);
-    stage_crowd(false);
-    stage_expect_connection(0, "127.0.1.1");
-}
+/* ---- by two threads ---- */
 
 struct puller {
     unsigned long labels;
@@ -555,16 +358,6 @@ static const struct stage_test tests[] = {
     STAGE_TEST(plain_calls_wait_for_a_network_and_never_defer),
     STAGE_TEST(plain_calls_have_the_labels_of_connect_before_any_send),
     STAGE_TEST(plain_calls_have_the_labels_of_the_last_send_that_was_not_deferred),
-    STAGE_TEST(a_wait_for_a_network_ends_with_EINTR_without_SA_RESTART),
-    STAGE_TEST(who_waits_its_turn_behind_an_interrupted_send_goes_on),
-    STAGE_TEST(who_waits_its_turn_behind_a_cancelled_send_goes_on),
-    STAGE_TEST(a_send_under_way_goes_on_when_replay_is_switched_off),
-    STAGE_TEST(after_a_reset_in_the_middle_of_a_send_the_next_has_its_turn),
-    STAGE_TEST(a_send_that_a_reset_ends_is_not_done_though_another_connection_is_there_at_once),
-    STAGE_TEST(a_wait_for_a_network_goes_on_with_SA_RESTART),
-    STAGE_TEST(an_interrupted_reconnect_is_EINTR_and_the_argument_stays_the_callers),
-    STAGE_TEST(a_wait_for_the_handshake_goes_on_with_SA_RESTART),
-    STAGE_TEST(a_blocking_connect_is_interrupted_and_the_connection_made_all_the_same),
 };
 
 STAGE_MAIN(talk_config, tests)

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,4 +204,18 @@ void talk_begin_call(const char *text, unsigned long labels, bool defers) {
     called.defers = defers;
     talk_begin(call);
     stage_wait(talk_asleep());
+}
+
+void talk_on_cell_with_wifi_there(int flags) {
+    stage_up("cell");
+    int r = talk_dial_plainly(flags, CMM_LABEL_SMALL);
+    stage_expect(r == 0 || (flags && r == CMM_DEFERRED));
+    stage_wait(talk_put("cell", CMM_LABEL_SMALL) == 4);
+    stage_expect_connection(0, "127.0.2.1");
+    stage_up("wifi");
+    stage_expect(talk_on("cell"));
+}
+
+void talk_set_blocking(void) {
+    stage_equal(fcntl(talk_sock, F_SETFL, O_RDWR), 0);
 }

@@ -44,6 +44,11 @@ int talk_connect(unsigned long labels, void *arg);
 /* Without handlers. */
 int talk_dial_plainly(int flags, unsigned long labels);
 
+/* Without handlers, small: on cell, and wifi has come since. */
+void talk_on_cell_with_wifi_there(int flags);
+
+void talk_set_blocking(void);
+
 /* cmm_send of a text without a handler; with a thunk that sends it again with the same labels. */
 long talk_put(const char *text, unsigned long labels);
 long talk_defer(const char *text, unsigned long labels);
