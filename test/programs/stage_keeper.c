@@ -275,6 +275,15 @@ static void execute(const struct stage_test *t) {
     execv(program, argv);
 }
 
+/* Whatever the suite was begun by: nohup ignores a signal, and so does a shell for what it runs beside it. */
+static void treat_signals_as_ever(void) {
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    for (int number = 1; number < NSIG; number++)
+        signal(number, SIG_DFL); /* not of those that cannot be */
+}
+
 static pid_t start_test(const struct far_record *r, const struct stage_test *t, int shared, int commands) {
     char fds[32], scout[96];
     snprintf(fds, sizeof fds, "%d,%d", shared, commands);
@@ -283,6 +292,7 @@ static pid_t start_test(const struct far_record *r, const struct stage_test *t, 
     if (pid != 0)
         return pid;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    treat_signals_as_ever();
     fcntl(shared, F_SETFD, 0);
     setenv("CMM_STAGE", fds, 1);
     setenv("CMM_SCOUT", scout, 1);
