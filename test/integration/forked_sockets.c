@@ -130,6 +130,28 @@ static void a_reset_that_cuts_a_shared_call_short_is_told_to_the_next(void) {
     stage_equal(forking_ended(child), 0);
 }
 
+/* Where the kernel would give them to one of the two. */
+static void what_had_arrived_is_both_processes_after_one_of_them_has_left(void) {
+    char text[9] = "";
+    forking_share();
+    stage_up("wifi");
+    stage_up("cell");
+    int sock = forking_connected(WIFI);
+    stage_say(0, "arrived");
+    stage_wait(recv(sock, text, sizeof text, MSG_PEEK | MSG_DONTWAIT) == 7);
+    pid_t child = fork();
+    if (child == 0) {
+        forking_step(1);
+        _exit(cmm_recv(sock, text, sizeof text, MSG_DONTWAIT) == 7 ? 0 : 1);
+    }
+    stage_equal(cmm_send(sock, "parent", 6, 0, CELL, NULL, NULL), 6);
+    forking_carries(1, "parent");
+    stage_equal(cmm_recv(sock, text, sizeof text, MSG_DONTWAIT), 7);
+    stage_expect(memcmp(text, "arrived", 7) == 0);
+    forking_both->step = 1;
+    stage_equal(forking_ended(child), 0);
+}
+
 static void a_childs_close_leaves_the_parents_connection_open(void) {
     forking_share();
     stage_up("wifi");
@@ -321,6 +343,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(a_parents_reconnect_leaves_the_childs_connection_in_peace),
     STAGE_TEST(a_blocking_call_on_a_shared_connection_is_whole),
     STAGE_TEST(a_reset_that_cuts_a_shared_call_short_is_told_to_the_next),
+    STAGE_TEST(what_had_arrived_is_both_processes_after_one_of_them_has_left),
     STAGE_TEST(a_childs_close_leaves_the_parents_connection_open),
     STAGE_TEST(parent_and_child_may_both_send_on_the_shared_connection),
     STAGE_TEST_IN(after_a_loss_each_process_remakes_its_own, STAGE_WORLD, forking_world),

@@ -83,6 +83,31 @@ static void a_one_shot_fires_once_for_both_also_to_who_takes_one_event_at_a_time
     stage_equal(epoll_wait(epoll, seen, 1, 20), 0);
 }
 
+static void a_one_shot_that_has_fired_stays_silent_while_what_is_kept_is_read(void) {
+    both_have_come(EPOLLIN | EPOLLONESHOT);
+    stage_wait(heard_now() == 1);
+    stage_equal(recv(moving_sock, moving_heard, 1, 0), 1);
+    stage_equal(heard_now(), 0);
+}
+
+static void it_is_told_by_the_latest_user_data(void) {
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = 5};
+    both_have_come(EPOLLIN);
+    stage_equal(epoll_ctl(epoll, EPOLL_CTL_MOD, moving_sock, &event), 0);
+    stage_wait(heard_now() == 1);
+    stage_equal(seen[0].data.u64, 5);
+}
+
+static void what_is_kept_is_to_be_read_also_where_nothing_can_be_written(void) {
+    moving_live(0);
+    watch(EPOLLIN | EPOLLOUT);
+    stage_say(0, "old");
+    stage_wait(moving_available() == 3);
+    moving_part();
+    stage_equal(heard_now(), 1);
+    stage_equal(seen[0].events, EPOLLIN);
+}
+
 static void taken_out_of_the_set_it_is_told_no_more(void) {
     both_have_come(EPOLLIN);
     stage_wait(heard_now() == 1);
@@ -186,6 +211,9 @@ static const struct stage_test tests[] = {
     MOVING_TEST(an_epoll_set_tells_of_both_by_one_event),
     MOVING_TEST(a_one_shot_fires_once_for_both),
     MOVING_TEST(a_one_shot_fires_once_for_both_also_to_who_takes_one_event_at_a_time),
+    MOVING_TEST(a_one_shot_that_has_fired_stays_silent_while_what_is_kept_is_read),
+    MOVING_TEST(it_is_told_by_the_latest_user_data),
+    MOVING_TEST(what_is_kept_is_to_be_read_also_where_nothing_can_be_written),
     MOVING_TEST(taken_out_of_the_set_it_is_told_no_more),
     MOVING_TEST(what_others_have_to_tell_is_told_beside_both),
     MOVING_TEST(what_others_have_told_disarms_no_one_shot),
