@@ -238,10 +238,9 @@ static void push_ready(struct sock *s) {
     ready_end = &s->next_ready;
 }
 
+/* What is ready afterwards is on the list already: run_schedule has put it there. */
 static int serve(struct sock *s, int limit) {
     const int count = run_handler(s) ? 1 : run_round(s, limit);
-    if (ready(s) != READY_NOTHING && mine(s))
-        push_ready(s);
     sock_put(s);
     return count;
 }

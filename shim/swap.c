@@ -458,7 +458,7 @@ static void stand_in(struct sock *s) {
         if (!reads(&s->watches[i]))
             continue;
         event.events = EPOLLIN | (event.events & (EPOLLET | EPOLLONESHOT));
-        if (real.epoll_ctl(s->watches[i].epfd, EPOLL_CTL_ADD, s->ready_fd, &event) < 0 && errno == EEXIST)
+        if (real.epoll_ctl(s->watches[i].epfd, EPOLL_CTL_ADD, s->ready_fd, &event) < 0)
             real.epoll_ctl(s->watches[i].epfd, EPOLL_CTL_MOD, s->ready_fd, &event);
     }
 }
