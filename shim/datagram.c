@@ -104,7 +104,7 @@ static int fresh_with_port(struct sock *s, const struct wire_network *n) {
     if (real.getsockname(datagram_number(s, s->fds[0]), (struct sockaddr *)&at, &len) == 0)
         s->port = ((struct sockaddr_in *)&at)->sin_port;
     int fd = swap_fresh(s, n);
-    if (fd == -EADDRINUSE && s->port != bound) {
+    if (fd == -EADDRINUSE) {
         s->port = bound;
         fd = swap_fresh(s, n);
     }

@@ -271,6 +271,33 @@ static void names_handed_on_hold_while_the_scout_is_away(void) {
     stage_expect_connection(0, "127.0.2.1");
 }
 
+static in_port_t port_of(int fd, const char *address) {
+    struct sockaddr_in at;
+    socklen_t len = sizeof at;
+    stage_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+    stage_equal(at.sin_addr.s_addr, inet_addr(address));
+    return at.sin_port;
+}
+
+/* One that is free now, at all addresses. */
+static in_port_t bind_port(int fd) {
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    for (int port = 20000; port < 30000; port++) {
+        at.sin_port = htons((uint16_t)port);
+        if (bind(fd, (struct sockaddr *)&at, sizeof at) == 0)
+            return at.sin_port;
+    }
+    stage_fail(__FILE__, __LINE__, "no port is free");
+}
+
+static void what_a_rule_takes_in_keeps_the_port_it_was_bound_to(void) {
+    const in_port_t port = bind_port(make(0));
+    stage_up("wifi");
+    stage_equal(dial_again(), 0);
+    stage_equal(port_of(sock, "127.0.1.1"), port);
+    expect_talk(0, "from there");
+}
+
 static const struct stage_test tests[] = {
 #define RULE                "CMM_RULES=127.0.0.0/16=background"
 #define TEST(name)          STAGE_TEST_WITH(name, STAGE_PRELOAD, NULL, RULE " CMM_LABELS=background")
@@ -285,6 +312,7 @@ static const struct stage_test tests[] = {
     TEST(a_wait_is_called_off_by_AF_UNSPEC),
     TEST(a_first_send_that_connects_waits_as_connect_does),
     TEST(after_a_refusal_it_may_go_where_nothing_is_ours),
+    TEST(what_a_rule_takes_in_keeps_the_port_it_was_bound_to),
     STAGE_TEST_WITH(what_is_closed_while_it_is_judged_is_no_connection_of_a_later_socket,
                     STAGE_PRELOAD | STAGE_ALONE, NULL, "CMM_RULES=127.0.0.0/16=background"),
     STAGE_TEST_WITH(a_rule_knows_the_names_of_the_scouts_configuration, STAGE_PRELOAD, NULL,

@@ -7,10 +7,12 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static const char config[] = "[network wifi]\naddress = 127.0.1.1\nlabels = all\nmetric = 100\n"
@@ -73,6 +75,44 @@ static void an_unconnected_socket_keeps_its_port(void) {
     put_to("2");
     expect_datagram(1, "127.0.2.1");
     stage_equal(own_port(), port);
+}
+
+static void take_port(const char *address, in_port_t port) {
+    const struct sockaddr_in at = {
+        .sin_family = AF_INET, .sin_port = port, .sin_addr.s_addr = inet_addr(address)};
+    stage_equal(bind(socket(AF_INET, SOCK_DGRAM, 0), (const struct sockaddr *)&at, sizeof at), 0);
+}
+
+static void where_its_port_is_taken_it_gets_another(void) {
+    dial();
+    stage_equal(send(sock, "1", 1, 0), 1);
+    const in_port_t port = own_port();
+    stage_down("wifi");
+    stage_equal(send(sock, "2", 1, 0), 1);
+    expect_datagram(1, "127.0.2.1");
+    stage_equal(own_port(), port);
+    take_port("127.0.1.1", port);
+    stage_up("wifi");
+    stage_down("cell");
+    stage_equal(send(sock, "3", 1, 0), 1);
+    expect_datagram(2, "127.0.1.1");
+    stage_expect(own_port() != port);
+}
+
+static bool told_to_wait(void) {
+    return system("LD_PRELOAD= \"$CMM_CTL_EXE\" subscribers | grep -q small") == 0;
+}
+
+static void that_it_waits_is_told_until_it_goes(void) {
+    struct sockaddr_in to = stage_udp();
+    if (!getenv("CMM_CTL_EXE") || !*getenv("CMM_CTL_EXE"))
+        stage_skip("built without the tools");
+    sock = socket(AF_INET, SOCK_DGRAM, 0);
+    stage_equal(connect(sock, (struct sockaddr *)&to, sizeof to), 0);
+    stage_wait(told_to_wait());
+    stage_up("wifi");
+    stage_equal(send(sock, "1", 1, 0), 1);
+    stage_wait(!told_to_wait());
 }
 
 static _Atomic long heard;
@@ -249,6 +289,43 @@ static void a_sender_is_told_as_far_as_there_is_room(void) {
     stage_expect(memcmp(from, &far, 4) == 0 && memcmp(from + 4, "....", 4) == 0);
 }
 
+static void an_epoll_set_tells_of_what_had_arrived_before_a_send_has_moved_it(void) {
+    struct epoll_event e = {.events = EPOLLIN, .data.u64 = 7};
+    const int set = epoll_create1(EPOLL_CLOEXEC);
+    make();
+    stage_equal(epoll_ctl(set, EPOLL_CTL_ADD, sock, &e), 0);
+    put_to("1");
+    hear("one");
+    stage_wait(available() == 3);
+    stage_down("wifi");
+    put_to("2");
+    expect_datagram(1, "127.0.2.1");
+    stage_equal(epoll_wait(set, &e, 1, 0), 1);
+    expect_to_read("one");
+    stage_equal(epoll_wait(set, &e, 1, 0), 0);
+}
+
+static void what_had_arrived_where_a_child_is_left_is_the_childs(void) {
+    char bytes[8];
+    int go[2], status = 1;
+    make();
+    put_to("1");
+    hear("one");
+    stage_wait(available() == 3);
+    stage_equal(pipe(go), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        close(go[1]);
+        _exit(read(go[0], bytes, 1) == 1 && recv(sock, bytes, sizeof bytes, MSG_DONTWAIT) == 3 ? 0 : 1);
+    }
+    stage_down("wifi");
+    put_to("2");
+    expect_datagram(1, "127.0.2.1");
+    stage_equal(write(go[1], "", 1), 1);
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_equal(status, 0);
+}
+
 static bool refused(void) {
     struct pollfd p = {.fd = sock};
     return poll(&p, 1, 0) == 1 && p.revents & POLLERR;
@@ -315,11 +392,15 @@ static const struct stage_test tests[] = {
 #define TEST(name) STAGE_TEST_WITH(name, STAGE_PRELOAD, NULL, "CMM_RULES=127.0.0.0/8=small")
     TEST(a_connected_socket_keeps_its_port),
     TEST(an_unconnected_socket_keeps_its_port),
+    TEST(where_its_port_is_taken_it_gets_another),
+    TEST(that_it_waits_is_told_until_it_goes),
     TEST(a_thread_blocked_in_recv_hears_by_the_new_one),
     TEST(SO_RCVTIMEO_runs_on_while_it_moves),
     TEST(duplicates_options_and_epoll_sets_stay),
     TEST(what_had_arrived_is_read_before_what_the_new_one_hears),
     TEST(what_had_arrived_unconnected_has_its_sender_yet),
+    TEST(an_epoll_set_tells_of_what_had_arrived_before_a_send_has_moved_it),
+    TEST(what_had_arrived_where_a_child_is_left_is_the_childs),
     STAGE_TEST_WITH(what_had_arrived_before_a_refusal_is_read_too, STAGE_PRELOAD, NULL,
                     "CMM_RULES=127.0.0.1=small"), /* not the peer's */
     TEST(a_sender_is_told_as_far_as_there_is_room),
