@@ -13,6 +13,7 @@
 
 static struct far_record *record;
 static int commands, listener = -1, udp = -1;
+static int port = -1; /* has the listener's, that nobody else gets it while nobody listens */
 static int connection[STAGE_CONNECTIONS]; /* -1: closed here */
 enum { READ = 65536, BUFFER = 8 << 20 };
 
@@ -28,16 +29,25 @@ static int receive_buffer;
 
 #define CROWD_ADDRESS "127.9.9.9"
 
-static void open_listener(void) {
+static int bind_stream(int protocol) {
     const int one = 1;
     socklen_t len = sizeof record->tcp;
-    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, multipath ? IPPROTO_MPTCP : 0);
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
+    if (bind(fd, (struct sockaddr *)&record->tcp, len) < 0)
+        _exit(3);
+    getsockname(fd, (struct sockaddr *)&record->tcp, &len);
+    return fd;
+}
+
+static void open_listener(void) {
+    if (port < 0)
+        port = bind_stream(0);
+    listener = bind_stream(multipath ? IPPROTO_MPTCP : 0);
     if (receive_buffer)
         setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
-    if (bind(listener, (struct sockaddr *)&record->tcp, len) < 0 || listen(listener, 128) < 0)
+    if (listen(listener, 128) < 0)
         _exit(3);
-    getsockname(listener, (struct sockaddr *)&record->tcp, &len);
 }
 
 static void open_udp(void) {
