@@ -27,6 +27,8 @@ class Server:
     start: Callable
     root: bool = False  # it changes its user or groups: not in a user namespace
     single: bool = False  # it serves one at a time, and turns away who comes while it ends the last
+    datagrams: tuple = ()  # ports, likewise
+    ready: Callable = lambda world: True  # and whatever else it takes to be served
 
 
 def write(path, text, mode=0o644):
@@ -154,6 +156,10 @@ def nginx(world):
     begin(world, "nginx", "nginx", "-e", world.root + "/nginx.error", "-c", conf)
 
 
+def gateway_accepts(world):
+    return not have("fcgiwrap") or world.accepts(world.root + "/fcgi.sock")
+
+
 def git(world):
     begin(world, "git", "git", "daemon", "--export-all", "--reuseaddr", "--base-path=" + world.files, world.files)
 
@@ -248,17 +254,23 @@ def postgres(world):
           "-D", place + "/data", "-c", "listen_addresses=*", "-c", "unix_socket_directories=" + place, cwd="/")
 
 
+def database_is_up(world):
+    """Its eighth line is for this; who comes sooner is told to wait."""
+    with open(world.root + "/postgres/data/postmaster.pid", encoding="ascii") as f:
+        return f.read().splitlines()[7:8] == ["ready   "]
+
+
 SERVERS = {
-    "nginx": Server(("nginx", "openssl"), (80, 443), nginx),
+    "nginx": Server(("nginx", "openssl"), (80, 443), nginx, ready=gateway_accepts),
     "git": Server(("git",), (9418,), git),
     "sshd": Server(("sshd", "ssh-keygen"), (2222,), sshd, root=True),
     "rsync": Server(("rsync",), (873,), rsync, root=True),
     "redis": Server(("redis-server",), (6379,), redis),
     "mosquitto": Server(("mosquitto",), (1883,), mosquitto),
     "iperf3": Server(("iperf3",), IPERF3_PORTS, iperf3, single=True),
-    "dnsmasq": Server(("dnsmasq",), (53,), dnsmasq),
-    "lines": Server(("socat",), (9001, 9002, 9003, 7), lines),
-    "postgres": Server(("file:/usr/lib/postgresql/*/bin/postgres", "setpriv"), (5432,), postgres, root=True),
+    "dnsmasq": Server(("dnsmasq",), (53,), dnsmasq, datagrams=(53,)),
+    "lines": Server(("socat",), (9001, 9002, 9003, 7), lines, datagrams=(7,)),
+    "postgres": Server(("file:/usr/lib/postgresql/*/bin/postgres", "setpriv"), (5432,), postgres, root=True, ready=database_is_up),
 }
 
 
@@ -307,3 +319,6 @@ def serve(world, names):
         for port in SERVERS[name].ports:
             within(lambda port=port: world.listens(port), f"{name} listens on {port}")
             world.port = port
+        for port in SERVERS[name].datagrams:
+            within(lambda port=port: world.hears(port), f"{name} hears on {port}")
+        within(lambda name=name: SERVERS[name].ready(world), f"{name} is ready")

@@ -21,6 +21,7 @@ NAME = "server.test"
 NUMBERS = {"wifi0": 1, "wwan0": 2}
 PATIENCE = 120  # seconds until a condition that never comes is given up: no part of any promise
 ESTABLISHED, CLOSE_WAIT, LISTENING = 1, 8, 10  # the kernel's, linux/tcp.h
+ACCEPTS = 1 << 16  # likewise, linux/net.h
 LABELS = {"wifi0": "all", "wwan0": "ondemand, small"}
 
 
@@ -203,29 +204,40 @@ class World:
         self.at_server("ss", "-K", "dst", "10.1.0.2")
 
     def find_reset(self):
-        """Can it? Tried out on a connection of our own."""
+        """Can it? Tried out on a connection of our own; what its server says first is no answer."""
         self.can_reset = False
         try:
             with socket.create_connection((SERVER, self.port)) as probe:
+                within(lambda: self.serves(self.port), "the server knows of a connection")
                 self.reset()
-                probe.settimeout(5)
-                probe.recv(1)
+                if not self.serves(self.port):
+                    while probe.recv(4096):
+                        pass
         except ConnectionResetError:
             self.can_reset = True
-        except OSError:
-            pass
+
+    def states(self, port, *tables):
+        """As the kernel numbers them, of the server's sockets of that port."""
+        rows = [line.split() for line in self.at_server("cat", *tables).stdout.split("\n")]
+        return {int(row[3], 16) for row in rows if len(row) > 3 and row[1].endswith(f":{port:04X}")}
 
     def streams(self, port):
-        """The states, as the kernel numbers them, of the server's TCP sockets of that port."""
-        table = self.at_server("cat", "/proc/net/tcp", "/proc/net/tcp6").stdout.split("\n")
-        rows = [line.split() for line in table]
-        return {int(row[3], 16) for row in rows if len(row) > 3 and row[1].endswith(f":{port:04X}")}
+        return self.states(port, "/proc/net/tcp", "/proc/net/tcp6")
 
     def listens(self, port):
         return LISTENING in self.streams(port)
 
     def serves(self, port):
         return bool(self.streams(port) & {ESTABLISHED, CLOSE_WAIT})
+
+    def hears(self, port):
+        """By datagrams."""
+        return bool(self.states(port, "/proc/net/udp", "/proc/net/udp6"))
+
+    def accepts(self, path):
+        """By a socket of that name."""
+        rows = [line.split() for line in self.at_server("cat", "/proc/net/unix").stdout.split("\n")]
+        return any(row[-1] == path and int(row[3], 16) & ACCEPTS for row in rows[1:] if len(row) > 7)
 
     # ---- the scout ----
 
