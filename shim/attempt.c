@@ -9,7 +9,6 @@
 #include "lift.h"
 #include "link.h"
 #include "reconnect.h"
-#include "route.h"
 #include "swap.h"
 
 #include <errno.h>
@@ -94,7 +93,7 @@ static bool not_yet(const struct sock *s, int error) {
         return false;
     if (!s->on_labels)
         return shim.nets.spoken && error != ETIMEDOUT;
-    if (!n || n->state != WIRE_NET_UP || !route_carried(n->ifindex))
+    if (!n || n->state != WIRE_NET_UP || choose_misses(n))
         return true;
     return (uint32_t)((uint32_t)s->attempt_at - n->since_ms) < YOUNG_MS;
 }

@@ -1,6 +1,7 @@
 /* choose - which network a socket's traffic goes by now, and whose thunks are next. With the lock held;
- * changes nothing. A preference is the net table's affair; here it meets what the socket knows: its
- * destination's family, the network that has just failed it, the one it was released to. */
+ * changes nothing but how long a network is known to be there. A preference is the net table's affair; here
+ * it meets what the socket knows: its destination's family, the network that has just failed it, the one it
+ * was released to. */
 #include "choose.h"
 #include "route.h"
 
@@ -32,6 +33,13 @@ static bool avoids(const struct sock *s, uint64_t network) {
     return found;
 }
 
+bool choose_misses(const struct wire_network *n) {
+    if (route_carried(n->ifindex))
+        return false;
+    net_comes_anew(&shim.nets, n->id, (uint32_t)wait_now_ms());
+    return true;
+}
+
 /* The networks as they are for s. Those that have just failed to reach the peer stand back until their time
  * is over; and for an unmodified program, which is to try the other family, what has no route to the peer has
  * no address either. ret_pick: into the table. */
@@ -42,11 +50,13 @@ static void look_from(const struct sock *s, uint64_t labels, bool avoiding, stru
     for (uint32_t i = 0; avoiding && i < ret->now.count; i++)
         if (avoids(s, net_id(&ret->now.networks[i], family)))
             ret->now.networks[i].state = WIRE_NET_DOWN;
-    while ((*ret_pick = net_pick(ret, labels, family)) && s->kind == SOCK_CAPTURED && !reaches(s, *ret_pick))
-        if (route_carried((*ret_pick)->ifindex))
-            net_lacks(ret, (*ret_pick)->id, family);
-        else
-            net_falters(ret, (*ret_pick)->id, family, (uint32_t)wait_now_ms());
+    while ((*ret_pick = net_pick(ret, labels, family)) && s->kind == SOCK_CAPTURED &&
+           !reaches(s, *ret_pick)) {
+        const uint64_t id = (*ret_pick)->id;
+        if (choose_misses(*ret_pick))
+            net_comes_anew(ret, id, (uint32_t)wait_now_ms());
+        net_lacks(ret, id, family);
+    }
 }
 
 bool choose_suits(const struct sock *s, const struct wire_network *n, uint64_t labels) {

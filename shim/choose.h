@@ -1,5 +1,5 @@
 /* choose - which network a socket's traffic goes by now, and whose thunks are next. With the lock held;
- * changes nothing. */
+ * changes nothing but how long a network is known to be there. */
 #ifndef CMM_CHOOSE_H
 #define CMM_CHOOSE_H
 
@@ -14,6 +14,10 @@ int choose_network(const struct sock *s, uint64_t labels, const struct wire_netw
 
 /* With nothing to choose: how long one of them may still be settling, ms. */
 uint32_t choose_settling(const struct sock *s, uint64_t labels);
+
+/* Its link has lost its carrier, and no scout has told that yet. When it is back it is young, its routes come
+ * in steps: who knows its age by the scout's last word alone would take what it lacks then for what it is. */
+bool choose_misses(const struct wire_network *n);
 
 /* That network offers the labels, or the socket was released to it. */
 bool choose_suits(const struct sock *s, const struct wire_network *n, uint64_t labels);

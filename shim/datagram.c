@@ -282,7 +282,7 @@ bool datagram_unreachable(struct sock *s, int error) {
     if (!s->net || !not_yet(s, error))
         return false;
     if (n && n->state == WIRE_NET_UP && (uint32_t)wait_now_ms() - n->since_ms >= YOUNG_MS &&
-        route_carried(n->ifindex))
+        !choose_misses(n))
         return false;
     s->avoid[0] = s->net;
     s->navoid = 1;

@@ -105,11 +105,10 @@ void net_lacks(struct net_table *t, uint64_t id, int family) {
             t->now.networks[i].flags &= (uint8_t)~family_flags(family, WIRE_HAS4, WIRE_HAS6);
 }
 
-void net_falters(struct net_table *t, uint64_t id, int family, uint32_t now_ms) {
+void net_comes_anew(struct net_table *t, uint64_t id, uint32_t now_ms) {
     for (uint32_t i = 0; i < t->now.count; i++)
         if (t->now.networks[i].id == id)
             t->now.networks[i].since_ms = now_ms;
-    net_lacks(t, id, family);
 }
 
 bool net_never(const struct net_table *t, int family) {

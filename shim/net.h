@@ -43,8 +43,8 @@ const struct wire_network *net_pick(const struct net_table *t, uint64_t labels, 
 /* What it has of that family is of no use. */
 void net_lacks(struct net_table *t, uint64_t id, int family);
 
-/* ... by a loss that the scout is yet to tell of: as good as settling. */
-void net_falters(struct net_table *t, uint64_t id, int family, uint32_t now_ms);
+/* It has been away by a loss that the scout is yet to tell of: as good as come now. */
+void net_comes_anew(struct net_table *t, uint64_t id, uint32_t now_ms);
 
 /* No listed network can ever have that family, though some are listed. */
 bool net_never(const struct net_table *t, int family);

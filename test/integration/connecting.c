@@ -306,15 +306,35 @@ static bool older_than_ten_seconds(const struct timespec *then) {
     return now.tv_sec > then->tv_sec + 10;
 }
 
-static void unreachable_by_a_network_that_has_long_been_there_is_a_real_failure(void) {
+static void wifi_has_long_been_there(void) {
     struct timespec then;
-    stage_far_shell("echo 1 >/proc/sys/net/ipv4/ip_forward");
-    stage_far_shell("ip addr del 10.9.0.1/32 dev lo && ip route add unreachable 10.9.0.1/32");
     stage_wait(stage_offered("wifi"));
     clock_gettime(CLOCK_MONOTONIC, &then);
     stage_wait(older_than_ten_seconds(&then));
+}
+
+static void unreachable_by_a_network_that_has_long_been_there_is_a_real_failure(void) {
+    stage_far_shell("echo 1 >/proc/sys/net/ipv4/ip_forward");
+    stage_far_shell("ip addr del 10.9.0.1/32 dev lo && ip route add unreachable 10.9.0.1/32");
+    wifi_has_long_been_there();
     stage_fails(talk_dial(0, BG, NULL), EHOSTUNREACH);
     stage_fails(talk_put("x", BG), EHOSTUNREACH);
+}
+
+/* Its routes come later than its carrier; and nobody on its link answers for others. */
+static void a_network_that_was_away_without_a_scouts_word_is_young_when_it_is_back(void) {
+    stage_far_shell("for f in /proc/sys/net/ipv4/conf/*/arp_ignore; do echo 1 >$f; done");
+    wifi_has_long_been_there();
+    stage_scout_kill();
+    stage_link("wifi0", false);
+    stage_equal(talk_dial(SOCK_NONBLOCK, BG, NULL), CMM_DEFERRED);
+    stage_wait(strncmp(talk_diary(), "<<", 2) == 0);
+    stage_shell("ip link set wifi0 up");
+    const int tries = talk_count;
+    stage_wait(talk_count > tries + 2);
+    stage_fails(talk_put("x", BG), EAGAIN);
+    stage_link("wifi0", true);
+    talk_expect_moved(0, "10.1.0.2", "wifi");
 }
 
 static void refused_is_refused_also_by_a_young_network(void) {
@@ -344,6 +364,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST_IN(refused_is_refused_also_by_a_young_network, STAGE_WORLD, world),
     STAGE_TEST_IN(timed_out_by_a_young_network_is_no_network_yet, STAGE_WORLD, world),
     STAGE_TEST_IN(unreachable_by_a_network_that_has_long_been_there_is_a_real_failure, STAGE_WORLD, world),
+    STAGE_TEST_IN(a_network_that_was_away_without_a_scouts_word_is_young_when_it_is_back, STAGE_WORLD, world),
 };
 
 STAGE_MAIN(talk_config, tests)
