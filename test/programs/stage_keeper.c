@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -105,16 +106,20 @@ static int spawn_scout(struct far_record *r, const char *exe) {
     return pid < 0 ? -errno : 0;
 }
 
+static bool serves(const struct far_record *r) {
+    const int fd = dial(r);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
 int keeper_scout_start(struct far_record *r) {
     const char *exe = getenv("CMM_SCOUT_EXE");
     if (!exe || spawn_scout(r, exe) < 0)
         return -ENOENT;
     for (int ms = 0; ms < 10000; ms++) {
-        int fd = dial(r);
-        if (fd >= 0) {
-            close(fd);
+        if (serves(r))
             return 0;
-        }
         if (waitpid(r->scout, NULL, WNOHANG) == r->scout)
             break;
         pause_ms(1);
@@ -122,14 +127,25 @@ int keeper_scout_start(struct far_record *r) {
     return -ETIMEDOUT;
 }
 
+/* The kernel lets go of what a killed process had one by one. */
+static bool has_lock(const struct far_record *r) {
+    char path[96];
+    snprintf(path, sizeof path, "%.60s/scout.lock", r->directory);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const bool has = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) < 0;
+    if (fd >= 0)
+        close(fd);
+    return has;
+}
+
 void keeper_scout_kill(struct far_record *r) {
     if (r->scout <= 0)
         return;
     kill(r->scout, SIGKILL);
-    /* Not our child if another process has started it: then it is enough that its socket is dead. */
+    /* Not our child if another process has started it: then it is enough that another one can begin. */
     if (waitpid(r->scout, NULL, 0) < 0)
-        for (int fd; (fd = dial(r)) >= 0; pause_ms(1))
-            close(fd);
+        while (serves(r) || has_lock(r))
+            pause_ms(1);
     r->scout = 0;
 }
 
