@@ -95,7 +95,7 @@ static bool not_yet(const struct sock *s, int error) {
         return shim.nets.spoken && error != ETIMEDOUT;
     if (!n || n->state != WIRE_NET_UP || choose_misses(n))
         return true;
-    return (uint32_t)((uint32_t)s->attempt_at - n->since_ms) < YOUNG_MS;
+    return net_age(n, (uint32_t)s->attempt_at) < YOUNG_MS;
 }
 
 static void attempt_error(struct sock *s, int error) {

@@ -281,8 +281,7 @@ bool datagram_unreachable(struct sock *s, int error) {
     const struct wire_network *n = net_find(&shim.nets, s->net);
     if (!s->net || !not_yet(s, error))
         return false;
-    if (n && n->state == WIRE_NET_UP && (uint32_t)wait_now_ms() - n->since_ms >= YOUNG_MS &&
-        !choose_misses(n))
+    if (n && n->state == WIRE_NET_UP && net_age(n, (uint32_t)wait_now_ms()) >= YOUNG_MS && !choose_misses(n))
         return false;
     s->avoid[0] = s->net;
     s->navoid = 1;

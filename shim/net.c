@@ -7,7 +7,7 @@
 
 #include <sys/socket.h>
 
-enum { UNORDERED = WIRE_PREF_ORDER };
+enum { UNORDERED = WIRE_PREF_ORDER, LATER_MS = 3600000 /* for 49 days, less this, an age is one */ };
 
 static uint8_t family_flags(int family, uint8_t flag4, uint8_t flag6) {
     return family == AF_INET ? flag4 : family == AF_INET6 ? flag6 : (uint8_t)(flag4 | flag6);
@@ -31,11 +31,14 @@ static int place_in(const struct wire_pref *p, uint32_t index) {
     return UNORDERED;
 }
 
-/* How long a network may still be settling. An instant just ahead is another CPU's, not 49 days ago. */
+uint32_t net_age(const struct wire_network *n, uint32_t at_ms) {
+    const uint32_t age = at_ms - n->since_ms;
+    return age > UINT32_MAX - LATER_MS ? 0 : age;
+}
+
+/* How long a network may still be settling. */
 static uint32_t settling_ms(const struct wire_network *n, uint32_t now_ms) {
-    uint32_t age = now_ms - n->since_ms;
-    if (age > UINT32_MAX - NET_SETTLE_MS)
-        age = 0;
+    const uint32_t age = net_age(n, now_ms);
     return age < NET_SETTLE_MS ? NET_SETTLE_MS - age : 0;
 }
 

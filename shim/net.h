@@ -27,6 +27,10 @@ const struct wire_network *net_find_in(const struct wire_snapshot *s, uint64_t i
 /* By interface, whatever its state; NULL: none is listed there. */
 const struct wire_network *net_find_ifindex(const struct net_table *t, uint32_t ifindex);
 
+/* How long it had been there at that instant (CLOCK_MONOTONIC, low 32 bits); 0 if it has come since, which
+ * may be another CPU's clock, or an attempt that outlasted a blip. */
+uint32_t net_age(const struct wire_network *n, uint32_t at_ms);
+
 /* It offers every label in labels (labels 0: any). Says nothing of its state. */
 bool net_matches(const struct wire_network *n, uint64_t labels);
 

@@ -280,6 +280,15 @@ START_TEST(one_matching_network_with_the_family_is_enough) {
 }
 END_TEST
 
+START_TEST(what_has_come_since_had_no_age_then) {
+    const struct wire_network *n = add(1, RED, 1);
+    ck_assert_uint_eq(net_age(n, SINCE), 0);
+    ck_assert_uint_eq(net_age(n, SINCE + 86400000), 86400000);
+    ck_assert_uint_eq(net_age(n, SINCE + UINT32_C(0x80000005)), UINT32_C(0x80000005));
+    ck_assert_uint_eq(net_age(n, SINCE - 130000), 0);
+}
+END_TEST
+
 START_TEST(settling_bears_a_clock_that_wraps_or_lags) {
     uint32_t settling;
     add(1, RED, 1)->since_ms = UINT32_MAX - 99;
@@ -319,6 +328,7 @@ int main(void) {
     tcase_add_test(tc, a_settled_network_without_the_family_is_unreachable);
     tcase_add_test(tc, a_fresh_network_is_settling_and_says_for_how_long);
     tcase_add_test(tc, one_matching_network_with_the_family_is_enough);
+    tcase_add_test(tc, what_has_come_since_had_no_age_then);
     tcase_add_test(tc, settling_bears_a_clock_that_wraps_or_lags);
     srunner_run_all(r, CK_ENV);
     int failed = srunner_ntests_failed(r);

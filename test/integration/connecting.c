@@ -14,6 +14,10 @@
 static const char world[] = "[network wifi]\nmatch = wifi0\nlabels = all\n"
                             "[network cell]\nmatch = cell0\nlabels = ondemand, small\n";
 
+/* Any blip is short. */
+static const char patient_world[] = "[network wifi]\nmatch = wifi0\nlabels = all\n"
+                                    "[scout]\nhold-down = 0\ngrace = 60\n";
+
 #define BG    CMM_LABEL_BACKGROUND
 #define SMALL CMM_LABEL_SMALL
 
@@ -337,6 +341,25 @@ static void a_network_that_was_away_without_a_scouts_word_is_young_when_it_is_ba
     talk_expect_moved(0, "10.1.0.2", "wifi");
 }
 
+/* A blip, shorter than grace: it is the same network. */
+static void timed_out_by_a_network_that_was_away_meanwhile_is_no_network_yet(void) {
+    const int once = 1;
+    wifi_has_long_been_there();
+    stage_crowd(true);
+    talk_sock = cmm_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    stage_equal(cmm_setsockopt(talk_sock, IPPROTO_TCP, TCP_SYNCNT, &once, sizeof once), 0);
+    stage_equal(talk_connect(BG, NULL), CMM_DEFERRED);
+    stage_link("wifi0", false);
+    stage_wait(!stage_offered("wifi"));
+    stage_link("wifi0", true);
+    stage_wait(stage_offered("wifi"));
+    stage_equal(talk_count, 1); /* still the first attempt */
+    stage_wait(talk_count > 1);
+    stage_expect(strncmp(talk_diary(), "<<", 2) == 0);
+    stage_crowd(false);
+    talk_expect_moved(0, "10.1.0.2", "wifi");
+}
+
 static void refused_is_refused_also_by_a_young_network(void) {
     stage_wait(stage_offered("wifi"));
     stage_refuse(true);
@@ -364,6 +387,8 @@ static const struct stage_test tests[] = {
     STAGE_TEST_IN(refused_is_refused_also_by_a_young_network, STAGE_WORLD, world),
     STAGE_TEST_IN(timed_out_by_a_young_network_is_no_network_yet, STAGE_WORLD, world),
     STAGE_TEST_IN(unreachable_by_a_network_that_has_long_been_there_is_a_real_failure, STAGE_WORLD, world),
+    STAGE_TEST_IN(timed_out_by_a_network_that_was_away_meanwhile_is_no_network_yet, STAGE_WORLD,
+                  patient_world),
     STAGE_TEST_IN(a_network_that_was_away_without_a_scouts_word_is_young_when_it_is_back, STAGE_WORLD, world),
 };
 
