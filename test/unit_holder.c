@@ -22,7 +22,7 @@ static void finish(void) {
 
 /* One look serves for a moment. */
 static bool becomes(bool held) {
-    for (int i = 0; i < 2000; i++) {
+    for (int i = 0; i < 24000; i++) {
         if (holder_elsewhere(pair[0], !held) == held)
             return true;
         nanosleep(&(struct timespec){0, 5000000}, NULL);

@@ -345,7 +345,7 @@ END_TEST
 static struct multipath_hand hand;
 
 static bool becomes(uint8_t last, bool there) {
-    for (int i = 0; i < 5000; i++, usleep(1000))
+    for (int i = 0; i < 120000; i++, usleep(1000))
         if ((found(last) != NULL) == there)
             return true;
     return false;

@@ -37,7 +37,7 @@ void while_loading(void);
 void while_loading(void) {
     struct timespec limit;
     clock_gettime(CLOCK_REALTIME, &limit);
-    limit.tv_sec += 20;
+    limit.tv_sec += 120;
     pthread_create(&caller, NULL, call, NULL);
     ended = pthread_timedjoin_np(caller, NULL, &limit);
 }

@@ -69,7 +69,7 @@ is 'it had nothing to complain of' '' "$(journal notice)"
 like 'and said where it listens' 'listening on /run/cmm/scout.sock*' "$(journal info)"
 
 asks
-until_true waits
+within waits
 pid=$(pgrep -u alice curl)
 ok 'a user'\''s program has a queue of its own' sh -c 'cmm-ctl --json status | grep -q "\"queues\":1\b"'
 like 'who waits for what is told' "*curl (pid $pid) waits for:*background*" "$(as_alice cmm-ctl why "$pid")"
@@ -92,11 +92,11 @@ printf '[network office]\nmatch = lan*\n' >$conf
 
 ip link set lan0 down
 asks
-until_true waits
+within waits
 before=$(scout_pid)
 kill -9 "$before"
-until_true sh -c "systemctl is-active cmm-scout && [ \$(systemctl show -P MainPID cmm-scout) != $before ]"
-until_true waits
+within sh -c "systemctl is-active cmm-scout && [ \$(systemctl show -P MainPID cmm-scout) != $before ]"
+within waits
 lan_up
 ok 'a scout that was killed comes back, and who waited is served' served
 
@@ -106,7 +106,7 @@ is 'it stops' inactive "$(systemctl is-active cmm-scout)"
 is 'as if nothing had happened' success "$(systemctl show -P Result cmm-scout)"
 asks
 systemctl start cmm-scout
-until_true waits
+within waits
 lan_up
 ok 'who came while there was none is served by the next' served
 
@@ -153,16 +153,16 @@ END
 systemctl daemon-reload
 cmm-ctl set lan0 metered=yes
 systemctl start --no-block backup
-until_true sh -c 'cmm-ctl --json subscribers | grep -q "\"waiting\":\[\"background\",\"unmetered\"\]"'
+within sh -c 'cmm-ctl --json subscribers | grep -q "\"waiting\":\[\"background\",\"unmetered\"\]"'
 is 'a service waits for its network' activating "$(systemctl is-active backup)"
 cmm-ctl auto lan0
-until_true sh -c '! systemctl is-active backup | grep -q activating'
+within sh -c '! systemctl is-active backup | grep -q activating'
 is 'and goes by it' 'the file' "$(cat /var/tmp/backup)"
 
 # ---- a user's unit ----
 
 loginctl enable-linger alice
-until_true systemctl is-active user@1000
+within systemctl is-active user@1000
 export XDG_RUNTIME_DIR=/run/user/1000
 ok 'a user has a scout of his own' as_alice systemctl --user enable --now cmm-scout
 like 'that serves him' "*pid $(as_alice systemctl --user show -P MainPID cmm-scout)*" "$(as_alice cmm-ctl status)"
@@ -175,7 +175,7 @@ ok 'reads his configuration' as_alice systemctl --user reload cmm-scout
 like 'again' '*mine *up *' "$(as_alice cmm-ctl networks)"
 before=$(as_alice systemctl --user show -P MainPID cmm-scout)
 kill -9 "$before"
-until_true sh -c "p=\$(runuser -u alice -- systemctl --user show -P MainPID cmm-scout) && [ \$p != 0 ] && [ \$p != $before ]"
+within sh -c "p=\$(runuser -u alice -- systemctl --user show -P MainPID cmm-scout) && [ \$p != 0 ] && [ \$p != $before ]"
 ok 'comes back if it is killed' as_alice cmm-ctl wait -t 60 wired
 ok 'and stops' as_alice systemctl --user stop cmm-scout
 like 'then the system'\''s serves him' "*pid $(scout_pid)*" "$(as_alice cmm-ctl status)"

@@ -230,7 +230,7 @@ static void enter_networks(void) {
     alive_dial(SOCK_NONBLOCK);
     stage_up("wifi");
     struct pollfd p = {.fd = server, .events = POLLIN};
-    stage_equal(poll(&p, 1, 20000), 1);
+    stage_equal(poll(&p, 1, -1), 1);
 }
 
 static void what_waits_is_connected_in_the_network_namespace_the_program_has_entered(void) {

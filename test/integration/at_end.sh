@@ -24,7 +24,7 @@ done
 printf '%s\n' '[network lab]' 'address = 127.0.1.1' 'labels = small, background' '[scout]' 'hold-down = 0' >"$stage/conf"
 "$build/scout/cmm-scout" -c "$stage/conf" --name "$CMM_SCOUT" 2>"$stage/log" &
 scout=$!
-until_true "$build/tools/cmm-ctl" wait -t 1 background
+within "$build/tools/cmm-ctl" wait -t 1 background
 for how in 'at once' open closed; do
     ok "a program that ends ($how) leaves nothing behind" lost "$how"
 done

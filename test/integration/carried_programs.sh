@@ -14,7 +14,7 @@ server_pid=$!
 listens() {
     world_listens 8080 || ! alive $server_pid
 }
-within 10 listens
+within listens
 alive $server_pid || world_skip 'no Multipath TCP in this kernel'
 ip mptcp endpoint show >/dev/null 2>&1 || world_skip 'an ip without mptcp'
 world_up wifi0
@@ -34,14 +34,14 @@ goes_on() {
     title=$1 name=$2
     shift 2
     world_up wifi0
-    within 20 has 10.1.0.2 && within 20 has 10.2.0.2
-    within 20 "$build/tools/cmm-ctl" wait -t 0 background
+    within has 10.1.0.2 && within has 10.2.0.2
+    within "$build/tools/cmm-ctl" wait -t 0 background
     before=$(world_connections)
     "$@" 2>"$stage/said" &
     program=$!
-    within 20 test -e "$stage/files/$name.half"
+    within test -e "$stage/files/$name.half"
     world_down wifi0
-    within 20 lost
+    within lost
     touch "$stage/files/$name.go"
     wait $program
     is "$title ends well" 0 $?
@@ -63,7 +63,7 @@ fetches() {
     ok "$program_name's file is whole" cmp "$stage/file" "$stage/got"
 }
 
-run="$build/tools/cmm-run --patience 5 -l ondemand -r tcp::8080=background+mptcp"
+run="$build/tools/cmm-run --patience 120 -l ondemand -r tcp::8080=background+mptcp"
 # shellcheck disable=SC2086 # a command
 {
     fetches curl $run curl -sS -o "$stage/got"

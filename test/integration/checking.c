@@ -202,7 +202,7 @@ static void a_nonblocking_plain_connect_is_EINPROGRESS_until_it_is_made(void) {
     stage_fails(plain_connect(), EALREADY);
     stage_equal(poll(&p, 1, 0), 0);
     stage_up("wifi");
-    stage_equal(poll(&p, 1, 25000), 1);
+    stage_equal(poll(&p, 1, -1), 1);
     stage_equal(p.revents, POLLOUT);
     stage_fails(plain_connect(), EISCONN);
     stage_equal(write(talk_sock, "x", 1), 1);

@@ -24,15 +24,31 @@ are() {
 
 # ADDRESS...: waits for it, and says what there was; for a moment one may be missing that is made anew.
 become() {
-    if within 10 are "$@"; then
+    if within are "$@"; then
         words "$@"
     else
         endpoints
     fi
 }
 
+# ADDRESS
+is_backup() {
+    ip mptcp endpoint show | grep -q "^$1 .*backup"
+}
+
+# It is another thread that makes them: what it has done is seen a moment later.
 says() {
     "$build/tools/cmm-ctl" status | sed -n 's/^Multipath TCP: //p'
+}
+
+is_said() {
+    [ "$(says)" = "$1" ]
+}
+
+# TEXT EXPECTED
+comes_to_say() {
+    within is_said "$2"
+    is "$1" "$2" "$(says)"
 }
 
 end_scout() {
@@ -53,16 +69,16 @@ world_scout "$build"
 # shellcheck disable=SC2086 # none where there is no IPv6
 is 'what is offered is an endpoint' "$(words $wifi $spare $cell $wifi6 $cell6)" \
     "$(become $wifi $spare $cell $wifi6 $cell6)"
-is 'status says that the scout makes them' \
-    "endpoints by the scout: $(endpoints | wc -w | tr -d ' ')" "$(says)"
+comes_to_say 'status says that the scout makes them' \
+    "endpoints by the scout: $(endpoints | wc -w | tr -d ' ')"
 ok 'whoever has a metered network says so: it is for want of others' \
     "$build/tools/cmm-ctl" set cell metered=yes
-like 'such an endpoint is a backup' '*backup*' "$(ip mptcp endpoint show | grep "^$cell ")"
+ok 'such an endpoint is a backup' within is_backup "$cell"
 world_down wifi0
 # shellcheck disable=SC2086
 is 'with its network down it goes' "$(words $spare $cell $cell6)" "$(become $spare $cell $cell6)"
 world_down wwan0
-within 10 sh -c "! $build/tools/cmm-ctl wait -t 0 ondemand"
+within sh -c "! $build/tools/cmm-ctl wait -t 0 ondemand"
 # shellcheck disable=SC2086
 is 'the last one stays: its connections may yet go on' "$(words $spare $cell $cell6)" "$(endpoints)"
 world_up wifi0
@@ -94,7 +110,7 @@ ip mptcp endpoint show | sed -n 's/^10.1.0.2 id \([0-9]*\) .*/\1/p' | {
 echo 'mptcp = no' >>"$stage/scout.conf"
 "$build/tools/cmm-ctl" reload
 is 'with mptcp = no the scout makes none' $spare "$(become $spare)"
-is 'and says so' 'endpoints by the kernel: 1; the scout makes none' "$(says)"
+comes_to_say 'and says so' 'endpoints by the kernel: 1; the scout makes none'
 sed -i '/^mptcp/d' "$stage/scout.conf"
 "$build/tools/cmm-ctl" reload
 # shellcheck disable=SC2086
@@ -106,7 +122,7 @@ is 'at its end its own are gone, and those of others are there' $spare "$(endpoi
 printf '%s\n' '0 up wifi' '0.002 down wifi' '0.004 up cell' '0.006 down cell' '0.008 loop' >"$stage/storm"
 "$build/scout/cmm-scout" -c "$stage/scout.conf" --script "$stage/storm" --name "$CMM_SCOUT" 2>"$stage/scout.log" &
 scout=$!
-ok 'a scout whose networks come and go at 500 Hz is there for who asks' within 10 "$build/tools/cmm-ctl" status
+ok 'a scout whose networks come and go at 500 Hz is there for who asks' within "$build/tools/cmm-ctl" status
 end_scout
 is 'and takes back what it has made' $spare "$(endpoints)"
 
@@ -117,12 +133,12 @@ if setpriv --bounding-set -net_admin --inh-caps -net_admin true 2>/dev/null; the
         setpriv --bounding-set -net_admin --inh-caps -net_admin "$build/scout/cmm-scout" -c "$stage/scout.conf" \
             --name "$CMM_SCOUT" 2>"$stage/scout.log" &
         scout=$!
-        within 10 "$build/tools/cmm-ctl" status
+        within "$build/tools/cmm-ctl" status
     }
     without
-    within 10 "$build/tools/cmm-ctl" wait -t 0 ondemand
-    is 'without the privilege what the kernel has is used, says status' \
-        'endpoints by the kernel: 1; the scout makes none' "$(says)"
+    within "$build/tools/cmm-ctl" wait -t 0 ondemand
+    comes_to_say 'without the privilege what the kernel has is used, says status' \
+        'endpoints by the kernel: 1; the scout makes none'
     is 'and nothing else is made' $spare "$(endpoints)"
     end_scout
 else
@@ -130,8 +146,7 @@ else
 fi
 if echo 0 >/proc/sys/net/mptcp/enabled; then
     world_scout "$build"
-    is 'where the kernel has it switched off status says that' 'switched off in this kernel (net.mptcp.enabled)' \
-        "$(says)"
+    comes_to_say 'where the kernel has it switched off status says that' 'switched off in this kernel (net.mptcp.enabled)'
     end_scout
 else
     skip 'where the kernel has it switched off status says that' 'it cannot be switched off'

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 
-LINKS, ROUNDS, CHANGES, LIMIT = 5, 16, 60, 30
+LINKS, ROUNDS, CHANGES, LIMIT = 5, 16, 60, 120
 SKIP = 77
 
 

@@ -13,7 +13,7 @@ record=$stage/record
 wifi_labels='blue, ondemand' cell_labels='red, ondemand'
 world_scout "$build" || exit 1
 world_server "$far" $port "$record" &
-within 10 world_listens $port || exit 1
+within world_listens $port || exit 1
 mkfifo "$stage/end"
 "$client" $server $port "$way" <"$stage/end" >"$stage/told" 2>"$stage/said" &
 journey=$!
@@ -53,11 +53,11 @@ gone() {
 # The journey goes on in every lane that has a network, and grace has passed for those that have none.
 progress() {
     a=$(lines_of a) b=$(lines_of b) c=$(lines_of c)
-    [ "$wifi" = 0 ] || within 30 more_of a "$a" || return 1
-    [ "$cell" = 0 ] || within 30 more_of b "$b" || return 1
-    [ "$wifi$cell" = 00 ] || within 30 more_of c "$c" || return 1
-    [ "$wifi" = 1 ] || within 10 gone blue || return 1
-    [ "$cell" = 1 ] || within 10 gone red
+    [ "$wifi" = 0 ] || within more_of a "$a" || return 1
+    [ "$cell" = 0 ] || within more_of b "$b" || return 1
+    [ "$wifi$cell" = 00 ] || within more_of c "$c" || return 1
+    [ "$wifi" = 1 ] || within gone blue || return 1
+    [ "$cell" = 1 ] || within gone red
 }
 
 # Every change from every state to every other, both at once included.

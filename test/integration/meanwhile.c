@@ -281,7 +281,7 @@ static void in_manual_mode_only_dispatch_runs_them(void) {
     stage_equal(cmm_dispatch(), 0);
     stage_up("wifi");
     while (talk_count < 3) {
-        stage_equal(poll(&p, 1, 20000), 1);
+        stage_equal(poll(&p, 1, -1), 1);
         const int before = talk_count;
         stage_expect(cmm_dispatch() == talk_count - before);
     }

@@ -33,7 +33,7 @@ END
 start_scout() {
     "$build/scout/cmm-scout" -c "$stage/scout.conf" --name "$CMM_SCOUT" 2>>"$stage/scout.log" &
     scout_pid=$!
-    within 10 "$ctl" status
+    within "$ctl" status
 }
 tap_clean() {
     kill "$scout_pid"
@@ -48,7 +48,7 @@ says() {
 }
 # TEXT LABEL EXPECTED: as soon as the kernel's news are through.
 becomes() {
-    within 10 says "$2" "$3"
+    within says "$2" "$3"
     is "$1" "$3" "$(why "$2")"
 }
 number() {
@@ -69,7 +69,7 @@ ip addr add 169.254.7.7/16 dev wifi0
 ip addr add 10.1.0.2/32 dev wifi0
 becomes 'a link-local address is none, and an address without a route is not enough' red 'down, it has an address, but no route'
 # The kernel has no other news that would have the routes looked at again.
-within 10 sh -c '! ip -6 address show tentative | grep -q .'
+within sh -c '! ip -6 address show tentative | grep -q .'
 if ip nexthop add id 7 dev wifi0 && ip route add 10.1.0.0/24 nhid 7; then
     becomes 'a route by an object of the kernel'\''s is one' red 'it is up, for IPv4, without a default route'
     ip nexthop del id 7
@@ -88,7 +88,7 @@ ip route del default metric 77
 has_metric() {
     [ "$(number wifi metric)" = "$1" ]
 }
-ok 'the main table'\''s' within 10 has_metric 78
+ok 'the main table'\''s' within has_metric 78
 ip route flush table 100
 ip route del default
 becomes 'a change of routes alone is noticed' red 'it is up, for IPv4, without a default route'
@@ -114,7 +114,7 @@ becomes 'the other is usable again' red 'it is up, for IPv4, without a default r
 
 ip addr add 10.1.5.2/24 dev wifi0
 ip addr del 10.1.0.2 peer 10.1.0.9 dev wifi0
-ok 'another address on the same link is another network' within 10 grep -q 'network wifi is another one now' "$stage/scout.log"
+ok 'another address on the same link is another network' within grep -q 'network wifi is another one now' "$stage/scout.log"
 
 # ---- IPv6 ----
 
@@ -128,6 +128,7 @@ if ip addr add fd00:1::2/64 dev wifi0 nodad 2>/dev/null; then
     ip addr change fd00:1::2/64 dev wifi0 nodad preferred_lft forever
     becomes 'one that is preferred again is' red 'it is up, for IPv6'
     ip addr flush dev wifi0
+    becomes 'with none left it is none again' red 'down, it has no usable address'
     echo 1 >/proc/sys/net/ipv6/conf/wifi0/accept_dad
     echo 3 >/proc/sys/net/ipv6/conf/wifi0/dad_transmits # seconds
     ip addr add fd00:1::3/64 dev wifi0
@@ -160,12 +161,12 @@ becomes 'reload knows them again' small 'it is up, for IPv4 and IPv6, without a 
 # ---- rp_filter ----
 
 echo 1 >/proc/sys/net/ipv4/conf/wwan0/rp_filter
-within 10 grep -q 'network home has a strict rp_filter' "$stage/scout.log"
+within grep -q 'network home has a strict rp_filter' "$stage/scout.log"
 like 'a strict rp_filter is said in the log' '*network home has a strict rp_filter*' "$(cat "$stage/scout.log")"
 ip addr add 10.1.0.2/24 dev wifi0
 ip route add default via 10.1.0.1 dev wifi0 metric 10
 ip route add default via 10.7.0.1 dev wwan0 metric 20
-within 10 says red 'it is up, for IPv4 and IPv6'
+within says red 'it is up, for IPv4 and IPv6'
 like 'and by why, where another network has the better route' '*rp_filter is strict and another*' "$("$ctl" why small)"
 echo 0 >/proc/sys/net/ipv4/conf/wwan0/rp_filter
 echo 1 >/proc/sys/net/ipv4/conf/all/rp_filter
@@ -175,10 +176,10 @@ strict() {
 loose() {
     ! strict
 }
-within 10 strict
+within strict
 like 'all counts for each' '*rp_filter is strict and another*' "$("$ctl" why small)"
 echo 2 >/proc/sys/net/ipv4/conf/all/rp_filter
-ok 'loose is loose enough' within 10 loose
+ok 'loose is loose enough' within loose
 
 # ---- tunnels and bridges ----
 
@@ -192,7 +193,7 @@ END
 mkfifo "$stage/hold"
 python3 "$stage/tun.py" <"$stage/hold" >"$stage/tun" 2>&1 &
 exec 9>"$stage/hold"
-within 10 test -s "$stage/tun"
+within test -s "$stage/tun"
 if grep -q made "$stage/tun"; then
     ip addr add 10.66.0.1/24 dev tun0
     ip link set tun0 up

@@ -22,7 +22,7 @@ grace = 60
 END
 LD_PRELOAD=$air "$build/scout/cmm-scout" -c "$stage/scout.conf" --name "$CMM_SCOUT" 2>"$stage/scout.log" &
 scout=$!
-within 10 "$ctl" status
+within "$ctl" status
 tap_clean() {
     kill "$scout"
 }
@@ -30,7 +30,7 @@ tap_clean() {
 # The carrier goes, and comes with what is joined then: "interface NAME" or "scan NAME".
 join() {
     ip -n server link set wifi0-end down
-    within 10 gone
+    within gone
     printf '%s\n' "$1" >"$CMM_TEST_AIR"
     ip -n server link set wifi0-end up
 }
@@ -46,7 +46,7 @@ is_up() {
 # TEXT NETWORK JOINED
 goes_to() {
     join "$3"
-    within 10 is_up "$2"
+    within is_up "$2"
     is "$1" "$2" "$(up)"
 }
 # It is said to be down, once at the start, when it is given up before the new one is whole.
@@ -65,11 +65,11 @@ goes_to 'one that no section names goes to the next that matches' elsewhere 'sca
 goes_to 'a blip at one access point is a blip' elsewhere 'scan Cafe'
 is 'and no other network' 1 "$(others)"
 goes_to 'another access point in one section' elsewhere 'interface Station'
-within 10 has_others 2
+within has_others 2
 is 'is another network, also within grace' 2 "$(others)"
 goes_to 'and back' home 'interface Home'
 ip -n server link set wifi0-end down
 : >"$CMM_TEST_AIR"
-within 10 gone
+within gone
 like 'when the connection is lost the network is in its grace' '*home *grace *' "$("$ctl" networks)"
 tap_end

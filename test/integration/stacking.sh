@@ -20,8 +20,8 @@ world_scout "$build" || {
     cat "$stage/scout.log"
     exit 1
 }
-within 20 "$build/tools/cmm-ctl" wait -t 0 ondemand
-within 20 curl -sS -o "$stage/got" "http://$server/small"
+within "$build/tools/cmm-ctl" wait -t 0 ondemand
+within curl -sS -o "$stage/got" "http://$server/small"
 
 # NAME...: the first of these libraries that is installed.
 library() {
@@ -35,7 +35,7 @@ library() {
 
 # They fetch what $0 names.
 # shellcheck disable=SC2016 # expanded later
-by_curl='exec curl -sS --max-time 30 "$0"'
+by_curl='exec curl -sS --max-time 240 "$0"'
 # shellcheck disable=SC2016
 by_python='exec python3 -c "import sys, urllib.request as u; print(u.urlopen(sys.argv[1]).read().decode(), end=str())" "$0"'
 client=$by_curl
@@ -44,7 +44,7 @@ client=$by_curl
 request() {
     tag=$1 stack=$2
     shift 2
-    timeout 60 env "$@" CMM_LABELS=small LD_PRELOAD="$stack" sh -c "$client" "http://$server/small?$tag" \
+    timeout 300 env "$@" CMM_LABELS=small LD_PRELOAD="$stack" sh -c "$client" "http://$server/small?$tag" \
         >"$stage/got" 2>"$stage/said"
     code=$?
     [ $code = 0 ] && cmp -s "$stage/files/small" "$stage/got" && code=whole
@@ -75,13 +75,13 @@ both jemalloc "$(library libjemalloc.so.2)" 'whole wwan0' ''
 both mptcpize "$(library mptcpize/libmptcpwrap.so.0)" 'whole wwan0' ''
 
 python3 "$socks" 1080 &
-within 20 python3 -c 'import socket; socket.create_connection(("127.0.0.1", 1080))'
+within python3 -c 'import socket; socket.create_connection(("127.0.0.1", 1080))'
 printf '%s\n' 'TorAddress 127.0.0.1' 'TorPort 1080' >"$stage/torsocks.conf"
 printf '%s\n' strict_chain '[ProxyList]' 'socks5 127.0.0.1 1080' >"$stage/proxychains.conf"
 # Not "LD_PRELOAD=ITS:$LD_PRELOAD", but its own alone.
 if command -v mptcpize >/dev/null; then
     # shellcheck disable=SC2016 # expanded later
-    client='exec mptcpize run curl -sS --max-time 30 "$0"'
+    client='exec mptcpize run curl -sS --max-time 240 "$0"'
     is 'a wrapper that preloads something of its own leaves it in' 'whole wwan0' "$(request wrapped "$us")"
     client=$by_curl
 else

@@ -109,20 +109,7 @@ unset XDG_RUNTIME_DIR XDG_CONFIG_HOME http_proxy https_proxy HTTP_PROXY HTTPS_PR
 # shellcheck source=test/tools/tap.sh
 . "$(dirname "$0")/../tools/tap.sh"
 
-# ---- waiting for a condition ----
-
-# SECONDS COMMAND...: until it succeeds; 1 and a line when it does not.
-within() {
-    limit=$(($(date +%s) + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ "$(date +%s)" -le $limit ] || {
-            echo "# in vain: $*" >&2
-            return 1
-        }
-        sleep 0.01
-    done
-}
+# ---- processes ----
 
 alive() {
     kill -0 "$1" 2>/dev/null
@@ -160,7 +147,7 @@ SCOUT
     "$build/scout/cmm-scout" -c "$stage/scout.conf" --name "$CMM_SCOUT" 2>"$stage/scout.log" &
     # shellcheck disable=SC2034 # for tests that end it
     scout=$!
-    within 10 "$build/tools/cmm-ctl" status
+    within "$build/tools/cmm-ctl" status
 }
 
 # ---- a web server ----
@@ -198,7 +185,7 @@ NGINX
     else
         world_server python3 -u -m http.server 80 --bind 0.0.0.0 --directory "$1" >/dev/null 2>"$stage/http.log" &
     fi
-    within 10 world_listens 80
+    within world_listens 80
 }
 
 # Something listens there, for the server's TCP port.
@@ -227,6 +214,6 @@ world_asked() {
 
 # The same once there is something: a log is written after the answer.
 world_served() {
-    within 20 world_peers "$1"
+    within world_peers "$1"
     world_asked "$1"
 }

@@ -59,7 +59,7 @@ echo '0 end' >"$stage/timetable"
 start_scout() {
     "$scout" -c "$stage/scout.conf" --script "$stage/timetable" --name "$CMM_SCOUT" 2>>"$stage/scout.log" &
     scout_pid=$!
-    until_true "$ctl" networks
+    within "$ctl" networks
 }
 kill_scout() {
     kill -9 $scout_pid
@@ -88,7 +88,7 @@ is 'wait is 1 when the time is over' '1 cmm-ctl: no network for red in 0.05 s' "
 
 "$ctl" wait backup &
 waiter=$!
-until_true sh -c '"$1" why "$2" | grep -q backup' - "$ctl" $waiter
+within sh -c '"$1" why "$2" | grep -q backup' - "$ctl" $waiter
 is 'who waits is a subscriber, with the labels waited for' "['backup']" \
     "$(json '[s["waiting"] for s in o["subscribers"] if s["pid"] == '$waiter'][0]' subscribers)"
 is 'a subscriber has the keys that the contract names' \
@@ -107,7 +107,7 @@ name=$(printf 'b\303\274 \033')
 ln -s "$(python3 -c 'import sys; print(sys.executable)')" "$stage/$name"
 "$run" -r 192.0.2.1=cellular "$stage/$name" -c 'import socket; socket.socket().connect(("192.0.2.1", 9))' &
 other=$!
-until_true "$ctl" why $other
+within "$ctl" why $other
 is 'the name of a program keeps its letters, and no blank or control character' "'b\\xfc??'" \
     "$(json '*[ascii(s["program"]) for s in o["subscribers"] if s["pid"] == '$other']' subscribers)"
 like 'a terminal gets them escaped' '*b\\xc3\\xbc??*' "$("$ctl" subscribers)"
@@ -124,7 +124,7 @@ is 'wait for what is there returns at once' 0 "$(outcome "$ctl" wait -t 0 ondema
 is 'wait for labels that no single network has is 1' 1 "$(outcome "$ctl" wait -t 0 backup,cellular | cut -d ' ' -f 1)"
 "$ctl" --json wait cellular >"$stage/waited" &
 waiter=$!
-until_true sh -c '"$1" why "$2" | grep -q cellular' - "$ctl" $waiter
+within sh -c '"$1" why "$2" | grep -q cellular' - "$ctl" $waiter
 is 'a wait is released, too' 0 "$(outcome "$ctl" release $waiter)"
 wait $waiter
 is 'it is over then, and names what is up' '0 lab' \
@@ -150,7 +150,7 @@ is 'and what the scout does not know is 125' "125 cmm-run: unknown label 'nosuch
 
 "$ctl" --json watch >"$stage/events" &
 waiter=$!
-until_true sh -c '"$1" up lab; "$1" down lab; grep -q lab "$2"' - "$ctl" "$stage/events"
+within sh -c '"$1" up lab; "$1" down lab; grep -q lab "$2"' - "$ctl" "$stage/events"
 ok 'watch prints a JSON object a line' python3 -c '
 import json, sys
 for line in open(sys.argv[1]):
@@ -164,36 +164,47 @@ is '--scout takes a path' 0 "$(env -u CMM_SCOUT sh -c '"$1" --scout "$2" network
 
 "$ctl" --json watch >"$stage/events" &
 waiter=$!
-until_true sh -c '"$1" up lab; "$1" auto lab; grep -q lab "$2"' - "$ctl" "$stage/events"
+within sh -c '"$1" up lab; "$1" auto lab; grep -q lab "$2"' - "$ctl" "$stage/events"
 kill_scout
 start_scout
-until_true sh -c '"$1" up other; "$1" auto other; sed "1,/scout came/d" "$2" | grep -q other' - "$ctl" "$stage/events"
+within sh -c '"$1" up other; "$1" auto other; sed "1,/scout came/d" "$2" | grep -q other' - "$ctl" "$stage/events"
 is 'watch goes on with the next scout, and says so' 'scout gone,scout came,network other' \
     "$(sed -n '/scout gone/,$s/.*"event":"\(scout [a-z]*\|network other\).*/\1/p' "$stage/events" | head -n 3 | paste -s -d ,)"
 kill $waiter
 wait $waiter 2>/dev/null
 "$ctl" wait backup &
 waiter=$!
-until_true sh -c '"$1" why "$2" | grep -q backup' - "$ctl" $waiter
+within sh -c '"$1" why "$2" | grep -q backup' - "$ctl" $waiter
 kill_scout
 start_scout
-until_true sh -c '"$1" why "$2" | grep -q backup' - "$ctl" $waiter
+within sh -c '"$1" why "$2" | grep -q backup' - "$ctl" $waiter
 "$ctl" up lab
 wait $waiter
 is 'wait rides out a restart of the scout' 0 $?
 waiter=''
 "$ctl" auto lab
-"$ctl" wait -t 0.5 backup 2>"$stage/waited" &
-waiter=$!
-until_true sh -c '"$1" why "$2" | grep -q backup' - "$ctl" $waiter
-kill_scout
-wait $waiter
+# SECONDS: what comes of a wait whose scout dies in the middle.
+wait_bereaved() {
+    "$ctl" wait -t "$1" backup 2>"$stage/waited" &
+    waiter=$!
+    within sh -c '"$1" why "$2" | grep -q backup || ! kill -0 "$2"' - "$ctl" $waiter
+    kill_scout
+    wait $waiter
+    waited="$? $(cat "$stage/waited")"
+    waiter=''
+}
+seconds=1
+wait_bereaved $seconds
+while [ "$waited" = "1 cmm-ctl: no network for backup in $seconds s" ]; do # it was over before: that proves nothing
+    seconds=$((seconds * 2))
+    start_scout
+    wait_bereaved $seconds
+done
 is 'wait is 3 when its scout stays away' \
-    "3 cmm-ctl: no scout answers ($CMM_SCOUT: none there); start one: cmm-scout" "$? $(cat "$stage/waited")"
-waiter=''
+    "3 cmm-ctl: no scout answers ($CMM_SCOUT: none there); start one: cmm-scout" "$waited"
 
 printf '0 up lab\n0.1 labels lab ondemand\n0.3 loop\n' >"$stage/timetable"
 start_scout
-until_true sh -c '"$1" networks | grep -q "^lab .* ondemand,unmetered$"' - "$ctl"
+within sh -c '"$1" networks | grep -q "^lab .* ondemand,unmetered$"' - "$ctl"
 is 'a timetable that begins again does so with the labels of the configuration' 0 "$(outcome "$ctl" wait -t 10 backup)"
 tap_end

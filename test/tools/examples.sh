@@ -23,7 +23,7 @@ labels = all
 END
 "$scout" -c "$stage/scout.conf" --name "$CMM_SCOUT" 2>"$stage/scout.log" &
 pids="$pids $!"
-until_true "$ctl" networks
+within "$ctl" networks
 
 # Answers lines with where they came from, and takes uploads: record by record, each number once and in order.
 cat >"$stage/server.py" <<'END'
@@ -79,13 +79,13 @@ server.serve_forever()
 END
 python3 "$stage/server.py" "$stage" >"$stage/served" &
 pids="$pids $!"
-until_true test -e "$stage/port"
+within test -e "$stage/port"
 port=$(cat "$stage/port")
 
 # TEXT: the lines that the server got up to that one, since it was asked last.
 seen=0
 lines_to() {
-    until_true sh -c 'tail -n +$(($1 + 1)) "$2" | grep -q "^line.* $3\$"' - "$seen" "$stage/served" "$1"
+    within sh -c 'tail -n +$(($1 + 1)) "$2" | grep -q "^line.* $3\$"' - "$seen" "$stage/served" "$1"
     tail -n +$((seen + 1)) "$stage/served" | sed -n 's/^line //p' >"$stage/lines"
     seen=$(wc -l <"$stage/served")
 }
@@ -100,7 +100,7 @@ begin() {
 }
 # TEXT: the example has said it.
 says() {
-    until_true grep -q "$1" "$stage/said"
+    within grep -q "$1" "$stage/said"
 }
 
 # ---- the three scenarios: messages in C and in Python ----
@@ -127,7 +127,7 @@ three_scenarios() {
     is "$title: the thunk runs when the network comes, and the socket has moved to it" '127.0.1.1 two 127.0.1.1 four' \
         "$(xargs <"$stage/lines")"
     "$ctl" down wifi
-    until_true sh -c 'tail -n +$(($1 + 1)) "$2" | grep -q "^left 127.0.1.1"' - "$seen" "$stage/served"
+    within sh -c 'tail -n +$(($1 + 1)) "$2" | grep -q "^left 127.0.1.1"' - "$seen" "$stage/served"
     echo 'ondemand five' >&3
     says 'sent.*five'
     exec 3>&-
@@ -151,7 +151,7 @@ fi
 "$ctl" down wifi
 begin "$examples/loop" 127.0.0.1 "$port" background
 echo one >&3
-until_true sh -c '"$1" subscribers | grep -q "loop.*background"' - "$ctl"
+within sh -c '"$1" subscribers | grep -q "loop.*background"' - "$ctl"
 is 'loop: with no network nothing is sent' '' "$(tail -n +$((seen + 1)) "$stage/served")"
 "$ctl" auto wifi
 says '127.0.1.1 one'
@@ -170,9 +170,9 @@ head -c 400000 /dev/urandom >"$stage/file"
 begin "$examples/upload" 127.0.0.1 "$port" background
 cat "$stage/file" >&3 &
 feeder=$!
-until_true sh -c '"$1" subscribers | grep -q "upload.*background"' - "$ctl"
+within sh -c '"$1" subscribers | grep -q "upload.*background"' - "$ctl"
 "$ctl" auto wifi
-until_true grep -q 'record 5' "$stage/served"
+within grep -q 'record 5' "$stage/served"
 "$ctl" down wifi
 "$ctl" auto wifi
 wait $feeder

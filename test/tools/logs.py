@@ -28,7 +28,7 @@ def until_said(path, text, process):
 
 def end(process):
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(120) == 0
 
 
 def levels_for_the_journal(place):

@@ -15,7 +15,7 @@ def heard(manager):
 
 def life(scout, place, address):
     manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    manager.settimeout(30)
+    manager.settimeout(120)
     manager.bind(address.replace("@", "\0", 1))
     env = dict(os.environ, NOTIFY_SOCKET=address)
     daemon = subprocess.Popen([scout, "-c", place + "/scout.conf", "--name", place + "/s.sock"], env=env,
@@ -30,7 +30,7 @@ def life(scout, place, address):
         assert heard(manager) == ["READY=1"]
         daemon.send_signal(signal.SIGTERM)
         assert heard(manager) == ["STOPPING=1"]
-        assert daemon.wait(30) == 0
+        assert daemon.wait(120) == 0
     finally:
         daemon.kill()
         daemon.wait()

@@ -23,7 +23,7 @@ labels = all
 END
 "$scout" -c "$stage/scout.conf" --name "$CMM_SCOUT" 2>"$stage/scout.log" &
 scout_pid=$!
-until_true "$ctl" networks
+within "$ctl" networks
 "$ctl" down big
 
 # Says from where it was reached, for two datagrams or connections each.
@@ -45,7 +45,7 @@ while True:
 END
 python3 "$stage/server.py" "$stage/port" &
 server=$!
-until_true test -e "$stage/port"
+within test -e "$stage/port"
 port=$(cat "$stage/port")
 cat >"$stage/stream.py" <<'END'
 import socket, sys
@@ -64,7 +64,7 @@ waits_then() {
     shift 2
     "$run" -l background -r 127.0.0.0/8=background "$@" python3 "$stage/$kind.py" "$port" >"$stage/out" &
     pid=$!
-    until_true sh -c '"$1" why "$2" | grep -q "^  background"' - "$ctl" $pid
+    within sh -c '"$1" why "$2" | grep -q "^  background"' - "$ctl" $pid
     $verb
     wait $pid
     cat "$stage/out"
@@ -94,6 +94,8 @@ is 'the next one waits for its own network again' 127.0.2.1 "$(waits_then stream
 "$ctl" down big
 is 'who has only started what waits stands for it' 127.0.1.1 "$(waits_then stream let_go sh -c '"$@"; exit' -)"
 is 'a released datagram goes, too' 127.0.1.1 "$(waits_then datagram let_go)"
+# Whoever this machine asks for names need not answer.
+export RES_OPTIONS='timeout:1 attempts:1'
 cat >"$stage/lookup.py" <<'END'
 import socket
 for name in "localhost", "waits.invalid":  # the former is at home and does not wait, be it known here or not

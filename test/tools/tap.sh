@@ -54,10 +54,16 @@ outcome() {
     printf '%s' "$code${said:+ }$said"
 }
 
-# Until the command succeeds; the harness has the time limit.
-until_true() {
+# COMMAND...: until it succeeds; 1 and a line when it does not. How long is no part of any promise: a busy machine may
+# take its time.
+within() {
+    limit=$(($(date +%s) + 120))
     until "$@" >/dev/null 2>&1; do
-        sleep 0.02
+        [ "$(date +%s)" -le $limit ] || {
+            echo "# in vain: $*" >&2
+            return 1
+        }
+        sleep 0.01
     done
 }
 
