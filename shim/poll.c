@@ -196,7 +196,8 @@ static int tell(const struct pollfd *fds, nfds_t count, fd_set *rd, fd_set *wr, 
     return bits;
 }
 
-/* poll tells of ends nobody asked for (a hang-up where only writing was selected): select sleeps on. */
+/* poll tells of ends and errors nobody asked for, as where only urgent bytes were selected: select sleeps on.
+ */
 static int select_with(struct pollfd *fds, nfds_t count, fd_set *rd, fd_set *wr, fd_set *ex,
                        const struct timespec *timeout, const sigset_t *mask) {
     const struct timespec end = timeout ? sum(clock_now(), *timeout) : (struct timespec){0};
@@ -213,7 +214,7 @@ static int select_with(struct pollfd *fds, nfds_t count, fd_set *rd, fd_set *wr,
             if ((asked & POLLIN && got & SELECT_IN) || (asked & POLLOUT && got & SELECT_OUT) ||
                 (asked & POLLPRI && got & SELECT_EX))
                 matters = true;
-            else if (got & POLLHUP)
+            else if (got)
                 fds[i].fd = -1 - fds[i].fd; /* says nothing more that was asked for */
         }
         if (matters)

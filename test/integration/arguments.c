@@ -11,6 +11,7 @@
 #include <sys/select.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BG CMM_LABEL_BACKGROUND
@@ -122,6 +123,21 @@ static void a_time_that_is_none_is_told_so(void) {
     }
 }
 
+static double seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void who_waits_for_a_time_is_back_no_sooner(void) {
+    static const struct timespec almost = {0, 999999999};
+    stage_up("wifi");
+    stage_equal(talk_dial_plainly(0, BG), 0);
+    const double begun = seconds();
+    stage_equal(poll_for(&almost), 0);
+    stage_expect(seconds() - begun >= 0.999);
+}
+
 static void on_alarm(int signo) {
     (void)signo;
 }
@@ -144,6 +160,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(what_cannot_be_read_is_not_sent),
     STAGE_TEST(what_cannot_be_read_is_not_kept_for_replay),
     STAGE_TEST(a_time_that_is_none_is_told_so),
+    STAGE_TEST(who_waits_for_a_time_is_back_no_sooner),
     STAGE_TEST(a_time_beyond_all_clocks_does_not_end),
 };
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -331,6 +332,31 @@ static bool refused(void) {
     return poll(&p, 1, 0) == 1 && p.revents & POLLERR;
 }
 
+static _Atomic pid_t selector;
+
+static void *select_urgent(void *unused) {
+    fd_set urgent;
+    FD_ZERO(&urgent);
+    FD_SET(sock, &urgent);
+    selector = gettid();
+    select(sock + 1, NULL, NULL, &urgent, NULL);
+    stage_fail(__FILE__, __LINE__, "select() has returned");
+    return unused;
+}
+
+static void an_error_is_nothing_to_who_selects_urgent_bytes(void) {
+    const struct sockaddr_in nobody = {
+        .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = inet_addr("127.0.9.9")};
+    pthread_t thread;
+    int calm = 0;
+    make();
+    stage_equal(connect(sock, (const struct sockaddr *)&nobody, sizeof nobody), 0);
+    stage_equal(send(sock, "who?", 4, 0), 4);
+    stage_wait(refused());
+    stage_equal(pthread_create(&thread, NULL, select_urgent, NULL), 0);
+    stage_wait(selector && stage_asleep(selector) && ++calm > 50);
+}
+
 /* The kernel would tell the refusal first. */
 static void what_had_arrived_before_a_refusal_is_read_too(void) {
     struct sockaddr_in at = stage_udp(), from;
@@ -401,6 +427,7 @@ static const struct stage_test tests[] = {
     TEST(what_had_arrived_unconnected_has_its_sender_yet),
     TEST(an_epoll_set_tells_of_what_had_arrived_before_a_send_has_moved_it),
     TEST(what_had_arrived_where_a_child_is_left_is_the_childs),
+    TEST(an_error_is_nothing_to_who_selects_urgent_bytes),
     STAGE_TEST_WITH(what_had_arrived_before_a_refusal_is_read_too, STAGE_PRELOAD, NULL,
                     "CMM_RULES=127.0.0.1=small"), /* not the peer's */
     TEST(a_sender_is_told_as_far_as_there_is_room),
