@@ -204,6 +204,54 @@ static void what_has_two_numbers_is_one(void) {
     stage_equal(status, W_EXITCODE(1, 0));
 }
 
+static void what_its_maker_held_besides_is_left_alone(void) {
+    const struct sockaddr_in to = stage_tcp();
+    int status;
+    const pid_t child = fork();
+    if (child == 0) {
+        const int ours = dial_and_talk(NULL), own = socket(AF_INET, SOCK_STREAM, 0);
+        stage_equal(setsockopt(own, SOL_SOCKET, SO_BINDTODEVICE, "wifi0", 5), 0);
+        stage_equal(connect(own, (const struct sockaddr *)&to, sizeof to), 0);
+        dup2(ours, 100);
+        dup2(own, 101);
+        dup2(open("/dev/null", O_WRONLY), 2);
+        execlp("bash", "bash", "-c", "read -u 100 it; kill -STOP $$; read -u 101 it", NULL);
+        _exit(77);
+    }
+    stage_wait(is_called(child, "bash") || waitpid(child, &status, WNOHANG) == child);
+    if (kill(child, 0) < 0)
+        stage_skip("there is no bash here");
+    stage_link("wifi0", false);
+    stage_equal(waitpid(child, &status, WUNTRACED), child);
+    stage_expect(WIFSTOPPED(status)); /* told the loss */
+    stage_link("wifi0", true);
+    stage_wait(stage_offered("wifi"));
+    stage_say(1, "yet\n");
+    stage_equal(kill(child, SIGCONT), 0);
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_equal(status, W_EXITCODE(0, 0));
+}
+
+static void of_how_it_was_handed_on_the_program_sees_nothing(void) {
+    char text[8192] = "";
+    size_t len = 0;
+    int out[2];
+    stage_equal(pipe(out), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        dial_and_talk(NULL);
+        dup2(out[1], 1);
+        execlp("env", "env", NULL);
+        _exit(99);
+    }
+    close(out[1]);
+    for (ssize_t n; (n = read(out[0], text + len, sizeof text - 1 - len)) > 0;)
+        len += (size_t)n;
+    stage_equal(waitpid(child, NULL, 0), child);
+    stage_expect(strstr(text, "CMM_LABELS=large"));
+    stage_expect(!strstr(text, "CMM_HELD"));
+}
+
 /* ---- by message ---- */
 
 union control {
@@ -279,6 +327,8 @@ static const struct stage_test tests[] = {
     TEST(one_of_many_is_handed_on_too),
     TEST(at_whatever_number_it_is_handed_on),
     TEST(what_has_two_numbers_is_one),
+    TEST(what_its_maker_held_besides_is_left_alone),
+    TEST(of_how_it_was_handed_on_the_program_sees_nothing),
     TEST(who_was_given_it_by_message_hears_it),
     TEST(what_its_maker_had_bound_is_left_alone),
 };
