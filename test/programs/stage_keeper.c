@@ -381,6 +381,22 @@ static void tell(const struct stage_test *t, int result, const char *why) {
     fflush(stdout);
 }
 
+/* The last of what it said, for whoever reads of a failure. */
+static void tell_of_scout(const char *directory) {
+    char path[96], text[2001];
+    snprintf(path, sizeof path, "%.60s/scout.log", directory);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return;
+    if (fseek(f, 1 - (long)sizeof text, SEEK_END) < 0)
+        rewind(f);
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+        printf("# scout: %s\n", line);
+    fflush(stdout);
+}
+
 static void clear_away(const char *directory) {
     static const char *const names[] = {"scout.conf", "scout.sock", "scout.bell", "scout.lock", "scout.log"};
     char line[128];
@@ -408,6 +424,8 @@ static int run_one(const struct stage_test *t, const char *config) {
     waitpid(keeper, &status, 0);
     int result = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
     tell(t, result, r->failure);
+    if (result != 0 && result != SKIP)
+        tell_of_scout(r->directory);
     clear_away(r->directory);
     munmap(r, sizeof *r);
     close(shared);
