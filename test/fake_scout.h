@@ -91,12 +91,15 @@ static inline int new_mailbox(long msgsize) {
     return reader;
 }
 
-/* There are 256 queues for all users, and 800 KiB for all programs of one: in the way of other programs is
- * only that, which is waited for here, where nobody's patience counts. */
+/* There are 256 queues for all users, and 800 KiB for all programs of one. Root has its own, as much as it
+ * likes; for others there is what other programs leave, which is waited for here, where nobody's patience
+ * counts. */
 static inline void await_room_for_mailboxes(void) {
+    const struct rlimit all = {RLIM_INFINITY, RLIM_INFINITY};
     char name[64];
     mqd_t roomy;
-    (void)!unshare(CLONE_NEWIPC); /* it takes root */
+    (void)!unshare(CLONE_NEWIPC);
+    (void)!setrlimit(RLIMIT_MSGQUEUE, &all);
     snprintf(name, sizeof name, "/cmm-unit-room-%d", (int)getpid());
     while ((roomy = make_queue(name, 3, sizeof(struct wire_snapshot))) < 0 &&
            (errno == EMFILE || errno == ENOSPC))

@@ -12,25 +12,30 @@ static struct probe_table t;
 static struct fact_network lab;
 static const struct fact_address home = {
     .family = AF_INET, .prefix = 32, .preferred = true, .bytes = {127, 0, 0, 1}};
-static int server;
+static int server, place; /* the latter keeps the port, and never listens */
 static uint16_t port;
 static int64_t now;
 
-/* Bound to port, or to one the kernel picks if that is 0. */
-static void bind_server(void) {
+/* To port, or to one the kernel picks if that is 0. */
+static int bound(void) {
     struct sockaddr_in at = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t len = sizeof at;
-    int on = 1;
-    server = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    ck_assert_int_eq(bind(server, (struct sockaddr *)&at, sizeof at), 0);
-    getsockname(server, (struct sockaddr *)&at, &len);
+    int on = 1, sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(sock, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+    ck_assert_int_eq(bind(sock, (struct sockaddr *)&at, sizeof at), 0);
+    getsockname(sock, (struct sockaddr *)&at, &len);
     port = ntohs(at.sin_port);
+    return sock;
+}
+
+static void bind_server(void) {
+    server = bound();
 }
 
 static void start(void) {
     port = 0;
+    place = bound();
     bind_server();
     ck_assert_int_eq(probe_init(&t), 0);
     lab = (struct fact_network){.name = "lab", .works = true, .address = home};
@@ -40,6 +45,7 @@ static void start(void) {
 static void finish(void) {
     probe_finish(&t);
     close(server);
+    close(place);
 }
 
 static enum fact_check look(void) {

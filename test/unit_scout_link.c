@@ -106,6 +106,7 @@ END_TEST
 
 START_TEST(a_scout_that_says_nothing_is_given_up) {
     int before = open_descriptors();
+    real.poll = poll;
     ck_assert_int_eq(opened_with(silence, 1), -ETIMEDOUT);
     ck_assert_int_eq(link_.sock, -1);
     ck_assert_int_eq(open_descriptors(), before + 2);
@@ -157,7 +158,7 @@ static int interruptions;
 
 static int interrupted_poll(struct pollfd *fds, nfds_t count, int timeout) {
     errno = EINTR;
-    return interruptions++ < 3 ? -1 : poll(fds, count, timeout);
+    return interruptions++ < 3 ? -1 : poll_for_ever(fds, count, timeout);
 }
 
 static int interrupted_connect(int fd, const struct sockaddr *to, socklen_t len) {
@@ -166,7 +167,6 @@ static int interrupted_connect(int fd, const struct sockaddr *to, socklen_t len)
 }
 
 START_TEST(signals_of_the_program_do_not_break_the_subscription) {
-    real_init();
     real.poll = interrupted_poll;
     ck_assert_int_eq(opened_with(with_mailbox, 1), 0);
     ck_assert_int_gt(interruptions, 3);
@@ -300,7 +300,7 @@ int main(void) {
     TCase *t = tcase_create("scout_link");
     SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
-    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_checked_fixture(t, setup_patiently, teardown);
     add_opening(t);
     if (can_be_others()) {
         tcase_add_test(t, a_scout_of_another_user_is_not_believed);

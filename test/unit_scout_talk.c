@@ -269,7 +269,7 @@ int main(void) {
     TCase *t = tcase_create("scout_talk");
     SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
-    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_checked_fixture(t, setup_patiently, teardown);
     add_talking(t);
     srunner_run_all(r, CK_ENV);
     int failed = srunner_ntests_failed(r);
