@@ -99,19 +99,24 @@ static void a_refusal_is_told_once_when_the_network_has_come(void) {
     stage_expect_connection(0, "127.0.1.1");
 }
 
-/* /proc/net/tcp has a line a socket: its place, the address (as the machine writes a word) and more. */
-static void what_waits_takes_no_port_from_the_machine(void) {
+/* /proc/net/tcp has a line a socket: its place, the address (as the machine writes a word) and more. Where
+ * other programs' come and go while it is read one may be passed over. */
+static bool in_kernels_table(ino_t wanted, unsigned *ret_address, unsigned *ret_port) {
     char line[256];
-    unsigned address = 0, port = 0;
     unsigned long inode = 0;
+    FILE *f = fopen("/proc/net/tcp", "re");
+    while (inode != wanted && fgets(line, sizeof line, f))
+        sscanf(line, "%*d: %x:%x %*x:%*x %*x %*x:%*x %*x:%*x %*x %*u %*u %lu", ret_address, ret_port, &inode);
+    fclose(f);
+    return inode == wanted;
+}
+
+static void what_waits_takes_no_port_from_the_machine(void) {
+    unsigned address = 0, port = 0;
     struct stat st;
     stage_fails(dialing_connect(SOCK_NONBLOCK), EINPROGRESS);
     stage_equal(fstat(dialing_sock, &st), 0);
-    FILE *f = fopen("/proc/net/tcp", "re");
-    while (inode != st.st_ino && fgets(line, sizeof line, f))
-        sscanf(line, "%*d: %x:%x %*x:%*x %*x %*x:%*x %*x:%*x %*x %*u %*u %lu", &address, &port, &inode);
-    fclose(f);
-    stage_equal(inode, st.st_ino);
+    stage_wait(in_kernels_table(st.st_ino, &address, &port));
     stage_expect(port && (ntohl(address) & 0xffc00000) == 0x7f400000);
     stage_up("wifi");
     stage_equal(stage_polled(dialing_sock, POLLOUT, -1), POLLOUT);
