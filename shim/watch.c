@@ -12,8 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LINE = 256 };
-
 static bool is_it(const char *line, int number, unsigned long inode, uint64_t data) {
     int tfd;
     unsigned events;
@@ -40,8 +38,6 @@ bool watch_tells(int epfd, int number, unsigned long inode, uint64_t data) {
             found = is_it(line, number, inode, data);
         have -= (size_t)(line - text);
         memmove(text, line, have);
-        if (have > LINE)
-            break; /* nothing of ours is so long */
     }
     if (fd >= 0)
         real.close(fd);

@@ -100,6 +100,17 @@ static void *look_alone(void *main_thread) {
     _exit(watch_tells(epfd, sock, inode, DATA) && watch_find(sock, inode, DATA, none, NULL) == epfd ? 0 : 1);
 }
 
+START_TEST(to_ask_leaves_nothing_open) {
+    const int next = dup(0);
+    close(next);
+    ck_assert(watch_tells(epfd, sock, inode, DATA));
+    ck_assert(!watch_tells(sock, sock, inode, DATA));
+    ck_assert_int_eq(watch_find(sock, inode, DATA, none, NULL), epfd);
+    ck_assert_int_eq(dup(0), next);
+    close(next);
+}
+END_TEST
+
 START_TEST(a_set_tells_other_threads_when_the_main_one_has_ended) {
     static pthread_t self;
     pthread_t other;
@@ -129,6 +140,7 @@ int main(void) {
         tcase_add_test(t, a_set_tells_other_threads_when_the_main_one_has_ended);
     tcase_add_test(t, among_many_it_is_found);
     tcase_add_test(t, a_set_is_found_by_what_it_has_whatever_its_number);
+    tcase_add_test(t, to_ask_leaves_nothing_open);
     tcase_add_test(t, one_that_is_known_otherwise_is_passed_over);
     srunner_run_all(r, CK_ENV);
     const int failed = srunner_ntests_failed(r);
