@@ -4,6 +4,7 @@
  * brings it on when the kernel has answered, and run when a handler is back. Deliberately absent: when one is
  * due, and for which labels (reconnect); user code (run). */
 #include "attempt.h"
+#include "beckon.h"
 #include "carry.h"
 #include "choose.h"
 #include "lift.h"
@@ -47,6 +48,7 @@ void attempt_failed(struct sock *s, int error) {
         fail_in_place(s, hidden);
     s->untold = error;
     reconnect_dead(s, error);
+    beckon(s, BECKON_ANOTHER);
 }
 
 /* A round: each network that matches is tried once, then all rest until it is due. */
@@ -156,6 +158,7 @@ static void live(struct sock *s) {
     if (s->sealed)
         real.shutdown(hidden, SHUT_WR);
     swap_in(s, hidden);
+    beckon(s, BECKON_ANOTHER);
     reconnect_proceed(s);
 }
 
@@ -195,7 +198,7 @@ static void connected(struct sock *s) {
     }
     const long flags = s->nfds ? real.fcntl(s->fds[0], F_GETFL, NULL) : -1;
     if (flags >= 0)
-        real.fcntl(s->hidden, F_SETFL, (void *)flags);
+        beckon_flags(s->hidden, flags);
     reconnect_announce(s);
 }
 

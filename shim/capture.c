@@ -147,6 +147,7 @@ static int begin(struct sock *s, const struct sockaddr *to, socklen_t len, const
         sock_turn(s, LIFE_RESET);
     sock_turn(s, LIFE_CONNECT);
     s->error = s->untold = 0;
+    s->full = true;
     s->sealed = s->deaf = s->lived = s->shared = s->cut = s->carried = s->adrift = false;
     stash_finish(&s->unread);
     memcpy(&s->to, to, len);

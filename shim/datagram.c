@@ -4,6 +4,7 @@
  * waits aside, where receives and options go on acting on it. Runs with the lock held, on the calling thread
  * or the listening one. Deliberately absent: whose business a destination is (capture). */
 #include "datagram.h"
+#include "beckon.h"
 #include "call.h"
 #include "choose.h"
 #include "lift.h"
@@ -61,6 +62,7 @@ static void put_back(struct sock *s) {
     }
     s->aside = false;
     swap_in(s, fd);
+    beckon(s, BECKON_ANOTHER);
     wait_wake(&s->waiters);
 }
 
@@ -142,6 +144,7 @@ static int steer_fresh(struct sock *s, const struct wire_network *n) {
     s->fresh = n != NULL;
     swap_in(s, fd);
     retire(s, old);
+    beckon(s, BECKON_ANOTHER);
     wait_wake(&s->waiters);
     return 0;
 }
@@ -243,6 +246,7 @@ int datagram_steer(struct sock *s, const struct sockaddr *to, socklen_t len, uin
             return r;
         }
         wait_here(s);
+        s->full = true;
         r = blocking ? call_wait(s, labels, true, &deadline, limit) : -EAGAIN;
         if (r < 0)
             return r;

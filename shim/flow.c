@@ -87,6 +87,7 @@ static ssize_t elsewhere(struct sock *s, int fd, const struct flow_send *c, uint
         return r;
     }
     if (!blocking) {
+        s->full = true;
         if (pick && !others && !inside)
             reconnect_for(s, labels);
         return choose_stays(s, labels) ? CALL_AGAIN : -EAGAIN;
@@ -113,6 +114,7 @@ static ssize_t wait_turn(struct sock *s, int fd, const struct flow_send *c, uint
     const struct wire_network *n;
     if (c->handler)
         return defer(s, c, labels);
+    s->full = true;
     if (call_is_nonblocking(fd, c->flags))
         return -EAGAIN;
     if (shim.manual && run_thunk(s))

@@ -36,6 +36,7 @@ static int check_address(const struct sock *s, const struct sockaddr *to, sockle
 static int begin(struct sock *s, const struct sockaddr *to, socklen_t tolen, bool blocking) {
     const struct wire_network *n;
     sock_turn(s, LIFE_CONNECT);
+    s->full = true;
     memcpy(&s->to, to, tolen);
     s->tolen = tolen;
     int r = choose_network(s, atomic_load(&s->labels), &n);

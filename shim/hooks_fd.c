@@ -212,11 +212,13 @@ HOOK(int, ioctl, (int fd, unsigned long request, ...)) {
     void *arg = va_arg(args, void *);
     va_end(args);
     const bool unsent = request == SIOCOUTQ || request == SIOCOUTQNSD;
-    if ((request != FIONBIO && request != FIONREAD && !unsent) || !arg || !hook_own(fd))
+    const bool flag = request == FIONBIO || request == FIOASYNC;
+    if ((!flag && request != FIONREAD && !unsent) || !arg || !hook_own(fd))
         return real.ioctl(fd, request, arg);
-    return (int)hook_told(unsent               ? socket_unsent(fd, request, arg)
-                          : request == FIONBIO ? socket_set_nonblocking(fd, *(int *)arg)
-                                               : socket_unread(fd, arg));
+    return (int)hook_told(unsent                ? socket_unsent(fd, request, arg)
+                          : request == FIONBIO  ? socket_set_nonblocking(fd, *(int *)arg)
+                          : request == FIOASYNC ? socket_set_async(fd, *(int *)arg)
+                                                : socket_unread(fd, arg));
 }
 
 /* ---- options and names ---- */

@@ -3,6 +3,7 @@
  * replay on), and whoever is blocked on the old description is woken by its end. Runs with the lock held, on
  * any thread. Deliberately absent: what comes next, which reconnect decides. */
 #include "leave.h"
+#include "beckon.h"
 #include "carry.h"
 #include "holder.h"
 #include "lift.h"
@@ -223,6 +224,7 @@ int leave_lost(struct sock *s) {
     int old = swap_out(s);
     if (old < 0)
         return cannot_leave(s, -old);
+    beckon_leave(s, old);
     sock_turn(s, LIFE_LOST);
     s->lost_at = atomic_load(&s->swaps);
     s->net = 0;
@@ -283,6 +285,7 @@ int leave_for(struct sock *s, uint64_t labels) {
         take_leave(s);
         return 0;
     }
+    beckon_leave(s, old);
     s->hidden = old;
     s->drain_until = wait_now_ms() + DRAIN_MS;
     if (sock_stream(s) && !s->shared)

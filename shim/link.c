@@ -69,6 +69,10 @@ static void look_by(uint64_t at_ms) {
     link_kick();
 }
 
+void link_look(void) {
+    look_by(1);
+}
+
 void link_due(struct sock *s, uint64_t at_ms) {
     s->due = at_ms;
     look_by(at_ms);

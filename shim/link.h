@@ -30,6 +30,9 @@ void link_resume(void);
 void link_due(struct sock *s, uint64_t at_ms);
 void link_give_up(struct sock *s, uint64_t at_ms);
 
+/* With the lock: the thread looks at every socket. */
+void link_look(void);
+
 /* With the lock: tell the thread that waiters or work changed. */
 void link_kick(void);
 

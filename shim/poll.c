@@ -78,7 +78,10 @@ static int result(struct pollfd *fds, const struct pollfd *mine, nfds_t count) {
     int ready = 0;
     lock_take();
     for (nfds_t i = 0; i < count; i++) {
+        struct sock *s = fds[i].fd >= 0 ? sock_find(fds[i].fd) : NULL;
         fds[i].revents = mine[i].revents | kept_events(&fds[i]) | end_events(&fds[i]);
+        if (s && s->state != LIFE_LIVE && fds[i].events & POLLOUT && !fds[i].revents)
+            s->full = true;
         ready += fds[i].revents != 0;
     }
     lock_drop();

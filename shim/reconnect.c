@@ -5,6 +5,7 @@
  * (run) and descriptors (swap). */
 #include "reconnect.h"
 #include "attempt.h"
+#include "beckon.h"
 #include "carry.h"
 #include "datagram.h"
 #include "leave.h"
@@ -138,6 +139,7 @@ int reconnect_for(struct sock *s, uint64_t labels) {
 }
 
 static void tick(struct sock *s, uint64_t now_ms) {
+    beckon_tell(s);
     if (s->give_up_at && s->give_up_at <= now_ms && s->state == LIFE_WAITING) {
         s->give_up_at = 0;
         reconnect_give_up(s, ETIMEDOUT);
@@ -338,6 +340,7 @@ void reconnect_reset(struct sock *s) {
     int old = out && !s->standing ? -1 : swap_out(s);
     forget_attempt(s);
     if (old >= 0) {
+        beckon_leave(s, old);
         if (!s->shared)
             real.shutdown(old, SHUT_RDWR);
         lift_close(old);

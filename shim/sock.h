@@ -80,6 +80,11 @@ struct sock {
     uint32_t lost_at; /* what `swaps' was after the latest loss */
     uint32_t born;    /* ... when the record was taken for this socket */
     int untold;       /* captured: that, until it has been told once */
+    bool owned;       /* as of the latest swap: somebody is to be told by signals */
+    bool async;       /* ... of its readiness, too */
+    int asked_by;     /* ... which names this number */
+    bool full;        /* it had no room for what was to be sent: who waits for a signal waits for room, too */
+    unsigned untold_of; /* what no signal has told yet: BECKON_... */
 
     struct sockaddr_storage to;
     socklen_t tolen;

@@ -4,6 +4,7 @@
  * An option is tried where it will count: a placeholder knows only what a stream knows, and Multipath TCP
  * refuses what a program can do without. */
 #include "socket_options.h"
+#include "beckon.h"
 #include "call.h"
 #include "carry.h"
 #include "lift.h"
@@ -155,32 +156,35 @@ int socket_get_option(int fd, int level, int name, void *val, socklen_t *len) {
 
 /* ---- flags ---- */
 
-static int set_flags(int fd, long flags) {
-    return real.fcntl(fd, F_SETFL, (void *)flags) < 0 ? -errno : 0;
-}
-
-static int set_nonblocking(int fd, long on) {
-    int value = (int)on;
-    return real.ioctl(fd, FIONBIO, &value) < 0 ? -errno : 0;
-}
-
-static int set_everywhere(int fd, int (*set)(int fd, long value), long value) {
+int socket_set_flags(int fd, long flags) {
     struct sock *s = call_enter(fd);
     if (!s)
         return -EBADF;
-    const int number = socket_number(s, fd), r = set(fd, value);
+    const bool asked = beckon_listens(fd);
+    const int number = socket_number(s, fd);
+    const int r = real.fcntl(fd, F_SETFL, (void *)flags) < 0 ? -errno : 0;
     if (r == 0 && number != fd)
-        set(number, value);
+        beckon_flags(number, flags);
+    if (r == 0 && flags & O_ASYNC && !asked)
+        s->asked_by = fd;
     lock_drop();
     return r;
 }
 
-int socket_set_flags(int fd, long flags) {
-    return set_everywhere(fd, set_flags, flags);
+int socket_set_async(int fd, int on) {
+    const long flags = real.fcntl(fd, F_GETFL, NULL);
+    return socket_set_flags(fd, on ? flags | O_ASYNC : flags & ~(long)O_ASYNC);
 }
 
 int socket_set_nonblocking(int fd, int on) {
-    return set_everywhere(fd, set_nonblocking, on);
+    struct sock *s = call_enter(fd);
+    if (!s)
+        return -EBADF;
+    const int number = socket_number(s, fd), r = real.ioctl(fd, FIONBIO, &on) < 0 ? -errno : 0;
+    if (r == 0 && number != fd)
+        real.ioctl(number, FIONBIO, &on);
+    lock_drop();
+    return r;
 }
 
 /* ---- bytes on their way ---- */

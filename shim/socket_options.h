@@ -11,6 +11,7 @@ int socket_get_option(int fd, int level, int name, void *val, socklen_t *len);
 /* fcntl F_SETFL and ioctl FIONBIO reach the connection being made too. */
 int socket_set_flags(int fd, long flags);
 int socket_set_nonblocking(int fd, int on);
+int socket_set_async(int fd, int on);
 
 int socket_unread(int fd, int *ret_bytes);                        /* FIONREAD */
 int socket_unsent(int fd, unsigned long request, int *ret_bytes); /* SIOCOUTQ, SIOCOUTQNSD */

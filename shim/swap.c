@@ -3,6 +3,7 @@
  * not numbers: so registrations are taken out, and put in again with their user data. Runs with the lock
  * held, on any thread. */
 #include "swap.h"
+#include "beckon.h"
 #include "carry.h"
 #include "lift.h"
 #include "route.h"
@@ -228,21 +229,6 @@ static void put_in(struct sock *s, int number) {
     }
 }
 
-/* A signal that tells of data, or of what is urgent, goes to whom the program has named. O_ASYNC must wait
- * for the number: the signal tells that by which it was asked for. The flags. */
-static long carry_flags(int from, int to) {
-    struct f_owner_ex owner;
-    const long flags = real.fcntl(from, F_GETFL, NULL);
-    if (flags < 0)
-        return 0;
-    if (real.fcntl(from, F_GETOWN_EX, &owner) == 0 && owner.pid) {
-        real.fcntl(to, F_SETOWN_EX, &owner);
-        real.fcntl(to, F_SETSIG, (void *)(long)real.fcntl(from, F_GETSIG, NULL));
-    }
-    real.fcntl(to, F_SETFL, (void *)(flags & ~(long)O_ASYNC));
-    return flags;
-}
-
 /* Not by its name: to a library that looks on it would be a new connection. */
 void swap_wake(int fd) {
     struct sockaddr none = {.sa_family = AF_UNSPEC};
@@ -283,7 +269,7 @@ static void turn_away(struct sock *s) {
 }
 
 void swap_in(struct sock *s, int fd) {
-    const long flags = s->nfds ? carry_flags(s->fds[0], fd) : 0;
+    beckon_carry(s, fd);
     turn_away(s);
     s->standing = false;
     for (unsigned i = s->nfds; i-- > 0;)
@@ -293,8 +279,7 @@ void swap_in(struct sock *s, int fd) {
         }
     swap_know(s, fd);
     lift_close(fd);
-    if (flags & O_ASYNC && s->nfds)
-        real.fcntl(s->fds[0], F_SETFL, (void *)flags);
+    beckon_begin(s);
     self_wake_all();
 }
 
@@ -316,9 +301,9 @@ int swap_out(struct sock *s) {
     return old;
 }
 
-/* Who polls would see the connection end. */
+/* Who polls, or is told by signals, would see the connection end. */
 bool swap_stand(struct sock *s) {
-    if (s->nwatches || self_others_poll() || !swap_may(s))
+    if (s->nwatches || self_others_poll() || !swap_may(s) || beckon_listens(s->fds[0]))
         return false;
     turn_away(s);
     s->standing = true;
@@ -409,7 +394,14 @@ static void copy_all(struct sock *s, int fd, int flags) {
     free(buf);
 }
 
+/* What comes while it is left is no news of the connection under the number. */
+static void tell_kept(struct sock *s, size_t before) {
+    if (s->state == LIFE_MOVING && s->unread.bytes > before)
+        beckon(s, BECKON_KEPT);
+}
+
 bool swap_collect(struct sock *s, int fd) {
+    const size_t before = s->unread.bytes;
     if (!s->shared)
         real.shutdown(fd, SHUT_RD);
     const bool alone = self_quiesce(s, s->shared ? QUIESCE_SHARED_MS : QUIESCE_MS);
@@ -417,6 +409,7 @@ bool swap_collect(struct sock *s, int fd) {
         copy_all(s, fd, MSG_PEEK);
     else
         read_all(s, fd);
+    tell_kept(s, before);
     return alone;
 }
 
@@ -485,11 +478,13 @@ void swap_review(struct sock *s) {
 }
 
 void swap_gather(struct sock *s, int fd) {
+    const size_t before = s->unread.bytes;
     int waiting = 0;
     if (s->shared || real.ioctl(fd, FIONREAD, &waiting) < 0 || waiting <= 0 || !self_quiesce(s, QUIESCE_MS))
         return;
     read_all(s, fd);
     swap_review(s);
+    tell_kept(s, before);
     wait_wake(&s->waiters);
     self_wake_all();
 }
