@@ -5,6 +5,7 @@
  * listening thread, which raises: on any other the program's handler would run within the lock. */
 #include "beckon.h"
 #include "link.h"
+#include "mark.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -114,7 +115,7 @@ static short ready(const struct sock *s, int fd, unsigned what) {
         p.revents = 0;
     if (s->state == LIFE_DEAD)
         return p.revents ? POLLERR : 0;
-    if (what & BECKON_KEPT && s->unread.first)
+    if (what & BECKON_KEPT && s->unread.first && mark_reached(s))
         p.revents |= POLLIN;
     if (!s->full)
         p.revents &= ~POLLOUT;

@@ -6,6 +6,7 @@
 #include "flow.h"
 #include "leave.h"
 #include "link.h"
+#include "mark.h"
 #include "stream.h"
 #include "swap.h"
 
@@ -62,10 +63,36 @@ ssize_t flow_recv_kept(int fd, struct msghdr *msg, int flags) {
     return r;
 }
 
-/* Who only looks would never see more than what is kept. */
+/* With less than it asked for a program may take it that nothing more is there, and wait for what is to come;
+ * one that knows of connections is told of each by itself. And who only looks would never see more than what
+ * is kept. */
 static void look_further(struct sock *s, int fd, const struct msghdr *msg, int flags) {
-    if (flags & MSG_PEEK && s->state == LIFE_LIVE && sock_stream(s) && call_length(msg) > s->unread.bytes)
+    const bool one = s->kind == SOCK_CAPTURED || flags & MSG_PEEK || !mark_reached(s);
+    if (one && s->state == LIFE_LIVE && sock_stream(s) && call_length(msg) > s->unread.bytes)
         swap_take_arrived(s, fd);
+}
+
+/* As the kernel: a receive that may wait does until there is so much, or there comes no more. */
+static bool is_enough(const struct sock *s, int fd, const struct msghdr *msg, int flags) {
+    const size_t asked = call_length(msg), mark = mark_of(s);
+    const bool all = flags & MSG_PEEK && flags & MSG_WAITALL; /* else it is asked for again */
+    const size_t least = all || asked < mark ? asked : mark, there = s->unread.bytes;
+    return there >= least || !sock_stream(s) || there >= SWAP_MOST || s->state == LIFE_DEAD || s->deaf ||
+           (s->state == LIFE_LIVE && stream_ended(fd));
+}
+
+static ssize_t real_wait_in(int fd, void *limit, int flags) {
+    (void)flags;
+    const int r = call_wait_ready(fd, POLLIN, *(const uint64_t *)limit);
+    errno = r < 0 ? -r : 0;
+    return r < 0 ? -1 : 0;
+}
+
+static ssize_t wait_for_more(struct sock *s, int fd, uint64_t limit, uint64_t *deadline) {
+    swap_review(s); /* the kernel is to tell of what is lacking */
+    return s->state == LIFE_LIVE
+               ? call_issue(s, fd, real_wait_in, &limit, 0, false, 0)
+               : call_wait(s, atomic_load(&s->labels), s->state == LIFE_WAITING, deadline, limit);
 }
 
 static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags, uint64_t began) {
@@ -83,7 +110,14 @@ static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags, 
             return -ENOTCONN;
         if (s->unread.first && !(flags & (MSG_OOB | MSG_ERRQUEUE))) {
             look_further(s, fd, msg, flags);
-            return take_kept(s, msg, flags);
+            if (!blocking || is_enough(s, fd, msg, flags))
+                return take_kept(s, msg, flags);
+            r = wait_for_more(s, fd, limit, &deadline);
+            if (s->state == LIFE_CLOSED)
+                return call_closed(s, r);
+            if (r < 0 && r != CALL_AGAIN)
+                return take_kept(s, msg, flags);
+            continue;
         }
         if (s->state == LIFE_DEAD)
             return recv_dead(s, fd, msg, flags);

@@ -6,6 +6,7 @@
 #include "poll.h"
 #include "flow.h"
 #include "link.h"
+#include "mark.h"
 #include "swap.h"
 
 #include <errno.h>
@@ -44,7 +45,8 @@ static int table_length(int nfds) {
 
 static short kept_events(const struct pollfd *p) {
     const struct sock *s = sock_find(p->fd);
-    if (!s || atomic_load(&s->direct) || !s->unread.first || flow_number(s, p->fd) != p->fd)
+    if (!s || atomic_load(&s->direct) || !s->unread.first || flow_number(s, p->fd) != p->fd ||
+        !mark_reached(s))
         return 0;
     return p->events & (POLLIN | POLLRDNORM);
 }

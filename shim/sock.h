@@ -125,6 +125,7 @@ struct sock {
 
     struct options options;
     struct stash unread; /* arrived on connections that are gone */
+    int mark;            /* SO_RCVLOWAT, while the kernel's is lower by what is kept; else 0 */
     struct stash sent;   /* replay: not yet acknowledged */
     size_t unsent;       /* replay: of the last one, not yet taken by the kernel; its sender is at work */
     size_t resent;       /* of sent, already on the new connection */

@@ -8,6 +8,7 @@
 #include "call.h"
 #include "carry.h"
 #include "lift.h"
+#include "mark.h"
 #include "socket_entry.h"
 #include "stream.h"
 #include "swap.h"
@@ -64,6 +65,10 @@ static void review_ways(struct sock *s, int level, int name) {
         atomic_store(&s->clear, WAY_SHUT);
     if (level == SOL_SOCKET && name == SO_RCVTIMEO && atomic_load(&s->direct))
         swap_review(s);
+    if (level == SOL_SOCKET && name == SO_RCVLOWAT && s->unread.first) {
+        mark_renewed(s);
+        swap_review(s);
+    }
 }
 
 int socket_set_option(int fd, int level, int name, const void *val, socklen_t len) {
@@ -76,7 +81,8 @@ int socket_set_option(int fd, int level, int name, const void *val, socklen_t le
         ask(s->hidden, &w);
     if (r == 0)
         r = options_put(&s->options, level, name, val, len);
-    review_ways(s, level, name);
+    if (r == 0)
+        review_ways(s, level, name);
     lock_drop();
     return r;
 }
@@ -93,6 +99,8 @@ static bool answer(const struct sock *s, int level, int name, int *ret) {
         *ret = s->protocol ? s->protocol : sock_stream(s) ? IPPROTO_TCP : IPPROTO_UDP;
     else if (name == SO_ACCEPTCONN)
         *ret = 0;
+    else if (name == SO_RCVLOWAT && s->mark)
+        *ret = s->mark;
     else
         return false;
     return true;

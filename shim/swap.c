@@ -6,6 +6,7 @@
 #include "beckon.h"
 #include "carry.h"
 #include "lift.h"
+#include "mark.h"
 #include "route.h"
 #include "watch.h"
 
@@ -29,7 +30,7 @@
 #define SO_BINDTOIFINDEX 62
 #endif
 
-enum { QUIESCE_MS = 50, QUIESCE_SHARED_MS = 2, RECEIVE_LIMIT = 8 << 20 };
+enum { QUIESCE_MS = 50, QUIESCE_SHARED_MS = 2 };
 
 static int bind_address(int fd, int family, const struct wire_network *n, in_port_t port) {
     struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = port};
@@ -367,7 +368,7 @@ static void read_all(struct sock *s, int fd) {
     size_t size = 65536;
     char *buf = malloc(size);
     bool told = sock_stream(s);
-    while (buf && s->unread.bytes < RECEIVE_LIMIT) {
+    while (buf && s->unread.bytes < SWAP_MOST) {
         socklen_t len = sizeof from;
         ssize_t n = real.recvfrom(fd, buf, size, MSG_DONTWAIT, (struct sockaddr *)&from, &len);
         if (n < 0 && !told) {
@@ -418,7 +419,7 @@ void swap_take(struct sock *s, int fd) {
 }
 
 void swap_take_arrived(struct sock *s, int fd) {
-    if (s->unread.bytes < RECEIVE_LIMIT)
+    if (s->unread.bytes < SWAP_MOST)
         copy_all(s, fd, 0);
 }
 
@@ -468,9 +469,11 @@ static void stand_down(struct sock *s) {
 
 void swap_review(struct sock *s) {
     bool kept = s->unread.first != NULL;
+    mark_review(s);
     atomic_store(&s->direct, s->state != LIFE_LIVE || kept || s->shared  ? WAY_SHUT
                              : options_timeout(&s->options, SO_RCVTIMEO) ? WAY_TIMED
                                                                          : WAY_OPEN);
+    kept = kept && mark_reached(s);
     if (kept && s->nwatches)
         stand_in(s);
     else if (!kept && s->ready_fd >= 0)

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+enum { SWAP_MOST = 8 << 20 }; /* so many unread bytes are kept */
+
 /* No descriptor or memory can be had now: there may be later. */
 static inline bool swap_lacks(int error) {
     return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;

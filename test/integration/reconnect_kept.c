@@ -31,6 +31,10 @@ static int heard_now(void) {
     return epoll_wait(epoll, seen, 4, 0);
 }
 
+static long in_recv_of(size_t count) {
+    return recv(moving_sock, moving_heard, count, 0);
+}
+
 static long in_peek(void) {
     return recv(moving_sock, moving_heard, sizeof moving_heard, MSG_PEEK);
 }
@@ -56,7 +60,7 @@ static void an_epoll_set_tells_of_both_by_one_event(void) {
     change(EPOLLIN | EPOLLOUT);
     stage_equal(heard_now(), 1);
     stage_equal(seen[0].events, EPOLLIN | EPOLLOUT);
-    stage_equal(moving_in_recv(), 3);
+    stage_equal(in_recv_of(3), 3);
     stage_equal(heard_now(), 1);
     stage_equal(moving_in_recv(), 4);
     stage_equal(heard_now(), 1);
@@ -67,7 +71,7 @@ static void a_one_shot_fires_once_for_both(void) {
     both_have_come(EPOLLIN | EPOLLONESHOT);
     stage_wait(heard_now() == 1);
     stage_equal(epoll_wait(epoll, seen, 4, 20), 0);
-    stage_equal(moving_in_recv(), 3);
+    stage_equal(in_recv_of(3), 3);
     stage_equal(epoll_wait(epoll, seen, 4, 20), 0);
     change(EPOLLIN | EPOLLONESHOT);
     stage_equal(heard_now(), 1);
@@ -202,8 +206,126 @@ static void after_what_is_kept_the_peers_reset_is_told(void) {
 static void what_is_kept_can_be_thrown_away_unread(void) {
     both_have_come(0);
     stage_equal(recv(moving_sock, NULL, 2, MSG_TRUNC), 2);
-    stage_equal(moving_in_recv(), 1);
+    stage_equal(in_recv_of(1), 1);
     stage_expect(*moving_heard == 'd');
+}
+
+/* With less than it asked for many a program takes it that nothing more is there. */
+static void who_asks_for_more_than_is_kept_gets_what_has_come_too(void) {
+    both_have_come(0);
+    stage_equal(in_recv_of(5), 5);
+    stage_expect(memcmp(moving_heard, "oldne", 5) == 0);
+    stage_equal(moving_in_recv(), 2);
+    stage_fails(recv(moving_sock, moving_heard, 1, MSG_DONTWAIT), EAGAIN);
+}
+
+/* ---- SO_RCVLOWAT ---- */
+
+static void set_mark(int mark) {
+    stage_equal(setsockopt(moving_sock, SOL_SOCKET, SO_RCVLOWAT, &mark, sizeof mark), 0);
+}
+
+static int mark_told(void) {
+    int mark = -1;
+    socklen_t len = sizeof mark;
+    stage_equal(getsockopt(moving_sock, SOL_SOCKET, SO_RCVLOWAT, &mark, &len), 0);
+    return mark;
+}
+
+/* "old" is kept, and more is asked for. */
+static void kept_below_the_mark(int mark) {
+    moving_live(0);
+    watch(EPOLLIN);
+    set_mark(mark);
+    stage_say(0, "old");
+    stage_wait(moving_available() == 3);
+    moving_part();
+}
+
+static void expect_silence(void) {
+    stage_equal(moving_polled(POLLIN), 0);
+    stage_equal(heard_now(), 0);
+    stage_equal(mark_told(), 6);
+}
+
+static void a_receive_waits_for_its_mark_across_the_connections(void) {
+    kept_below_the_mark(6);
+    moving_begin(moving_in_recv);
+    moving_expect_waiting();
+    moving_find();
+    moving_expect_waiting();
+    stage_say(1, "ne");
+    moving_expect_waiting();
+    stage_say(1, "w");
+    stage_equal(moving_outcome(), 6);
+    stage_expect(memcmp(moving_heard, "oldnew", 6) == 0);
+}
+
+static void below_the_mark_it_is_not_readable(void) {
+    kept_below_the_mark(6);
+    expect_silence();
+    moving_find();
+    stage_say(1, "ne");
+    stage_wait(moving_available() == 5);
+    expect_silence();
+    stage_say(1, "w");
+    stage_wait(moving_polled(POLLIN) == POLLIN);
+    stage_wait(heard_now() == 1);
+    stage_equal(moving_in_recv(), 6);
+    expect_silence();
+    stage_say(1, "again"); /* of what is not kept all counts */
+    stage_wait(moving_available() == 5);
+    expect_silence();
+}
+
+static void a_mark_that_is_lowered_meanwhile_counts(void) {
+    kept_below_the_mark(6);
+    moving_find();
+    stage_wait(!moving_parked());
+    stage_equal(moving_polled(POLLIN), 0);
+    set_mark(2);
+    stage_equal(moving_polled(POLLIN), POLLIN);
+    stage_equal(heard_now(), 1);
+    stage_equal(mark_told(), 2);
+    stage_equal(moving_in_recv(), 3);
+}
+
+static void below_the_mark_the_end_is_told_and_what_there_is(void) {
+    kept_below_the_mark(6);
+    moving_find();
+    moving_begin(moving_in_recv);
+    moving_expect_waiting();
+    stage_finish(1);
+    stage_equal(moving_outcome(), 3);
+    stage_equal(moving_in_recv(), 0);
+}
+
+static void below_the_mark_who_does_not_wait_gets_what_there_is(void) {
+    kept_below_the_mark(6);
+    stage_equal(recv(moving_sock, moving_heard, 2, 0), 2);
+    stage_equal(recv(moving_sock, moving_heard, 8, MSG_DONTWAIT), 1);
+    stage_fails(recv(moving_sock, moving_heard, 8, MSG_DONTWAIT), EAGAIN);
+}
+
+static void its_own_time_ends_the_wait_for_the_mark(void) {
+    kept_below_the_mark(6);
+    moving_set_timeout(SO_RCVTIMEO, 100);
+    stage_equal(moving_in_recv(), 3);
+}
+
+static long in_peek_of_all(void) {
+    return recv(moving_sock, moving_heard, 5, MSG_PEEK | MSG_WAITALL);
+}
+
+static void who_peeks_for_all_waits_for_it(void) {
+    kept_below_the_mark(1);
+    moving_begin(in_peek_of_all);
+    moving_expect_waiting();
+    moving_find();
+    moving_expect_waiting();
+    stage_say(1, "new");
+    stage_equal(moving_outcome(), 5);
+    stage_equal(moving_in_recv(), 6);
 }
 
 static const struct stage_test tests[] = {
@@ -220,6 +342,14 @@ static const struct stage_test tests[] = {
     MOVING_TEST(who_peeks_sees_both),
     MOVING_TEST(after_what_is_kept_the_peers_reset_is_told),
     MOVING_TEST(what_is_kept_can_be_thrown_away_unread),
+    MOVING_TEST(who_asks_for_more_than_is_kept_gets_what_has_come_too),
+    MOVING_TEST(a_receive_waits_for_its_mark_across_the_connections),
+    MOVING_TEST(below_the_mark_it_is_not_readable),
+    MOVING_TEST(a_mark_that_is_lowered_meanwhile_counts),
+    MOVING_TEST(below_the_mark_the_end_is_told_and_what_there_is),
+    MOVING_TEST(below_the_mark_who_does_not_wait_gets_what_there_is),
+    MOVING_TEST(its_own_time_ends_the_wait_for_the_mark),
+    MOVING_TEST(who_peeks_for_all_waits_for_it),
 };
 
 STAGE_MAIN(moving_world, tests)
