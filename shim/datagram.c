@@ -30,17 +30,21 @@ static bool has_unread(int fd) {
     return real.poll(&p, 1, 0) > 0 && (p.revents & (POLLIN | POLLERR));
 }
 
-static void put_aside(struct sock *s) {
-    if (s->aside || !s->nfds || has_unread(s->fds[0]))
-        return;
+/* 0 or -errno, -EAGAIN: it is to be read first. */
+static int put_aside(struct sock *s) {
+    if (s->aside || !s->nfds)
+        return 0;
+    if (has_unread(s->fds[0]))
+        return -EAGAIN;
     int old = swap_out(s);
     if (old < 0)
-        return;
+        return old;
     if (s->own >= 0)
         lift_close(old);
     else
         s->own = old;
     s->aside = true;
+    return 0;
 }
 
 static void look_again(struct sock *s, unsigned ms) {
@@ -223,12 +227,23 @@ static int find_way(struct sock *s, uint64_t labels) {
     return r > 0 ? go_by(s, n) : r;
 }
 
-static void wait_here(struct sock *s) {
+static int wait_here(struct sock *s) {
     if (!s->aside)
         s->waiting_since = wait_wall_ms();
-    put_aside(s);
+    const int r = put_aside(s);
     talk_seek();
     talk_report();
+    return r;
+}
+
+/* Who is told to wait must find a socket that is silent meanwhile, or would never sleep. Where it cannot be
+ * had, the send is told what the kernel tells of an error that has come, or of a way that is lacking. */
+static int tell_later(const struct sock *s, int silent) {
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (silent == -EAGAIN)
+        real.getsockopt(s->fds[0], SOL_SOCKET, SO_ERROR, &error, &len);
+    return error ? -error : silent == 0 || silent == -EAGAIN ? -EAGAIN : -ENETUNREACH;
 }
 
 int datagram_steer(struct sock *s, const struct sockaddr *to, socklen_t len, uint64_t labels, bool blocking) {
@@ -245,9 +260,9 @@ int datagram_steer(struct sock *s, const struct sockaddr *to, socklen_t len, uin
             put_back(s);
             return r;
         }
-        wait_here(s);
+        r = wait_here(s);
         s->full = true;
-        r = blocking ? call_wait(s, labels, true, &deadline, limit) : -EAGAIN;
+        r = blocking ? call_wait(s, labels, true, &deadline, limit) : tell_later(s, r);
         if (r < 0)
             return r;
     }

@@ -1,5 +1,6 @@
 /* limits - a program whose limit on descriptors has come to lie below the number of a socket: what goes on
- * works on, and no other connection can come under that number while the limit stands. */
+ * works on, and no other connection can come under that number while the limit stands. And datagrams that
+ * cannot be kept waiting. */
 #include "moving.h"
 
 #include <errno.h>
@@ -129,6 +130,48 @@ static void a_childs_datagrams_go_out_above_the_limit_too(void) {
     stage_wait(stage_datagrams() == 1);
 }
 
+enum { FEW = 64 };
+
+static void nothing_is_free(void) {
+    stage_equal(getrlimit(RLIMIT_NOFILE, &as_it_was), 0);
+    stage_equal(setrlimit(RLIMIT_NOFILE, &(struct rlimit){FEW, as_it_was.rlim_max}), 0);
+    while (dup(moving_sock) >= 0)
+        ;
+    stage_equal(errno, EMFILE);
+}
+
+/* Told to wait, it would wait on what says that it need not. */
+static void a_datagram_socket_that_cannot_be_silent_does_not_say_wait(void) {
+    stage_wait(stage_offered("wifi") && stage_offered("cell"));
+    moving_lose();
+    moving_sock = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    const int kept = dup(moving_sock);
+    nothing_is_free();
+    stage_fails(put_to("lost"), ENETUNREACH);
+    stage_equal(stage_polled(moving_sock, POLLOUT, 0), POLLOUT);
+    limit_is_raised();
+    stage_fails(put_to("early"), EAGAIN);
+    stage_equal(stage_polled(kept, POLLOUT, 0), 0);
+    stage_link("cell0", true);
+    stage_equal(stage_polled(moving_sock, POLLOUT, -1), POLLOUT);
+    stage_equal(put_to("now"), 3);
+    stage_wait(stage_datagrams() == 1);
+}
+
+static void a_datagram_socket_with_an_error_to_tell_tells_it_before_it_waits(void) {
+    struct sockaddr_in nobody = stage_udp();
+    nobody.sin_port = htons(9);
+    stage_wait(stage_offered("wifi") && stage_offered("cell"));
+    moving_sock = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    stage_equal(connect(moving_sock, (struct sockaddr *)&nobody, sizeof nobody), 0);
+    stage_equal(send(moving_sock, "x", 1, 0), 1);
+    stage_equal(stage_polled(moving_sock, POLLIN, -1), POLLERR);
+    moving_lose();
+    stage_fails(send(moving_sock, "x", 1, 0), ECONNREFUSED);
+    stage_fails(send(moving_sock, "x", 1, 0), EAGAIN);
+    stage_equal(stage_polled(moving_sock, POLLOUT, 0), 0);
+}
+
 static const struct stage_test tests[] = {
     MOVING_TEST(what_is_above_the_limit_ends_with_its_network),
     MOVING_TEST(what_waits_above_the_limit_is_connected_when_that_allows_it),
@@ -136,6 +179,8 @@ static const struct stage_test tests[] = {
     MOVING_TEST(no_connection_begins_above_the_limit),
     MOVING_TEST(datagrams_go_out_above_the_limit_too),
     MOVING_TEST(a_childs_datagrams_go_out_above_the_limit_too),
+    MOVING_TEST(a_datagram_socket_that_cannot_be_silent_does_not_say_wait),
+    MOVING_TEST(a_datagram_socket_with_an_error_to_tell_tells_it_before_it_waits),
 };
 
 STAGE_MAIN(moving_world, tests)
