@@ -79,9 +79,11 @@ HOOK(int, bindresvport, (int fd, struct sockaddr_in *to)) {
 HOOK(int, listen, (int fd, int backlog)) {
     if (hook_calls(fd))
         return (int)hook_told(-EINVAL);
-    if (hook_own(fd))
+    const bool own = hook_own(fd);
+    const int r = real.listen(fd, backlog);
+    if (r == 0 && own)
         capture_release(fd);
-    return real.listen(fd, backlog);
+    return r;
 }
 
 HOOK(int, shutdown, (int fd, int how)) {

@@ -44,6 +44,13 @@ static void expect_talk(int connection, const char *text) {
     stage_wait(stage_is_text(connection, text));
 }
 
+static void a_listen_that_fails_changes_nothing(void) {
+    struct sockaddr_in to = stage_udp();
+    sock = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+    stage_fails(listen(sock, 1), EOPNOTSUPP);
+    stage_fails(sendto(sock, "x", 1, 0, (struct sockaddr *)&to, sizeof to), EAGAIN);
+}
+
 /* ---- how long ---- */
 
 static void patience_is_for_networks_not_for_handshakes(void) {
@@ -310,6 +317,7 @@ static const struct stage_test tests[] = {
     TEST(a_wrong_address_is_refused_without_a_network),
     TEST(a_refusal_is_told_once_by_whatever_asks),
     TEST(a_wait_is_called_off_by_AF_UNSPEC),
+    TEST(a_listen_that_fails_changes_nothing),
     TEST(a_first_send_that_connects_waits_as_connect_does),
     TEST(after_a_refusal_it_may_go_where_nothing_is_ours),
     TEST(what_a_rule_takes_in_keeps_the_port_it_was_bound_to),
