@@ -88,6 +88,11 @@ static ssize_t real_wait_in(int fd, void *limit, int flags) {
     return r < 0 ? -1 : 0;
 }
 
+/* As the kernel: for what is urgent, and for what is told of sends, nobody waits. */
+static bool waits(int fd, int flags) {
+    return !(flags & (MSG_OOB | MSG_ERRQUEUE)) && !call_is_nonblocking(fd, flags);
+}
+
 static ssize_t wait_for_more(struct sock *s, int fd, uint64_t limit, uint64_t *deadline) {
     swap_review(s); /* the kernel is to tell of what is lacking */
     return s->state == LIFE_LIVE
@@ -105,7 +110,7 @@ static ssize_t recv_loop(struct sock *s, int fd, struct msghdr *msg, int flags, 
         *msg = asked;
         if (number != fd)
             return call_issue(s, number, call_recv, msg, flags, false, 0);
-        const bool blocking = !call_is_nonblocking(fd, flags), waited = s->state != LIFE_LIVE;
+        const bool blocking = waits(fd, flags), waited = s->state != LIFE_LIVE;
         if (s->state == LIFE_FRESH)
             return -ENOTCONN;
         if (s->unread.first && !(flags & (MSG_OOB | MSG_ERRQUEUE))) {

@@ -395,8 +395,11 @@ static void nothing_urgent_and_nothing_at_all_is_not_waited_for(void) {
     stage_equal(read(moving_sock, moving_heard, 0), 0);
     stage_equal(readv(moving_sock, none, 2), 0);
     stage_fails(recv(moving_sock, moving_heard, 1, MSG_OOB), EINVAL);
+    stage_fails(recv(moving_sock, moving_heard, 1, MSG_ERRQUEUE), EAGAIN);
     moving_find();
     moving_expect_talk(1);
+    moving_set_timeout(SO_RCVTIMEO, 60000);
+    stage_fails(recv(moving_sock, moving_heard, 1, MSG_ERRQUEUE), EAGAIN);
 }
 
 static const struct stage_test tests[] = {
