@@ -13,6 +13,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
+#include <string.h>
 
 enum { DRAIN_MS = 2000, LACKING_MS = 100, UNREAD_MS = 60000, EXPIRING_MS = 50 };
 
@@ -167,12 +169,22 @@ static void end_behind_peer(struct sock *s) {
     self_wake_all();
 }
 
+/* What the kernel does for this connection the next would not go on with: it encrypts what is written, which
+ * would go out plain; or tells of each send when its memory is free, counted from the beginning. */
+static bool is_tied(const struct sock *s) {
+    const struct option *told = options_find(&s->options, SOL_SOCKET, SO_ZEROCOPY);
+    int on = 0;
+    if (told && told->len >= sizeof on)
+        memcpy(&on, told->value, sizeof on);
+    return on || options_find(&s->options, IPPROTO_TCP, TCP_ULP);
+}
+
 /* A captured stream is never spliced unasked: only one that reconnects by policy, and is nobody else's, may
  * go on elsewhere. */
 static bool may_follow(struct sock *s) {
     if (s->kind == SOCK_LABELED || !sock_stream(s))
         return true;
-    if (s->policy != RULES_POLICY_RECONNECT || s->file_reads || s->file_writes || s->redirected)
+    if (s->policy != RULES_POLICY_RECONNECT || s->file_reads || s->file_writes || s->redirected || is_tied(s))
         return false;
     s->shared = shared_now(s);
     return !s->shared;

@@ -303,6 +303,21 @@ static void a_blocked_splice_goes_on_where_the_kernel_stopped_taking_it(void) {
     free(pattern);
 }
 
+/* Its program waits to hear of each send. */
+static void what_sends_from_its_programs_memory_goes_on_by_no_other_connection(void) {
+    const int on = 1;
+    moving_live(0);
+    stage_equal(setsockopt(moving_sock, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof on), 0);
+    stage_equal(send(moving_sock, "x", 1, MSG_ZEROCOPY), 1);
+    stage_expect_text(0, "x");
+    moving_begin(moving_in_recv);
+    moving_lose();
+    stage_fails(moving_outcome(), ECONNRESET);
+    stage_link("cell0", true);
+    stage_wait(stage_offered("cell"));
+    stage_equal(stage_connections(), 1);
+}
+
 static const struct stage_test tests[] = {
     MOVING_TEST(a_blocked_send_goes_on_where_the_kernel_stopped_taking_it),
     MOVING_TEST(a_second_blocked_send_goes_on_too),
@@ -319,6 +334,7 @@ static const struct stage_test tests[] = {
     MOVING_TEST(SO_SNDTIMEO_ends_a_send_that_began_before_the_loss),
     MOVING_TEST(sendfile_in_parts_goes_on_too),
     MOVING_TEST(sendmmsg_tells_how_many_went),
+    MOVING_TEST(what_sends_from_its_programs_memory_goes_on_by_no_other_connection),
     MOVING_TEST(splice_waits_while_there_is_no_network),
     MOVING_TEST(a_blocked_splice_goes_on_where_the_kernel_stopped_taking_it),
 };
