@@ -1,9 +1,12 @@
 /* dispatching - where handlers and thunks run: on the library's threads, or in cmm_dispatch(). */
 #include "notes.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
+#include <string.h>
 #include <unistd.h>
 
 static sigset_t seen[3];
@@ -43,6 +46,38 @@ static void on_library_threads_the_signal_mask_is_that_of_the_sockets_maker(void
     for (int i = 0; i < 3; i++)
         for (int signal = 1; signal < SIGRTMIN; signal++)
             stage_equal(sigismember(&seen[i], signal), signal == SIGUSR2 || signal == SIGTERM);
+}
+
+static bool blocks_all(const char *thread) {
+    unsigned long long blocked = 0;
+    char path[300], line[128];
+    snprintf(path, sizeof path, "/proc/self/task/%s/status", thread);
+    FILE *f = fopen(path, "re");
+    while (f && fgets(line, sizeof line, f))
+        sscanf(line, "SigBlk: %llx", &blocked);
+    if (f)
+        fclose(f);
+    return blocked >> (SIGUSR1 - 1) & 1 && blocked >> (SIGTERM - 1) & 1 && blocked >> (SIGHUP - 1) & 1;
+}
+
+/* All but this one are the library's. */
+static bool others_block_all(void) {
+    char own[16];
+    bool all = true;
+    DIR *threads = opendir("/proc/self/task");
+    snprintf(own, sizeof own, "%d", (int)gettid());
+    for (struct dirent *d; (d = readdir(threads));)
+        all &= d->d_name[0] == '.' || strcmp(d->d_name, own) == 0 || blocks_all(d->d_name);
+    closedir(threads);
+    return all;
+}
+
+static void a_library_thread_hears_no_signals_once_its_thunk_has_run(void) {
+    struct note n = {.sock = note_socket(WIFI), .text = "x", .labels = WIFI};
+    note_defer(&n, note_send);
+    stage_up("wifi");
+    stage_wait(note_finished == 1);
+    stage_wait(others_block_all());
 }
 
 static void in_manual_mode_thunks_and_handlers_run_in_cmm_dispatch(void) {
@@ -149,14 +184,44 @@ static void in_manual_mode_a_blocking_call_runs_the_thunks_before_it_itself(void
     note_carries(0, "1234");
 }
 
+static void *dispatch(void *unused) {
+    stage_wait(cmm_dispatch() > 0);
+    return unused;
+}
+
+static void in_manual_mode_a_blocking_call_waits_for_the_thunk_that_runs(void) {
+    stage_equal(cmm_set_dispatch(CMM_DISPATCH_MANUAL), 0);
+    int sock = note_socket(WIFI), calm = 0;
+    struct note one = {.sock = sock, .text = "1", .labels = WIFI};
+    struct note two = {.sock = sock, .text = "2", .labels = WIFI};
+    struct note three = {.sock = sock, .text = "3", .labels = WIFI};
+    pthread_t dispatcher, sender;
+    note_defer(&one, note_stop_and_send);
+    note_defer(&two, note_send);
+    stage_up("wifi");
+    stage_equal(pthread_create(&dispatcher, NULL, dispatch, NULL), 0);
+    stage_wait(one.entered);
+    stage_equal(pthread_create(&sender, NULL, note_send_without_thunk, &three), 0);
+    stage_wait(three.entered && ++calm > 50);
+    stage_equal(two.runs, 0);
+    one.gate = true;
+    stage_wait(three.gate);
+    pthread_join(dispatcher, NULL);
+    pthread_join(sender, NULL);
+    stage_equal(note_most, 1);
+    note_carries(0, "123");
+}
+
 static const struct stage_test tests[] = {
     STAGE_TEST(on_library_threads_the_signal_mask_is_that_of_the_sockets_maker),
+    STAGE_TEST(a_library_thread_hears_no_signals_once_its_thunk_has_run),
     STAGE_TEST(in_manual_mode_thunks_and_handlers_run_in_cmm_dispatch),
     STAGE_TEST(a_dispatch_fd_that_is_made_late_tells_of_what_is_ready),
     STAGE_TEST(the_dispatch_fd_is_the_librarys_also_for_sweeps),
     STAGE_TEST(a_nested_cmm_dispatch_runs_nothing),
     STAGE_TEST(the_mode_is_set_before_the_first_cmm_socket),
     STAGE_TEST(in_manual_mode_a_blocking_call_runs_the_thunks_before_it_itself),
+    STAGE_TEST(in_manual_mode_a_blocking_call_waits_for_the_thunk_that_runs),
 };
 
 STAGE_MAIN(note_config, tests)

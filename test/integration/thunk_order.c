@@ -100,6 +100,29 @@ static void a_running_thunks_own_sends_are_exempt(void) {
     note_carries(0, "12");
 }
 
+static int agree(int sock, unsigned long labels, void *arg) {
+    return 0;
+}
+
+static void connect_another_and_send(void *arg) {
+    struct note *n = arg;
+    struct sockaddr_in to = stage_tcp();
+    const int other = cmm_socket(AF_INET, SOCK_STREAM, 0);
+    note_begin(n);
+    stage_equal(cmm_connect(other, (struct sockaddr *)&to, sizeof to, WIFI, agree, agree, NULL), 0);
+    n->result = cmm_send(n->sock, n->text, 1, 0, n->labels, note_send, n);
+    note_end();
+}
+
+static void they_are_also_after_handlers_of_another_socket_have_run_within(void) {
+    struct note n = {.sock = note_socket(WIFI), .text = "1", .labels = WIFI};
+    note_defer(&n, connect_another_and_send);
+    stage_up("wifi");
+    stage_wait(note_finished == 1);
+    stage_equal(n.result, 1);
+    note_carries(0, "1");
+}
+
 static void what_a_running_thunk_defers_again_goes_back_to_the_front(void) {
     int sock = note_socket(WIFI);
     struct note one = {.sock = sock, .text = "1", .labels = WIFI};
@@ -274,6 +297,7 @@ static const struct stage_test tests[] = {
     STAGE_TEST(a_send_without_thunk_that_came_before_the_network_goes_behind_the_thunks_too),
     STAGE_TEST(a_nonblocking_send_without_thunk_does_not_overtake_either),
     STAGE_TEST(a_running_thunks_own_sends_are_exempt),
+    STAGE_TEST(they_are_also_after_handlers_of_another_socket_have_run_within),
     STAGE_TEST(what_a_running_thunk_defers_again_goes_back_to_the_front),
     STAGE_TEST(several_that_one_thunk_defers_again_keep_their_order_at_the_front),
     STAGE_TEST(a_send_for_another_network_inside_a_thunk_is_deferred_never_nested),
