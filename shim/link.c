@@ -25,7 +25,8 @@ enum {
     AWAIT_AGAIN_MS = 20,
 };
 
-static int epoll = -1, kick = -1;
+static _Atomic int epoll = -1; /* read without the lock, too */
+static int kick = -1;
 static bool running, kicked;
 static _Atomic bool asked; /* read without the lock, too */
 static bool lapsed;        /* the parent's thread, not yet replaced in this child */
@@ -43,7 +44,8 @@ static uint64_t look_at; /* ms: no socket's time comes earlier; 0: none has one 
 static void start_again(void) {
     lift_forget(epoll);
     lift_forget(kick);
-    epoll = kick = -1;
+    epoll = -1;
+    kick = -1;
     talk_forget();
     kicked = false;
     asked = false;
@@ -194,7 +196,9 @@ static void *listen_to_scout(void *unused) {
 }
 
 static void close_own(void) {
-    lift_drop(&epoll);
+    int fd = epoll;
+    lift_drop(&fd);
+    epoll = fd;
     lift_drop(&kick);
 }
 
@@ -268,8 +272,10 @@ int link_need(void) {
 }
 
 void link_moved(int from, int to) {
-    epoll = epoll == from ? to : epoll;
-    kick = kick == from ? to : kick;
+    if (epoll == from)
+        epoll = to;
+    if (kick == from)
+        kick = to;
     talk_moved(from, to);
 }
 
