@@ -80,6 +80,20 @@ static void a_library_thread_hears_no_signals_once_its_thunk_has_run(void) {
     stage_wait(others_block_all());
 }
 
+/* Which starts with all signals blocked. */
+static void who_has_a_library_thread_started_keeps_its_own_signal_mask(void) {
+    struct sockaddr_in to = stage_tcp();
+    sigset_t now;
+    stage_up("wifi");
+    int sock = cmm_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    stage_equal(cmm_connect(sock, (struct sockaddr *)&to, sizeof to, WIFI, see_mask, see_mask, NULL),
+                CMM_DEFERRED);
+    pthread_sigmask(SIG_SETMASK, NULL, &now);
+    for (int signal = 1; signal < SIGRTMIN; signal++)
+        stage_equal(sigismember(&now, signal), 0);
+    stage_expect_connection(0, "127.0.1.1");
+}
+
 static void in_manual_mode_thunks_and_handlers_run_in_cmm_dispatch(void) {
     struct sockaddr_in to = stage_tcp();
     stage_equal(cmm_set_dispatch(CMM_DISPATCH_MANUAL), 0);
@@ -215,6 +229,7 @@ static void in_manual_mode_a_blocking_call_waits_for_the_thunk_that_runs(void) {
 static const struct stage_test tests[] = {
     STAGE_TEST(on_library_threads_the_signal_mask_is_that_of_the_sockets_maker),
     STAGE_TEST(a_library_thread_hears_no_signals_once_its_thunk_has_run),
+    STAGE_TEST(who_has_a_library_thread_started_keeps_its_own_signal_mask),
     STAGE_TEST(in_manual_mode_thunks_and_handlers_run_in_cmm_dispatch),
     STAGE_TEST(a_dispatch_fd_that_is_made_late_tells_of_what_is_ready),
     STAGE_TEST(the_dispatch_fd_is_the_librarys_also_for_sweeps),
