@@ -161,27 +161,31 @@ HOOK(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags)) {
                                      : managed_sendmsg(fd, msg, flags);
 }
 
-HOOK_SLOW ssize_t managed_writev(int fd, const struct iovec *iov, int count) {
+HOOK_SLOW ssize_t managed_writev(int fd, const struct iovec *iov, int count, int flags) {
     struct sock *s = hook_find(fd);
     if (!s || count < 0 || count > 1024)
         return real.writev(fd, iov, count);
     const struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
-    ssize_t n = send_message(s, fd, &msg, 0);
+    ssize_t n = send_message(s, fd, &msg, flags);
     return no_socket(n) ? real.writev(fd, iov, count) : n;
 }
 
 HOOK(ssize_t, writev, (int fd, const struct iovec *iov, int count)) {
-    return HOOK_PLAIN(sock_look(fd)) ? real.writev(fd, iov, count) : managed_writev(fd, iov, count);
+    return HOOK_PLAIN(sock_look(fd)) ? real.writev(fd, iov, count) : managed_writev(fd, iov, count, 0);
 }
 
-/* At the place where it is, which is all that a socket has. */
+/* At the place where it is, which is all that a socket has; at once, or as its flags say. */
 static bool is_plain(off64_t at, int flags) {
-    return at == -1 && !flags;
+    return at == -1 && !(flags & ~RWF_NOWAIT);
+}
+
+static int told_by(int flags) {
+    return flags & RWF_NOWAIT ? MSG_DONTWAIT : 0;
 }
 
 HOOK(ssize_t, pwritev2, (int fd, const struct iovec *iov, int count, off64_t at, int flags)) {
     return HOOK_PLAIN(sock_look(fd)) || !is_plain(at, flags) ? real.pwritev2(fd, iov, count, at, flags)
-                                                             : managed_writev(fd, iov, count);
+                                                             : managed_writev(fd, iov, count, told_by(flags));
 }
 
 HOOK_ALIAS(ssize_t, pwritev64v2, (int fd, const struct iovec *iov, int count, off64_t at, int flags)) {
@@ -346,17 +350,17 @@ static bool holds_nothing(const struct iovec *iov, int count) {
     return count <= 0;
 }
 
-HOOK_SLOW ssize_t managed_readv(int fd, const struct iovec *iov, int count) {
+HOOK_SLOW ssize_t managed_readv(int fd, const struct iovec *iov, int count, int flags) {
     struct sock *s = hook_find(fd);
     if (!s || !iov || count > 1024 || holds_nothing(iov, count))
         return real.readv(fd, iov, count);
     struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
-    ssize_t n = recv_message(s, fd, &msg, 0, (struct flow_tried){0});
+    ssize_t n = recv_message(s, fd, &msg, flags, (struct flow_tried){0});
     return no_socket(n) ? real.readv(fd, iov, count) : n;
 }
 
 HOOK(ssize_t, readv, (int fd, const struct iovec *iov, int count)) {
-    return HOOK_PLAIN(sock_look(fd)) ? real.readv(fd, iov, count) : managed_readv(fd, iov, count);
+    return HOOK_PLAIN(sock_look(fd)) ? real.readv(fd, iov, count) : managed_readv(fd, iov, count, 0);
 }
 
 /* What a receive changes of a message. */
@@ -422,7 +426,7 @@ static int recv_messages(struct sock *s, int fd, struct mmsghdr *msgs, unsigned 
 
 HOOK(ssize_t, preadv2, (int fd, const struct iovec *iov, int count, off64_t at, int flags)) {
     return HOOK_PLAIN(sock_look(fd)) || !is_plain(at, flags) ? real.preadv2(fd, iov, count, at, flags)
-                                                             : managed_readv(fd, iov, count);
+                                                             : managed_readv(fd, iov, count, told_by(flags));
 }
 
 HOOK_ALIAS(ssize_t, preadv64v2, (int fd, const struct iovec *iov, int count, off64_t at, int flags)) {

@@ -142,6 +142,17 @@ static void a_non_blocking_socket_finds_nothing_to_do_while_there_is_no_network(
     stage_expect_text(1, "later");
 }
 
+static void RWF_NOWAIT_finds_nothing_to_do_while_there_is_no_network(void) {
+    struct iovec piece = {moving_heard, 4};
+    moving_live(0);
+    stage_say(0, "old");
+    stage_wait(moving_available() == 3);
+    moving_part();
+    stage_equal(preadv2(moving_sock, &piece, 1, -1, RWF_NOWAIT), 3);
+    stage_fails(preadv2(moving_sock, &piece, 1, -1, RWF_NOWAIT), EAGAIN);
+    stage_fails(pwritev2(moving_sock, &piece, 1, -1, RWF_NOWAIT), EAGAIN);
+}
+
 static void SO_RCVTIMEO_ends_a_receive_also_while_there_is_no_network(void) {
     moving_live(0);
     moving_set_timeout(SO_RCVTIMEO, 300);
@@ -414,6 +425,7 @@ static const struct stage_test tests[] = {
     MOVING_TEST(two_threads_blocked_on_one_descriptor_both_go_on),
     MOVING_TEST(MSG_DONTWAIT_finds_nothing_to_read_while_there_is_no_network),
     MOVING_TEST(a_non_blocking_socket_finds_nothing_to_do_while_there_is_no_network),
+    MOVING_TEST(RWF_NOWAIT_finds_nothing_to_do_while_there_is_no_network),
     MOVING_TEST(to_read_nothing_does_not_wait_for_something),
     MOVING_TEST(SO_RCVTIMEO_ends_a_receive_also_while_there_is_no_network),
     MOVING_TEST(SO_RCVTIMEO_ends_a_receive_that_began_before_the_loss),
