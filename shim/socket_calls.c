@@ -138,7 +138,9 @@ int socket_shutdown(int fd, int how) {
         return -EBADF;
     const int number = socket_number(s, fd);
     int r;
-    if (number == fd && s->kind == SOCK_LABELED && s->state != LIFE_LIVE && s->state != LIFE_DEAD)
+    if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+        r = -EINVAL;
+    else if (number == fd && s->kind == SOCK_LABELED && s->state != LIFE_LIVE && s->state != LIFE_DEAD)
         r = -ENOTCONN;
     else if (s->kind == SOCK_CAPTURED && socket_connecting(s)) {
         stop_waiting(s, how);

@@ -352,6 +352,7 @@ static void it_is_no_listener_and_is_connected_already(void) {
         stage_fails(accept(moving_sock, NULL, NULL), EINVAL);
         stage_fails(accept4(moving_sock, NULL, NULL, 0), EINVAL);
         stage_fails(listen(moving_sock, 1), EINVAL);
+        stage_fails(shutdown(moving_sock, 7), EINVAL);
         stage_fails(connect(moving_sock, (struct sockaddr *)&to, sizeof to), EISCONN);
         if (!connection)
             moving_find();
