@@ -146,8 +146,11 @@ static ssize_t send_loop(struct sock *s, int fd, const struct flow_send *c, bool
             return call_issue(s, number, call_send, (void *)c->msg, c->flags, false, 0);
         if (s->state == LIFE_FRESH)
             return -ENOTCONN;
-        if (s->sealed && s->kind == SOCK_CAPTURED && s->state != LIFE_LIVE && s->state != LIFE_DEAD)
+        const bool gap = s->kind == SOCK_CAPTURED && s->state != LIFE_LIVE && s->state != LIFE_DEAD;
+        if (gap && s->sealed)
             return -EPIPE;
+        if (gap && s->lived && !call_length(c->msg))
+            return 0; /* there is always room for nothing */
         if (run_must_queue(s, labels))
             r = wait_turn(s, fd, c, labels, &deadline);
         else if (s->state == LIFE_DEAD)

@@ -303,6 +303,15 @@ static void a_blocked_splice_goes_on_where_the_kernel_stopped_taking_it(void) {
     free(pattern);
 }
 
+static void to_send_nothing_does_not_wait(void) {
+    moving_live(0);
+    moving_part();
+    stage_equal(write(moving_sock, "", 0), 0);
+    stage_equal(send(moving_sock, "", 0, 0), 0);
+    moving_find();
+    moving_expect_talk(1);
+}
+
 /* Its program waits to hear of each send. */
 static void what_sends_from_its_programs_memory_goes_on_by_no_other_connection(void) {
     const int on = 1;
@@ -335,6 +344,7 @@ static const struct stage_test tests[] = {
     MOVING_TEST(sendfile_in_parts_goes_on_too),
     MOVING_TEST(sendmmsg_tells_how_many_went),
     MOVING_TEST(what_sends_from_its_programs_memory_goes_on_by_no_other_connection),
+    MOVING_TEST(to_send_nothing_does_not_wait),
     MOVING_TEST(splice_waits_while_there_is_no_network),
     MOVING_TEST(a_blocked_splice_goes_on_where_the_kernel_stopped_taking_it),
 };
