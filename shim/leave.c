@@ -217,6 +217,13 @@ static int cannot_leave(struct sock *s, int error) {
     return -error;
 }
 
+/* What it was called is what it is called, as long as it waits for the next. */
+static void keep_name(struct sock *s, int old) {
+    s->waslen = sizeof s->was;
+    if (s->kind != SOCK_CAPTURED || real.getsockname(old, (struct sockaddr *)&s->was, &s->waslen) < 0)
+        s->waslen = 0;
+}
+
 int leave_lost(struct sock *s) {
     if (s->state == LIFE_MOVING) {
         drop_moving(s);
@@ -237,6 +244,7 @@ int leave_lost(struct sock *s) {
     if (old < 0)
         return cannot_leave(s, -old);
     beckon_leave(s, old);
+    keep_name(s, old);
     sock_turn(s, LIFE_LOST);
     s->lost_at = atomic_load(&s->swaps);
     s->net = 0;
@@ -298,6 +306,7 @@ int leave_for(struct sock *s, uint64_t labels) {
         return 0;
     }
     beckon_leave(s, old);
+    keep_name(s, old);
     s->hidden = old;
     s->drain_until = wait_now_ms() + DRAIN_MS;
     if (sock_stream(s) && !s->shared)

@@ -88,6 +88,8 @@ struct sock {
 
     struct sockaddr_storage to;
     socklen_t tolen;
+    struct sockaddr_storage was; /* captured: its own name on the connection before */
+    socklen_t waslen;
     sock_handler pre, post;
     void *arg;
     sigset_t mask; /* of the thread that made it: its handlers run with it */

@@ -91,6 +91,8 @@ int socket_own_name(int fd, struct sockaddr *addr, socklen_t *len) {
     const int number = socket_number(s, fd);
     if (socket_true(s, fd, number)) {
         r = real.getsockname(number, addr, len) < 0 ? -errno : 0;
+    } else if (s->lived && s->waslen) {
+        r = hand_out(&s->was, s->waslen, addr, len);
     } else if (s->hidden >= 0 && s->state != LIFE_MOVING) {
         r = real.getsockname(s->hidden, addr, len) < 0 ? -errno : 0;
     } else {

@@ -271,10 +271,13 @@ static void options_of_every_kind_are_as_before(void) {
 }
 
 static void its_own_name_is_that_of_the_network_it_is_on(void) {
-    struct sockaddr_in own;
+    struct sockaddr_in own, before;
     socklen_t len = sizeof own;
     moving_live(0);
+    stage_equal(getsockname(moving_sock, (struct sockaddr *)&before, &len), 0);
     moving_part();
+    stage_equal(getsockname(moving_sock, (struct sockaddr *)&own, &len), 0);
+    stage_equal(memcmp(&own, &before, len), 0);
     moving_find();
     stage_wait(moving_polled(POLLOUT) == POLLOUT);
     stage_equal(getsockname(moving_sock, (struct sockaddr *)&own, &len), 0);
