@@ -160,7 +160,7 @@ static void replaced(int fd, int to) {
     if (own)
         socket_make_way(to);
     else
-        socket_gone(to);
+        socket_covered(to);
 }
 
 HOOK(int, dup2, (int fd, int to)) {

@@ -189,18 +189,22 @@ bool socket_holds(int fd) {
     return holds;
 }
 
+/* Its last number goes: who is blocked on the description is woken. What the kernel has taken goes out all
+ * the same. */
+static void let_end(struct sock *s, int fd) {
+    if (s->nfds == 1 && s->kind == SOCK_LABELED)
+        leave_recall(s);
+    take_away(s, fd);
+    if (s->state == LIFE_CLOSED && s->kind == SOCK_LABELED && !s->shared && swap_holds(s, fd))
+        real.shutdown(fd, SHUT_RDWR);
+}
+
 int socket_close(int fd) {
     struct sock *s = call_enter(fd);
     if (!s)
         return -EBADF;
     sock_get(s);
-    if (s->nfds == 1 && s->kind == SOCK_LABELED)
-        leave_recall(s);
-    take_away(s, fd);
-    const bool last = s->state == LIFE_CLOSED;
-    /* A last duplicate wakes who is blocked on the description; others still hold it otherwise. */
-    if (last && !s->shared && s->kind == SOCK_LABELED)
-        real.shutdown(fd, SHUT_RD);
+    let_end(s, fd);
     lock_drop();
     int r;
     pthread_cleanup_push(call_let_go, s); /* the number is gone in any case */
@@ -230,6 +234,16 @@ void socket_gone(int fd) {
     if (!s)
         return;
     take_away(s, fd);
+    lock_drop();
+}
+
+void socket_covered(int fd) {
+    struct sock *s = call_enter(fd);
+    if (!s)
+        return;
+    sock_get(s);
+    let_end(s, fd);
+    sock_put(s);
     lock_drop();
 }
 

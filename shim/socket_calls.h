@@ -21,6 +21,9 @@ int socket_close(int fd);
 /* The program is about to put something of its own at this number: if one of ours stands there, it moves. */
 void socket_make_way(int fd);
 
+/* Something else is about to be put there by dup2: as socket_close. */
+void socket_covered(int fd);
+
 /* fd has been closed or replaced by other means: the record follows. */
 void socket_gone(int fd);
 

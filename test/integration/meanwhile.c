@@ -116,6 +116,38 @@ static void dup2_over_it_and_close_range_are_closes(void) {
     stage_fails(talk_put("x", BG), EBADF);
 }
 
+static void dup2_over_it_ends_a_receive_with_ECANCELED(void) {
+    stage_up("wifi");
+    stage_equal(talk_dial(0, BG, NULL), 0);
+    talk_begin(receive);
+    stage_wait(talk_asleep());
+    stage_equal(dup2(2, talk_sock), talk_sock);
+    stage_fails(talk_join(), ECANCELED);
+    stage_wait(stage_end(0) == STAGE_EOF);
+}
+
+static char large[8 << 20];
+
+static long put_large(void) {
+    return cmm_send(talk_sock, large, sizeof large, 0, BG, NULL, NULL);
+}
+
+/* What the kernel has taken is told, and goes out. */
+static void close_ends_a_send_that_waits_for_the_peer(void) {
+    stage_not_under_tsan("takes a close beside a call for the program's mistake");
+    stage_up("wifi");
+    stage_equal(talk_dial(0, BG, NULL), 0);
+    stage_hold(true);
+    talk_begin(put_large);
+    stage_wait(talk_asleep());
+    stage_equal(cmm_close(talk_sock), 0);
+    const long n = talk_join();
+    stage_expect(n > 0 && n < (long)sizeof large);
+    stage_hold(false);
+    stage_wait(stage_end(0) == STAGE_EOF);
+    stage_equal(stage_received(0), n);
+}
+
 static void reset_ends_a_wait_with_ENOTCONN(void) {
     stage_equal(talk_dial(0, BG, NULL), CMM_DEFERRED);
     talk_begin(put_blocking);
@@ -347,6 +379,8 @@ static const struct stage_test tests[] = {
     STAGE_TEST(close_ends_a_wait_for_a_network_with_ECANCELED),
     STAGE_TEST(close_ends_a_blocking_connect_with_ECANCELED),
     STAGE_TEST(dup2_over_it_and_close_range_are_closes),
+    STAGE_TEST(dup2_over_it_ends_a_receive_with_ECANCELED),
+    STAGE_TEST(close_ends_a_send_that_waits_for_the_peer),
     STAGE_TEST(reset_ends_a_wait_with_ENOTCONN),
     STAGE_TEST(while_a_thunk_runs_no_handler_of_its_socket_does),
     STAGE_TEST(a_label_change_asked_from_elsewhere_while_a_thunk_runs_is_deferred),
