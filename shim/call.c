@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 
 struct sock *call_enter(int fd) {
     lock_take();
@@ -93,17 +94,21 @@ bool call_is_nonblocking(int fd, int flags) {
 struct real_call {
     struct sock *s;
     const void *before;
+    bool polled;
 };
 
 /* As flow_enter, also inside a signal handler that has interrupted such a call. */
-static void call_begins(struct real_call *c) {
+static void call_begins(struct real_call *c, bool by_poll) {
     c->before = self.in_call;
+    c->polled = atomic_exchange(&self.in_poll, by_poll);
+    self.roused = false;
     __atomic_store_n(&self.in_call, c->s, __ATOMIC_SEQ_CST);
 }
 
 static void call_over(void *arg) {
     struct real_call *c = arg;
     __atomic_store_n(&self.in_call, c->before, __ATOMIC_RELEASE);
+    atomic_store(&self.in_poll, c->polled);
     lock_take();
 }
 
@@ -114,8 +119,7 @@ static void call_cancelled(void *arg) {
     lock_drop();
 }
 
-/* A description that another process shares can be neither shut down nor aborted to wake us: wait by poll,
- * which a swap wakes. */
+/* A swap wakes it. */
 int call_wait_ready(int fd, short events, uint64_t limit) {
     struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = self_wake_fd(), .events = POLLIN}};
     const uint64_t now = limit ? wait_now_ms() : 0;
@@ -181,8 +185,28 @@ static ssize_t one_piece(const struct pieces *p, size_t done) {
     return r < 0 ? -errno : r;
 }
 
+/* Any handler ends a poll, but a receive or a send, unless it has a time, only one without SA_RESTART. Which
+ * it was nobody tells. */
+static bool all_restart(void) {
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS};
+    for (int i = 1; i <= SIGRTMAX; i++) {
+        struct sigaction now;
+        bool fault = false;
+        for (size_t j = 0; j < sizeof faults / sizeof *faults; j++)
+            fault |= i == faults[j];
+        if (!fault && sigaction(i, NULL, &now) == 0 && now.sa_handler != SIG_DFL &&
+            now.sa_handler != SIG_IGN && !(now.sa_flags & SA_RESTART))
+            return false;
+    }
+    return true;
+}
+
 static int wait_for(const struct pieces *p) {
-    return call_wait_ready(p->fd, p->call == call_send ? POLLOUT : POLLIN, p->limit);
+    int r;
+    do
+        r = call_wait_ready(p->fd, p->call == call_send ? POLLOUT : POLLIN, p->limit);
+    while (r == -EINTR && !p->limit && all_restart());
+    return r;
 }
 
 static ssize_t by_pieces(const struct pieces *p) {
@@ -206,12 +230,19 @@ ssize_t call_closed(const struct sock *s, ssize_t r) {
     return r > 0 || (s->kind == SOCK_CAPTURED && r != CALL_AGAIN) ? r : -ECANCELED;
 }
 
-/* Lock held, dropped meanwhile. The kernel would begin the program's own timeout anew: so with one, too, the
- * wait is by poll. */
+/* A description that another process shares can be neither shut down nor aborted to wake who is blocked on
+ * it. A cmm socket's thread is roused. A captured socket stays under its number and is cut off for all: who
+ * were blocked in a real call then would take the error from a holder that no door sees. */
+static bool hangs_on_others(const struct sock *s) {
+    return s->shared && (s->kind == SOCK_CAPTURED || !self_rouses());
+}
+
+/* Lock held, dropped meanwhile. The kernel would begin the program's own timeout anew: so with one the wait
+ * is by poll. */
 ssize_t call_issue(struct sock *s, int fd, call_function *call, void *msg, int flags, bool blocking,
                    uint64_t limit) {
     const uint32_t swaps = atomic_load(&s->swaps);
-    const bool by_poll = blocking && (s->shared || limit);
+    const bool by_poll = blocking && (limit || hangs_on_others(s));
     struct real_call c = {.s = s};
     struct pieces p = {.s = s,
                        .swaps = swaps,
@@ -226,7 +257,7 @@ ssize_t call_issue(struct sock *s, int fd, call_function *call, void *msg, int f
     self_register();
     lock_drop();
     pthread_cleanup_push(call_cancelled, &c);
-    call_begins(&c);
+    call_begins(&c, by_poll);
     if (by_poll)
         r = by_pieces(&p);
     else if (atomic_load(&s->swaps) == swaps) {
@@ -238,7 +269,7 @@ ssize_t call_issue(struct sock *s, int fd, call_function *call, void *msg, int f
     if (s->state == LIFE_CLOSED)
         return call_closed(s, r);
     const bool overtaken = atomic_load(&s->swaps) != swaps;
-    if (overtaken && (r < 0 || (r == 0 && call == call_recv)) && r != -EINTR && r != -EFAULT)
+    if (overtaken && (r < 0 || (r == 0 && call == call_recv)) && (r != -EINTR || self.roused) && r != -EFAULT)
         return CALL_AGAIN;
     return r;
 }

@@ -37,8 +37,8 @@ static void settle_account(struct sock *s, size_t unacked) {
     s->unsent = 0;
 }
 
-/* A shared description is left in peace, unless a thread of ours was blocked on it before it came to be
- * shared: nothing else would wake it, and the connection is lost to the others too. */
+/* A shared description is left in peace, unless a thread of ours is blocked on it and cannot be roused:
+ * nothing else would wake it, and the connection is lost to the others too. */
 static void drop_connection(struct sock *s, int old, bool fin) {
     const bool alone = swap_collect(s, old);
     settle_account(s, unacked_of(s, old, fin));
@@ -141,8 +141,7 @@ static void end_in_place(struct sock *s) {
             s->shared = shared_now(s);
         cut_off(s, wait_now_ms());
     } else {
-        swap_collect(s, s->fds[0]);
-        if (!s->shared)
+        if (!swap_collect(s, s->fds[0]) || !s->shared)
             swap_wake(s->fds[0]);
     }
     self_wake_all();
@@ -190,8 +189,7 @@ static bool may_follow(struct sock *s) {
     return !s->shared;
 }
 
-/* A thread that was blocked on it before a fork is woken only by what ends it for every holder: is there any
- * other still? */
+/* What wakes a thread that is blocked on it is simpler where there is no other holder any more. */
 void leave_recall(struct sock *s) {
     if (s->shared && s->nfds && !self_nobody_in(s))
         s->shared = shared_now(s);
@@ -311,6 +309,8 @@ int leave_for(struct sock *s, uint64_t labels) {
     s->drain_until = wait_now_ms() + DRAIN_MS;
     if (sock_stream(s) && !s->shared)
         real.shutdown(old, SHUT_WR);
+    if (s->shared)
+        self_rouse(s); /* who is blocked in sending would feed it on */
     link_due(s, wait_now_ms());
     return 0;
 }

@@ -343,6 +343,8 @@ void reconnect_reset(struct sock *s) {
         beckon_leave(s, old);
         if (!s->shared)
             real.shutdown(old, SHUT_RDWR);
+        else if (self_rouse(s))
+            self_quiesce(s, SELF_ROUSED_MS);
         lift_close(old);
     } else if (!out && !s->shared && s->nfds) {
         swap_wake(s->fds[0]); /* it is dropped, though no placeholder can be had */

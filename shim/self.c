@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -112,6 +113,7 @@ void self_register(void) {
     if (list)
         list->prev = &self;
     list = &self;
+    self.tid = gettid();
     self.registered = true;
     __atomic_store_n(&self.in_call, SELF_IDLE, __ATOMIC_RELEASE);
     list_drop(h);
@@ -177,6 +179,82 @@ bool self_quiesce(const void *sock, int limit_ms) {
     return true;
 }
 
+/* ---- rousing: by a signal that no program can have, as libc keeps it from them ----
+ * It is what pthread_cancel() sends, but not from there, and so nothing to libc's handler, which may come in
+ * ours' place at any time. Ours has SA_RESTART, as libc's of late. */
+
+enum { ROUSE = 32 };
+
+static bool rouses;
+
+#if defined(__x86_64__)
+
+enum { SA_RESTORES = 0x04000000 };
+
+/* The kernel's own sigaction: libc's refuses the number. */
+struct kernel_action {
+    void (*handler)(int, siginfo_t *, void *);
+    unsigned long flags;
+    void (*restorer)(void);
+    unsigned long mask;
+};
+
+static void roused(int number, siginfo_t *info, void *context) {}
+
+/* In these very bytes unwinders know it. */
+__asm__(".pushsection .text\n"
+        ".type self_restorer, @function\n"
+        "nop\n"
+        "self_restorer:\n"
+        ".byte 0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00, 0x0f, 0x05\n"
+        ".size self_restorer, .-self_restorer\n"
+        ".popsection\n");
+extern void self_restorer(void) __attribute__((visibility("hidden")));
+
+bool self_prepare_rouse(void) {
+    const struct kernel_action ours = {roused, SA_SIGINFO | SA_RESTART | SA_ONSTACK | SA_RESTORES,
+                                       self_restorer, 0};
+    struct kernel_action now = {0};
+    const int saved = errno;
+    self_prepare();
+    if (!rouses && barrier_ready &&
+        real_syscall(SYS_rt_sigaction, ROUSE, 0, (long)&now, sizeof now.mask, 0, 0) == 0) {
+        const bool none = now.handler == (void *)SIG_DFL || now.handler == (void *)SIG_IGN;
+        rouses = !none || real_syscall(SYS_rt_sigaction, ROUSE, (long)&ours, 0, sizeof ours.mask, 0, 0) == 0;
+    }
+    errno = saved;
+    return rouses;
+}
+
+#else
+bool self_prepare_rouse(void) {
+    return false;
+}
+#endif
+
+bool self_rouses(void) {
+    return rouses;
+}
+
+bool self_rouse(const void *sock) {
+    siginfo_t info = {.si_signo = ROUSE, .si_code = SI_QUEUE};
+    const int saved = errno;
+    if (self_nobody_in(sock))
+        return true;
+    if (!rouses || self_filtered())
+        return false;
+    info.si_pid = getpid();
+    const struct hold h = list_take();
+    for (struct self *t = list; t; t = t->next)
+        if (t != &self && is_in(t, sock) && !t->in_poll) {
+            t->roused = true;
+            real_syscall(SYS_rt_tgsigqueueinfo, info.si_pid, t->tid, ROUSE, (long)&info, 0, 0);
+        }
+    list_drop(h);
+    errno = saved;
+    return true;
+}
+
 int self_wake_fd(void) {
     self_register();
     if (self.wake_fd < 0)
@@ -229,5 +307,6 @@ void self_forked(void) {
         lift_close(self.wake_fd);
     self.wake_fd = -1;
     self.next = self.prev = NULL;
+    self.tid = gettid();
     list = &self;
 }

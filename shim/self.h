@@ -28,9 +28,12 @@ struct self {
     _Atomic int wake_fd;           /* -1 until it polls; registered threads only */
     struct waiter *waits;          /* wait's: those this thread is in, the innermost first */
     struct frame *frames;
-    const void *helping; /* a socket this thread is about to wait for: its handlers are left to it */
-    const void *in_call; /* the socket whose descriptor a real call is using now; SELF_IDLE: none; NULL: not
-                            registered. Set atomically, for those who look: the thread itself may just read */
+    const void *helping;  /* a socket this thread is about to wait for: its handlers are left to it */
+    const void *in_call;  /* the socket whose descriptor a real call is using now; SELF_IDLE: none; NULL: not
+                             registered. Set atomically, for those who look: the thread itself may just read */
+    _Atomic bool in_poll; /* ... in pieces, with polls in between: woken by self_wake_all */
+    _Atomic bool roused;  /* since it began */
+    pid_t tid;            /* registered threads only */
     struct self *next, *prev;
 };
 
@@ -59,6 +62,17 @@ struct frame *self_frame(const void *sock);
  * published before. quiesce: waits for it, at most so long. False: some still are. */
 bool self_nobody_in(const void *sock);
 bool self_quiesce(const void *sock, int limit_ms);
+
+/* Before the first fork that leaves a socket to two processes: self_rouse will do. False: not here. */
+bool self_prepare_rouse(void);
+bool self_rouses(void);
+
+/* The other threads that are inside a blocking real call on that socket make it again, on what is under its
+ * number by now: the kernel does it for them, or they are told EINTR and know by the mark (roused) whose it
+ * is. Where their description is another process's, too, nothing else takes them away from it. False: it
+ * cannot be done. */
+bool self_rouse(const void *sock);
+enum { SELF_ROUSED_MS = 50 }; /* by then they are out of it */
 
 /* This thread's wake-up descriptor (made on first need, readable once woken), or -1. */
 int self_wake_fd(void);

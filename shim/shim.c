@@ -202,6 +202,8 @@ static void before_fork(void) {
     self.forks_within = self.holding;
     if (!self.forks_within)
         lock_take();
+    if (sock_first())
+        self_prepare_rouse();
 }
 
 static void in_parent(void) {

@@ -189,13 +189,28 @@ bool socket_holds(int fd) {
     return holds;
 }
 
+/* Roused, they find nothing under the number. */
+static void rouse_from(struct sock *s, int fd) {
+    if (self_nobody_in(s))
+        return;
+    const int nothing = real.socket(s->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (nothing >= 0 && real.dup3(nothing, fd, O_CLOEXEC) >= 0 && self_rouse(s))
+        self_quiesce(s, SELF_ROUSED_MS);
+    if (nothing >= 0)
+        real.close(nothing);
+}
+
 /* Its last number goes: who is blocked on the description is woken. What the kernel has taken goes out all
  * the same. */
 static void let_end(struct sock *s, int fd) {
     if (s->nfds == 1 && s->kind == SOCK_LABELED)
         leave_recall(s);
     take_away(s, fd);
-    if (s->state == LIFE_CLOSED && s->kind == SOCK_LABELED && !s->shared && swap_holds(s, fd))
+    if (s->state != LIFE_CLOSED || s->kind != SOCK_LABELED || !swap_holds(s, fd))
+        return;
+    if (s->shared)
+        rouse_from(s, fd);
+    else
         real.shutdown(fd, SHUT_RDWR);
 }
 

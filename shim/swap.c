@@ -405,7 +405,7 @@ bool swap_collect(struct sock *s, int fd) {
     const size_t before = s->unread.bytes;
     if (!s->shared)
         real.shutdown(fd, SHUT_RD);
-    const bool alone = self_quiesce(s, s->shared ? QUIESCE_SHARED_MS : QUIESCE_MS);
+    const bool alone = self_quiesce(s, s->shared && !self_rouse(s) ? QUIESCE_SHARED_MS : QUIESCE_MS);
     if (s->shared)
         copy_all(s, fd, MSG_PEEK);
     else

@@ -80,6 +80,42 @@ START_TEST(ones_own_call_is_not_waited_for) {
 }
 END_TEST
 
+static int from;
+static char heard;
+
+static void *read_in_a_call(void *arg) {
+    self_register();
+    __atomic_store_n(&self.in_call, &a_sock, __ATOMIC_RELAXED);
+    stage = 1;
+    *(ssize_t *)arg = read(from, &heard, 1);
+    __atomic_store_n(&self.in_call, SELF_IDLE, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+START_TEST(a_roused_thread_makes_its_call_again_on_what_is_there_by_now) {
+    int silent[2], loud[2];
+    ssize_t n = -1;
+    pthread_t thread;
+    if (!self_prepare_rouse())
+        return;
+    ck_assert(self_rouses());
+    ck_assert_int_eq(pipe(silent), 0);
+    ck_assert_int_eq(pipe(loud), 0);
+    ck_assert_int_eq(write(loud[1], "x", 1), 1);
+    from = silent[0];
+    ck_assert_int_eq(pthread_create(&thread, NULL, read_in_a_call, &n), 0);
+    until(1);
+    ck_assert(!self_quiesce(&a_sock, 20));
+    ck_assert_int_eq(dup2(loud[0], from), from);
+    ck_assert(self_rouse(&another));
+    ck_assert(!self_quiesce(&a_sock, 20));
+    ck_assert(self_rouse(&a_sock));
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(n, 1);
+    ck_assert_int_eq(heard, 'x');
+}
+END_TEST
+
 static void *come_and_go(void *arg) {
     self_register();
     self_register();
@@ -140,6 +176,7 @@ int main(void) {
     tcase_add_test(t, a_thread_in_user_code_of_a_socket_has_its_frame);
     tcase_add_test(t, a_thread_inside_a_real_call_is_waited_for);
     tcase_add_test(t, ones_own_call_is_not_waited_for);
+    tcase_add_test(t, a_roused_thread_makes_its_call_again_on_what_is_there_by_now);
     tcase_add_test(t, a_thread_that_ends_leaves_nothing_behind);
     tcase_add_test(t, every_thread_that_polls_is_woken_until_it_has_seen_it);
     tcase_add_test(t, a_forked_child_has_a_wake_up_of_its_own);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -167,6 +168,58 @@ static void a_child_that_has_closed_its_copy_does_not_count(void) {
     moving_expect_talk(1);
     close(ends[1]);
     waitpid(child, NULL, 0);
+}
+
+static _Atomic int signals;
+
+static void on_signal(int number) {
+    (void)number;
+    signals++;
+}
+
+static void interrupt_beside_a_child(long (*call)(void)) {
+    const struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    stage_not_under_tsan("holds signals back while a call blocks");
+    stage_equal(sigaction(SIGUSR1, &act, NULL), 0);
+    const pid_t child = fork();
+    if (!child) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        pause();
+    }
+    moving_begin(call);
+    moving_expect_waiting();
+    stage_equal(pthread_kill(moving_callers[0].thread, SIGUSR1), 0);
+    stage_wait(signals == 1);
+    moving_expect_waiting();
+    stage_hold(false);
+    stage_say(0, "news");
+    stage_expect(moving_outcome() > 0);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+static void with_SA_RESTART_a_signal_ends_no_receive_of_what_a_child_holds(void) {
+    moving_live(0);
+    interrupt_beside_a_child(moving_in_recv);
+}
+
+static bool is_full(void) {
+    static const char bytes[100000];
+    while (send(moving_sock, bytes, sizeof bytes, MSG_DONTWAIT) > 0 ||
+           send(moving_sock, bytes, 1, MSG_DONTWAIT) > 0)
+        ;
+    return moving_stuck();
+}
+
+static long in_short_send(void) {
+    return send(moving_sock, "x", 1, 0);
+}
+
+static void with_SA_RESTART_a_signal_ends_no_send_of_what_a_child_holds(void) {
+    moving_live(0);
+    stage_hold(true);
+    stage_wait(is_full());
+    interrupt_beside_a_child(in_short_send);
 }
 
 static void shared_with_a_program_that_was_spawned_it_fails(void) {
@@ -344,6 +397,8 @@ static const struct stage_test tests[] = {
     MOVING_TEST(who_has_never_had_a_child_need_not_look),
     MOVING_TEST(a_child_that_goes_on_alone_with_a_set_hears_the_next_connection),
     MOVING_TEST(a_child_that_has_closed_its_copy_does_not_count),
+    MOVING_TEST(with_SA_RESTART_a_signal_ends_no_receive_of_what_a_child_holds),
+    MOVING_TEST(with_SA_RESTART_a_signal_ends_no_send_of_what_a_child_holds),
     MOVING_TEST(shared_with_a_program_that_was_spawned_it_fails),
     MOVING_TEST(used_through_stdio_it_fails),
     MOVING_TEST(used_as_standard_output_it_fails),
