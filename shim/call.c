@@ -254,6 +254,7 @@ ssize_t call_issue(struct sock *s, int fd, call_function *call, void *msg, int f
                        .low = by_poll && call == call_recv &&
                               options_find(&s->options, SOL_SOCKET, SO_RCVLOWAT)};
     volatile ssize_t r = CALL_AGAIN;
+    const int before = errno;
     self_register();
     lock_drop();
     pthread_cleanup_push(call_cancelled, &c);
@@ -266,6 +267,7 @@ ssize_t call_issue(struct sock *s, int fd, call_function *call, void *msg, int f
     }
     pthread_cleanup_pop(0);
     call_over(&c);
+    errno = before; /* a piece of it may have failed */
     if (s->state == LIFE_CLOSED)
         return call_closed(s, r);
     const bool overtaken = atomic_load(&s->swaps) != swaps;

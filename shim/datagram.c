@@ -270,21 +270,39 @@ int datagram_steer(struct sock *s, const struct sockaddr *to, socklen_t len, uin
     return 0;
 }
 
+void datagram_leave_alone(struct sock *s) {
+    atomic_store(&s->clear, WAY_SHUT);
+    if (s->net)
+        steer(s, NULL);
+    put_back(s);
+}
+
+/* What was connected before still is. */
+static int keep_peer(struct sock *s, const struct sockaddr_storage *to, socklen_t len, int error) {
+    memcpy(&s->to, to, sizeof s->to);
+    s->tolen = len;
+    if (len)
+        real.connect(datagram_number(s, s->fds[0]), (const struct sockaddr *)to, len);
+    else
+        datagram_leave_alone(s);
+    return error;
+}
+
 /* The kernel is told the peer even where it has no way there yet: that is found out when there is one. */
 int datagram_connect(struct sock *s, const struct sockaddr *to, socklen_t len, uint64_t labels) {
+    const struct sockaddr_storage before = s->to;
+    const socklen_t beforelen = s->tolen;
     memcpy(&s->to, to, len);
     s->tolen = s->tolen ? len : 0;
     atomic_store(&s->labels, labels);
     atomic_store(&s->clear, WAY_SHUT);
     int r = find_way(s, labels);
-    s->tolen = r < 0 ? 0 : len;
     if (r < 0)
-        return r;
+        return keep_peer(s, &before, beforelen, r);
+    s->tolen = len;
     if (real.connect(datagram_number(s, s->fds[0]), to, len) < 0) {
-        if (!not_yet(s, errno)) {
-            s->tolen = 0;
-            return -errno;
-        }
+        if (!not_yet(s, errno))
+            return keep_peer(s, &before, beforelen, -errno);
         try_again(s);
         r = 0;
     }
@@ -309,13 +327,6 @@ bool datagram_unreachable(struct sock *s, int error) {
     atomic_store(&s->clear, WAY_SHUT);
     try_again(s);
     return true;
-}
-
-void datagram_leave_alone(struct sock *s) {
-    atomic_store(&s->clear, WAY_SHUT);
-    if (s->net)
-        steer(s, NULL);
-    put_back(s);
 }
 
 /* Unconnected sockets find their way when they send. */

@@ -42,7 +42,7 @@ static ssize_t recv_dead(struct sock *s, int fd, struct msghdr *msg, int flags) 
     const bool empty = s->cut && !s->deaf && stream_closed(number);
     ssize_t r = empty ? -1 : real.recvmsg(number, msg, flags | MSG_DONTWAIT);
     if (call_kernels_own(s))
-        return r > 0 || !s->untold ? (r < 0 ? -errno : r) : call_told(s);
+        return r > 0 || !s->untold || flags & (MSG_OOB | MSG_ERRQUEUE) ? (r < 0 ? -errno : r) : call_told(s);
     if (s->due)
         leave_cut_off(s, wait_now_ms());
     if (r > 0 || (r == 0 && (!sock_stream(s) || stream_finished(number))))

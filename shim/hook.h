@@ -55,6 +55,13 @@ int hook_take_table(void);
 /* What socket(2) said, which is returned: a door that goes to the kernel past whoever is behind us. */
 int hook_made(int fd, int family, int type, int protocol);
 
+/* Parts of a call that went well may have failed. */
+static inline long hook_done(long r, int before) {
+    if (r >= 0)
+        errno = before;
+    return r;
+}
+
 static inline long hook_told(long r) {
     if (r >= 0)
         return r;

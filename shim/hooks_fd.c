@@ -17,10 +17,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#ifndef SO_BINDTOIFINDEX
-#define SO_BINDTOIFINDEX 62
-#endif
-
 /* Once, in a process that it matters to. */
 static void tell_left(void) {
     const char *to = atomic_exchange(&shim.left_to, NULL);
@@ -51,7 +47,9 @@ HOOK(int, connect, (int fd, const struct sockaddr *to, socklen_t len)) {
     if (!s || !to)
         return real.connect(fd, to, len);
     pthread_testcancel();
+    const int before = errno;
     int r = s->kind == SOCK_CAPTURED ? capture_connect(fd, to, len) : flow_connect_plainly(fd, to, len);
+    errno = before; /* a success says nothing */
     return r == CAPTURE_PASS ? real.connect(fd, to, len) : (int)hook_told(r);
 }
 
@@ -225,17 +223,10 @@ HOOK(int, ioctl, (int fd, unsigned long request, ...)) {
 
 /* ---- options and names ---- */
 
-/* The program chooses an interface itself. */
-static bool chooses(int level, int name) {
-    return (level == SOL_SOCKET && (name == SO_BINDTODEVICE || name == SO_BINDTOIFINDEX)) ||
-           (level == IPPROTO_IP && name == IP_UNICAST_IF) ||
-           (level == IPPROTO_IPV6 && name == IPV6_UNICAST_IF);
-}
-
 HOOK(int, setsockopt, (int fd, int level, int name, const void *val, socklen_t len)) {
     if (!hook_own(fd))
         return real.setsockopt(fd, level, name, val, len);
-    if (!chooses(level, name) || !capture_may_choose(fd))
+    if (!socket_chooses(level, name) || !capture_may_choose(fd))
         return (int)hook_told(socket_set_option(fd, level, name, val, len));
     int r = real.setsockopt(fd, level, name, val, len);
     if (r == 0)

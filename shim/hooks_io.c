@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PIECES = 1024 }; /* the kernel takes no more at once */
+
 /* ---- sending ---- */
 
 static ssize_t broken_pipe(const struct sock *s, int flags, ssize_t r) {
@@ -29,6 +31,7 @@ static ssize_t send_flow(struct sock *s, int fd, const struct msghdr *msg, int f
 
 /* Steered, a datagram is libc's. failed: it was tried already. */
 static ssize_t send_datagram(const struct sock *s, int fd, const struct msghdr *msg, int flags, int failed) {
+    const int before = errno;
     for (ssize_t n;;) {
         if (failed && !capture_unsent(fd, msg->msg_name, failed))
             return hook_told(-failed);
@@ -37,7 +40,7 @@ static ssize_t send_datagram(const struct sock *s, int fd, const struct msghdr *
             return hook_told(r);
         n = real.sendmsg(datagram_number(s, fd), msg, flags);
         if (n >= 0)
-            return n;
+            return hook_done(n, before);
         failed = errno;
     }
 }
@@ -117,7 +120,7 @@ HOOK(ssize_t, write, (int fd, const void *buf, size_t len)) {
 HOOK(ssize_t, sendto,
      (int fd, const void *buf, size_t len, int flags, const struct sockaddr *to, socklen_t tolen)) {
     struct sock *s = hook_find(fd);
-    if (!s)
+    if (!s || tolen > sizeof(struct sockaddr_storage) || (to && !tolen && !sock_stream(s)))
         return real.sendto(fd, buf, len, flags, to, tolen);
     if (!to)
         return managed_send(fd, buf, len, flags, s);
@@ -151,9 +154,17 @@ static ssize_t given(const struct msghdr *msg, ssize_t n) {
     return n;
 }
 
+/* What the kernel refuses it is given. */
+static bool is_message(const struct msghdr *msg) {
+    return msg && msg->msg_iovlen <= PIECES;
+}
+
+static ssize_t send_one(struct sock *s, int fd, const struct msghdr *msg, int flags) {
+    return s && is_message(msg) ? send_message(s, fd, msg, flags) : given(msg, real.sendmsg(fd, msg, flags));
+}
+
 HOOK_SLOW ssize_t managed_sendmsg(int fd, const struct msghdr *msg, int flags) {
-    struct sock *s = hook_find(fd);
-    return s && msg ? send_message(s, fd, msg, flags) : given(msg, real.sendmsg(fd, msg, flags));
+    return send_one(hook_find(fd), fd, msg, flags);
 }
 
 HOOK(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags)) {
@@ -161,9 +172,15 @@ HOOK(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags)) {
                                      : managed_sendmsg(fd, msg, flags);
 }
 
+static bool holds_nothing(const struct iovec *iov, int count) {
+    while (count > 0 && !iov[count - 1].iov_len)
+        count--;
+    return count <= 0;
+}
+
 HOOK_SLOW ssize_t managed_writev(int fd, const struct iovec *iov, int count, int flags) {
     struct sock *s = hook_find(fd);
-    if (!s || count < 0 || count > 1024)
+    if (!s || !iov || count > PIECES || holds_nothing(iov, count))
         return real.writev(fd, iov, count);
     const struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
     ssize_t n = send_message(s, fd, &msg, flags);
@@ -200,10 +217,11 @@ HOOK(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags)) {
             given(&msgs[i].msg_hdr, 0);
         return n;
     }
+    const int before = errno;
     for (unsigned i = 0; i < count; i++) {
-        ssize_t n = send_message(s, fd, &msgs[i].msg_hdr, flags);
+        ssize_t n = send_one(s, fd, &msgs[i].msg_hdr, flags);
         if (n < 0)
-            return i ? (int)i : -1;
+            return (int)hook_done(i ? (int)i : -1, before);
         msgs[i].msg_len = (unsigned)n;
     }
     return (int)count;
@@ -335,24 +353,21 @@ static ssize_t plain_recvmsg(int fd, struct msghdr *msg, int flags) {
     return n >= 0 && msg->msg_controllen && (sock_first() || shim_wants()) ? received(msg, n) : n;
 }
 
+static ssize_t recv_one(struct sock *s, int fd, struct msghdr *msg, int flags) {
+    return s && is_message(msg) ? recv_whole(s, fd, msg, flags) : plain_recvmsg(fd, msg, flags);
+}
+
 HOOK_SLOW ssize_t managed_recvmsg(int fd, struct msghdr *msg, int flags) {
-    struct sock *s = hook_find(fd);
-    return s && msg ? recv_whole(s, fd, msg, flags) : plain_recvmsg(fd, msg, flags);
+    return recv_one(hook_find(fd), fd, msg, flags);
 }
 
 HOOK(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags)) {
     return HOOK_PLAIN(sock_look(fd)) ? plain_recvmsg(fd, msg, flags) : managed_recvmsg(fd, msg, flags);
 }
 
-static bool holds_nothing(const struct iovec *iov, int count) {
-    while (count > 0 && !iov[count - 1].iov_len)
-        count--;
-    return count <= 0;
-}
-
 HOOK_SLOW ssize_t managed_readv(int fd, const struct iovec *iov, int count, int flags) {
     struct sock *s = hook_find(fd);
-    if (!s || !iov || count > 1024 || holds_nothing(iov, count))
+    if (!s || !iov || count > PIECES || holds_nothing(iov, count))
         return real.readv(fd, iov, count);
     struct msghdr msg = {.msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)count};
     ssize_t n = recv_message(s, fd, &msg, flags, (struct flow_tried){0});
@@ -403,6 +418,7 @@ static bool time_is_up(struct timespec *left, const struct timespec *end) {
 static int recv_messages(struct sock *s, int fd, struct mmsghdr *msgs, unsigned count, int flags,
                          struct timespec *timeout) {
     struct timespec end = {0, 0};
+    const int before = errno;
     int done = 0, n;
     if (timeout) {
         clock_gettime(CLOCK_MONOTONIC, &end);
@@ -414,14 +430,14 @@ static int recv_messages(struct sock *s, int fd, struct mmsghdr *msgs, unsigned 
         return n;
     while (done < (int)count) {
         const int later = done && flags & MSG_WAITFORONE ? MSG_DONTWAIT : 0;
-        const ssize_t len = recv_whole(s, fd, &msgs[done].msg_hdr, (flags & ~MSG_WAITFORONE) | later);
+        const ssize_t len = recv_one(s, fd, &msgs[done].msg_hdr, (flags & ~MSG_WAITFORONE) | later);
         if (len < 0)
             break;
         msgs[done++].msg_len = (unsigned)len;
         if (timeout && time_is_up(timeout, &end))
             break;
     }
-    return done ? done : -1;
+    return (int)hook_done(done ? done : -1, before);
 }
 
 HOOK(ssize_t, preadv2, (int fd, const struct iovec *iov, int count, off64_t at, int flags)) {

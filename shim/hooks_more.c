@@ -86,6 +86,7 @@ ssize_t hook_send(int fd, const void *buf, size_t len, int flags) __asm__("send"
 static ssize_t send_file(int out, int in, off64_t *offset, size_t len) {
     char buf[65536];
     size_t sent = 0;
+    const int before = errno;
     while (sent < len) {
         const size_t part = len - sent < sizeof buf ? len - sent : sizeof buf;
         ssize_t n =
@@ -94,7 +95,7 @@ static ssize_t send_file(int out, int in, off64_t *offset, size_t len) {
             return sent ? (ssize_t)sent : n;
         n = hook_send(out, buf, (size_t)n, 0);
         if (n <= 0)
-            return sent ? (ssize_t)sent : n;
+            return hook_done(sent ? (ssize_t)sent : n, before);
         sent += (size_t)n;
         if (offset)
             *offset += n;
@@ -125,8 +126,9 @@ HOOK(ssize_t, sendfile, (int out, int in, off_t *offset, size_t len)) {
 int hook_poll(struct pollfd *fds, nfds_t count, int timeout) __asm__("poll");
 ssize_t hook_recv(int fd, void *buf, size_t len, int flags) __asm__("recv");
 
-static bool is_now(int fd, unsigned flags) {
-    return flags & SPLICE_F_NONBLOCK || real.fcntl(fd, F_GETFL, NULL) & O_NONBLOCK;
+/* SPLICE_F_NONBLOCK is about pipes: a socket waits or not as its own flags say. */
+static bool is_nonblocking(int fd) {
+    return real.fcntl(fd, F_GETFL, NULL) & O_NONBLOCK;
 }
 
 /* As much as there is room for: where a pipe polls writable a page goes without waiting. */
@@ -148,11 +150,10 @@ static ssize_t fill(int pipe, const char *bytes, size_t len, bool now) {
 /* A socket's bytes may be kept by us, and its errors are ours to tell: so they go by recv. */
 static ssize_t splice_from(int in, int out, size_t len, unsigned flags) {
     char buf[65536];
-    const int now = flags & SPLICE_F_NONBLOCK ? MSG_DONTWAIT : 0;
-    ssize_t n = hook_recv(in, buf, len < sizeof buf ? len : sizeof buf, MSG_PEEK | now);
+    ssize_t n = hook_recv(in, buf, len < sizeof buf ? len : sizeof buf, MSG_PEEK);
     if (n <= 0)
         return n;
-    n = fill(out, buf, (size_t)n, is_now(out, flags));
+    n = fill(out, buf, (size_t)n, flags & SPLICE_F_NONBLOCK || is_nonblocking(out));
     return n < 0 ? n : hook_recv(in, buf, (size_t)n, 0);
 }
 
@@ -177,7 +178,7 @@ static ssize_t splice_quietly(int in, int out, size_t len, unsigned flags) {
  * the connection before. */
 static ssize_t splice_to(struct sock *s, int in, int out, size_t len, unsigned flags) {
     struct pollfd ready = {.fd = out, .events = POLLOUT};
-    const bool now = is_now(out, flags);
+    const bool now = is_nonblocking(out);
     for (;;) {
         const uint32_t swaps = atomic_load(&s->swaps);
         int n = hook_poll(&ready, 1, now ? 0 : -1);
@@ -194,7 +195,7 @@ static ssize_t splice_to(struct sock *s, int in, int out, size_t len, unsigned f
             return moved;
         if (atomic_load(&s->swaps) != swaps)
             continue;
-        if (errno == EPIPE)
+        if (errno == EPIPE && sock_stream(s))
             pthread_kill(pthread_self(), SIGPIPE);
         return -1;
     }
@@ -204,7 +205,7 @@ HOOK(ssize_t, splice, (int in, off64_t *in_at, int out, off64_t *out_at, size_t 
     if (hook_own(in) && !in_at && !out_at)
         return splice_from(in, out, len, flags);
     struct sock *s = in_at || out_at ? NULL : hook_own(out);
-    if (s)
+    if (s && (s->kind == SOCK_LABELED || s->state != LIFE_FRESH || !sock_stream(s)))
         return splice_to(s, in, out, len, flags);
     return real.splice(in, in_at, out, out_at, len, flags);
 }

@@ -31,7 +31,7 @@ static int watch_now(struct sock *s, int epfd, int op, int fd, struct epoll_even
     const bool out = w && w->out;
     if (out && op == EPOLL_CTL_DEL)
         return 0;
-    return real.epoll_ctl(epfd, out ? EPOLL_CTL_ADD : op, fd, event) < 0 ? -errno : 0;
+    return real.epoll_ctl(epfd, out && op == EPOLL_CTL_MOD ? EPOLL_CTL_ADD : op, fd, event) < 0 ? -errno : 0;
 }
 
 int interest_change(int epfd, int op, int fd, struct epoll_event *event) {

@@ -136,11 +136,12 @@ static int poll_with(struct pollfd *mine, struct pollfd *fds, nfds_t count, cons
         if (look(mine, fds, count) > 0)
             left = (struct timespec){0}, timeout = &left;
         int n = poll_woken(mine, count, timeout ? &left : NULL, mask);
-        if (n < 0)
-            return -errno;
-        int ready = result(fds, mine, count);
-        if (ready || n == 0)
-            return ready;
+        const int error = n < 0 ? errno : 0;
+        if (error && error != EINTR)
+            return -error;
+        int ready = result(fds, mine, count); /* told to who is interrupted, too */
+        if (error || ready || n == 0)
+            return error ? -error : ready;
     }
 }
 

@@ -265,11 +265,14 @@ int self_wake_fd(void) {
 /* One that was closed past every door would be ready for ever. */
 void self_wake_drain(void) {
     uint64_t count;
-    if (real.read(self.wake_fd, &count, sizeof count) == sizeof count || errno != EBADF)
-        return;
-    lift_forget(self.wake_fd);
-    self.wake_fd = -1;
-    self_wake_fd();
+    const int before = errno;
+    const bool there = real.read(self.wake_fd, &count, sizeof count) == sizeof count || errno != EBADF;
+    if (!there) {
+        lift_forget(self.wake_fd);
+        self.wake_fd = -1;
+        self_wake_fd();
+    }
+    errno = before; /* mostly there is nothing to read */
 }
 
 void self_wake_all(void) {

@@ -73,6 +73,9 @@ int socket_peer_name(int fd, struct sockaddr *addr, socklen_t *len) {
         return -EBADF;
     if (!s->tolen && s->kind == SOCK_LABELED)
         r = -ENOTCONN;
+    else if (s->kind == SOCK_CAPTURED && !sock_stream(s) &&
+             real.getpeername(socket_number(s, fd), addr, len) == 0)
+        r = 0; /* an IPv6 socket may have been given an IPv4 address */
     else if (s->tolen && (s->kind == SOCK_LABELED || !sock_stream(s) || (s->lived && socket_connecting(s))))
         r = hand_out(&s->to, s->tolen, addr, len);
     else

@@ -20,7 +20,17 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#ifndef SO_BINDTOIFINDEX
+#define SO_BINDTOIFINDEX 62
+#endif
+
 /* ---- options ---- */
+
+bool socket_chooses(int level, int name) {
+    return (level == SOL_SOCKET && (name == SO_BINDTODEVICE || name == SO_BINDTOIFINDEX)) ||
+           (level == IPPROTO_IP && name == IP_UNICAST_IF) ||
+           (level == IPPROTO_IPV6 && name == IPV6_UNICAST_IF);
+}
 
 /* An option to be set or asked. */
 struct wish {
@@ -139,6 +149,22 @@ static int hand_value(int value, void *val, socklen_t *len) {
     return 0;
 }
 
+/* By which interface a captured socket goes is not its program's choice, if that has made none. */
+static bool is_our_choice(const struct sock *s, const struct wish *w) {
+    return s->kind == SOCK_CAPTURED && !s->bound && socket_chooses(w->level, w->name) &&
+           !options_find(&s->options, w->level, w->name);
+}
+
+/* The name of none is short, however little room there is. */
+static int get_no_choice(struct sock *s, int fd, const struct wish *w) {
+    if (w->level == SOL_SOCKET && w->name == SO_BINDTODEVICE)
+        return (int)*w->get_len < 0 ? -EINVAL : (int)(*w->get_len = 0);
+    const int r = ask_kernel(s, fd, w);
+    if (r == 0 && *w->get_len)
+        memset(w->get, 0, *w->get_len);
+    return r;
+}
+
 static int get_option(struct sock *s, int fd, const struct wish *w) {
     const bool ours = socket_number(s, fd) == fd;
     int value, r;
@@ -146,6 +172,8 @@ static int get_option(struct sock *s, int fd, const struct wish *w) {
         return hand_value(value, w->get, w->get_len);
     if ((ours || s->buried) && s->state == LIFE_DEAD && w->level == SOL_SOCKET && w->name == SO_ERROR)
         return hand_value(take_error(s, fd), w->get, w->get_len);
+    if (is_our_choice(s, w))
+        return get_no_choice(s, fd, w);
     r = ask_kernel(s, fd, w);
     if (r == 0 && ours && w->level == IPPROTO_TCP && w->name == TCP_INFO && *w->get_len)
         set_state(s, w->get);

@@ -3,7 +3,11 @@
 #ifndef CMM_SOCKET_OPTIONS_H
 #define CMM_SOCKET_OPTIONS_H
 
+#include <stdbool.h>
 #include <sys/socket.h>
+
+/* The option chooses an interface. */
+bool socket_chooses(int level, int name);
 
 int socket_set_option(int fd, int level, int name, const void *val, socklen_t len);
 int socket_get_option(int fd, int level, int name, void *val, socklen_t *len);
