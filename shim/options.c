@@ -72,8 +72,10 @@ static struct option *option_new(int level, int name, const void *value, socklen
     if (!o)
         return NULL;
     *o = (struct option){.level = level, .name = name, .len = len};
-    if (len)
+    if (len && value)
         memcpy(o->value, value, len);
+    else
+        memset(o->value, 0, len); /* which is what some options make of nothing */
     if (filter)
         take_filter(o, filter);
     return o;

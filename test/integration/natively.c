@@ -303,6 +303,15 @@ static void the_interface_of_a_label_is_no_choice_of_the_programs(void) {
     stage_expect(strcmp(device, "cell0") == 0);
 }
 
+static void what_an_option_makes_of_nothing_is_remembered(void) {
+    int class = -1;
+    socklen_t len = sizeof class;
+    sock = socket(AF_INET6, SOCK_DGRAM, 0);
+    stage_equal(setsockopt(sock, IPPROTO_IPV6, IPV6_TCLASS, NULL, sizeof class), 0);
+    stage_equal(getsockopt(sock, IPPROTO_IPV6, IPV6_TCLASS, &class, &len), 0);
+    stage_equal(class, 0);
+}
+
 /* Its registration has fired before it was connected, and stands in the set no more. */
 static void a_set_refuses_what_it_does_not_know(void) {
     struct epoll_event e = {.events = EPOLLOUT | EPOLLONESHOT};
@@ -331,6 +340,7 @@ static const struct stage_test tests[] = {
     TEST(what_is_spliced_to_a_listening_socket_is_refused_by_any_of_its_numbers),
     TEST(datagrams_spliced_after_the_end_raise_no_signal),
     TEST(the_interface_of_a_label_is_no_choice_of_the_programs),
+    TEST(what_an_option_makes_of_nothing_is_remembered),
     TEST(a_set_refuses_what_it_does_not_know),
 };
 
