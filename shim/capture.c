@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <string.h>
 
 void capture_socket(int fd, int family, int type, int protocol) {
@@ -160,26 +161,70 @@ static int begin(struct sock *s, const struct sockaddr *to, socklen_t len, const
     return 0;
 }
 
-static int connect_again(struct sock *s, bool blocking) {
+/* What was begun or failed is over; the number is a fresh socket's, which has chosen no device. 0 or -errno.
+ */
+static int start_over(struct sock *s) {
+    if (s->state == LIFE_MOVING)
+        return 0;
+    const int fd = swap_may(s) ? swap_fresh(s, NULL) : -EMFILE;
+    if (fd < 0)
+        return fd;
+    if (s->state == LIFE_WAITING || life_attempting(s->state))
+        reconnect_give_up(s, ECONNRESET);
+    else if (s->state == LIFE_LIVE)
+        swap_wake(s->fds[0]); /* the peer hears of it as the kernel tells it */
+    swap_unbury(s);
+    swap_in(s, fd);
+    s->untold = 0;
+    s->net = 0;
+    sock_turn(s, LIFE_RESET);
+    wait_wake(&s->waiters);
+    return 0;
+}
+
+/* The connect that tells of a failure, the first one or a later one, leaves a socket that was never
+ * connected. Who has asked for the error by itself is told what the kernel makes of that. */
+static int tell_failure(struct sock *s) {
+    const int error = s->untold ? s->untold : ECONNABORTED;
+    start_over(s);
+    s->untold = 0;
+    return -error;
+}
+
+/* One that its peer has reset tells so, and may connect again. */
+static int connect_live(struct sock *s, int fd, const struct sockaddr *to, socklen_t len) {
+    struct sockaddr_storage peer;
+    socklen_t size = sizeof peer;
+    const int r = real.connect(fd, to, len) < 0 ? -errno : 0;
+    if (r < 0 && r != -EISCONN && real.getpeername(fd, (struct sockaddr *)&peer, &size) < 0)
+        start_over(s);
+    return r;
+}
+
+static int connect_again(struct sock *s, int fd, const struct sockaddr *to, socklen_t len, bool blocking) {
     if (s->state == LIFE_LIVE)
-        return CAPTURE_PASS;
+        return connect_live(s, fd, to, len);
     if (s->lived)
         return -EISCONN;
     const int r = blocking ? await(s) : -EALREADY;
+    if (s->state == LIFE_DEAD)
+        return tell_failure(s);
     return r == -EINPROGRESS ? -EALREADY : r; /* the time its program allows it was over */
 }
 
 static int connect_stream(struct sock *s, int fd, const struct sockaddr *to, socklen_t len,
                           const struct verdict *v) {
     const bool blocking = !(real.fcntl(fd, F_GETFL, NULL) & O_NONBLOCK);
+    if (s->state == LIFE_DEAD && !s->lived)
+        return tell_failure(s);
     if (s->state != LIFE_FRESH && s->state != LIFE_DEAD)
-        return connect_again(s, blocking);
+        return connect_again(s, fd, to, len, blocking);
     int r = begin(s, to, len, v);
     if (r < 0)
         return r;
     r = blocking ? await(s) : outcome(s);
     if (s->state == LIFE_DEAD)
-        s->untold = 0;
+        return tell_failure(s);
     if (r == 0 && blocking)
         real.connect(fd, to, len); /* the kernel, too, is told that the program has heard of it */
     return r;
@@ -196,8 +241,10 @@ static bool to_many(const struct sock *s) {
            options_find(&s->options, IPPROTO_IPV6, MCAST_JOIN_GROUP);
 }
 
+/* Linux asks for no scope. */
 static bool well_formed(const struct sock *s, const struct sockaddr *to, socklen_t len) {
-    return len >= (to->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in)) &&
+    return len >= (to->sa_family == AF_INET6 ? offsetof(struct sockaddr_in6, sin6_scope_id)
+                                             : sizeof(struct sockaddr_in)) &&
            len <= sizeof s->to;
 }
 
@@ -284,32 +331,16 @@ static int connect_datagram(struct sock *s, const struct sockaddr *to, socklen_t
     return CAPTURE_PASS;
 }
 
+/* It is asked about what was begun before, wherever it leads. */
+static bool begun(const struct sock *s) {
+    return sock_stream(s) && s->state != LIFE_FRESH && (s->state != LIFE_DEAD || !s->lived);
+}
+
 /* The kernel refuses it without a network, too. */
 static bool kernel_refuses(const struct sock *s, const struct sockaddr *to, socklen_t len) {
     return len < sizeof(sa_family_t) || len > sizeof s->to ||
-           (sock_stream(s) && to->sa_family != AF_UNSPEC &&
+           (sock_stream(s) && !begun(s) && to->sa_family != AF_UNSPEC &&
             (to->sa_family != s->family || !well_formed(s, to, len)));
-}
-
-/* What was begun or failed is over; the number is a fresh socket's, which has chosen no device. 0 or -errno.
- */
-static int start_over(struct sock *s) {
-    if (s->state == LIFE_MOVING)
-        return 0;
-    const int fd = swap_may(s) ? swap_fresh(s, NULL) : -EMFILE;
-    if (fd < 0)
-        return fd;
-    if (s->state == LIFE_WAITING || life_attempting(s->state))
-        reconnect_give_up(s, ECONNRESET);
-    else if (s->state == LIFE_LIVE)
-        swap_wake(s->fds[0]); /* the peer hears of it as the kernel tells it */
-    swap_unbury(s);
-    swap_in(s, fd);
-    s->untold = 0;
-    s->net = 0;
-    sock_turn(s, LIFE_RESET);
-    wait_wake(&s->waiters);
-    return 0;
 }
 
 static int let_go(struct sock *s, int fd, bool for_good) {
@@ -332,7 +363,7 @@ static int judge_connect(struct sock *s, int fd, const struct sockaddr *to, sock
         return let_go(s, fd, false);
     int r = link_need();
     *ret = (struct verdict){.ours = true};
-    if (!stream || s->state == LIFE_FRESH || s->state == LIFE_DEAD) {
+    if (!begun(s)) {
         *ret = judge(stream ? IPPROTO_TCP : IPPROTO_UDP, to, s->bound);
         r = admit(ret, r);
     }

@@ -155,6 +155,62 @@ static void an_interrupted_poll_says_that_nothing_is_ready(void) {
 
 /* ---- connecting ---- */
 
+static void expect_never_connected(void) {
+    char byte;
+    stage_equal(stage_polled(sock, POLLIN | POLLOUT | POLLRDHUP, 0), POLLOUT | POLLHUP);
+    stage_fails(recv(sock, &byte, 1, 0), ENOTCONN);
+}
+
+static void a_refused_connect_leaves_a_socket_that_never_was_connected(void) {
+    stage_refuse(true);
+    stage_fails(dial(0), ECONNREFUSED);
+    expect_never_connected();
+    stage_fails(dial_again(), ECONNREFUSED);
+    expect_never_connected();
+    stage_equal(listen(sock, 1), 0);
+}
+
+static void the_connect_after_a_refusal_tells_of_it(void) {
+    stage_refuse(true);
+    stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
+    stage_expect(stage_polled(sock, POLLOUT, -1) & POLLERR);
+    stage_fails(dial_again(), ECONNREFUSED);
+    expect_never_connected();
+    stage_fails(dial_again(), EINPROGRESS);
+    stage_expect(stage_polled(sock, POLLOUT, -1) & POLLERR);
+    stage_equal(stage_so_error(sock), ECONNREFUSED);
+    stage_fails(dial_again(), ECONNABORTED);
+    stage_refuse(false);
+    stage_fails(dial_again(), EINPROGRESS);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
+    stage_equal(send(sock, "hello", 5, 0), 5);
+    stage_expect_text(0, "hello");
+}
+
+static void the_connect_after_a_refusal_tells_of_it_wherever_it_leads(void) {
+    struct sockaddr_in to = stage_tcp();
+    struct sockaddr_in6 mapped = {.sin6_family = AF_INET6, .sin6_port = to.sin_port};
+    inet_pton(AF_INET6, "::ffff:10.9.0.1", &mapped.sin6_addr);
+    stage_refuse(true);
+    sock = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    stage_fails(connect(sock, (struct sockaddr *)&mapped, sizeof mapped), EINPROGRESS);
+    stage_expect(stage_polled(sock, POLLOUT, -1) & POLLERR);
+    stage_fails(connect(sock, (struct sockaddr *)&to, sizeof to), ECONNREFUSED);
+    expect_never_connected();
+    stage_fails(connect(sock, (struct sockaddr *)&to, sizeof to), EINVAL);
+}
+
+static void a_reset_that_connect_tells_of_leaves_such_a_socket_too(void) {
+    stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
+    stage_equal(stage_polled(sock, POLLOUT, -1), POLLOUT);
+    stage_expect_connection(0, "10.1.0.2");
+    stage_hang_up(0);
+    stage_expect(stage_polled(sock, POLLIN, -1) & POLLERR);
+    stage_fails(dial_again(), ECONNRESET);
+    expect_never_connected();
+    stage_equal(listen(sock, 1), 0);
+}
+
 static void what_is_asked_for_aside_leaves_a_refusal_to_be_told(void) {
     char byte;
     stage_refuse(true);
@@ -170,6 +226,16 @@ static void what_is_asked_for_aside_does_not_wait_in_a_shared_socket_either(void
     share();
     stage_fails(recv(sock, &byte, 1, MSG_ERRQUEUE), EAGAIN);
     stage_fails(recv(sock, &byte, 1, MSG_OOB), EINVAL);
+}
+
+/* Which Linux takes, as it does the structure before it had a scope. */
+static void an_address_without_a_scope_goes_by_its_label(void) {
+    const struct sockaddr_in far = stage_tcp();
+    struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_port = far.sin_port};
+    inet_pton(AF_INET6, "::ffff:10.9.0.1", &to.sin6_addr);
+    sock = socket(AF_INET6, SOCK_STREAM, 0);
+    stage_equal(connect(sock, (struct sockaddr *)&to, offsetof(struct sockaddr_in6, sin6_scope_id)), 0);
+    stage_expect_connection(0, "10.2.0.2");
 }
 
 /* ---- datagrams ---- */
@@ -328,6 +394,12 @@ static void a_set_refuses_what_it_does_not_know(void) {
 static const struct stage_test tests[] = {
     TEST(a_call_that_goes_well_leaves_errno),
     TEST(an_interrupted_poll_says_that_nothing_is_ready),
+    TEST(a_refused_connect_leaves_a_socket_that_never_was_connected),
+    TEST(the_connect_after_a_refusal_tells_of_it),
+    TEST(the_connect_after_a_refusal_tells_of_it_wherever_it_leads),
+    TEST(a_reset_that_connect_tells_of_leaves_such_a_socket_too),
+    STAGE_TEST_WITH(an_address_without_a_scope_goes_by_its_label, STAGE_PRELOAD | STAGE_WORLD | STAGE_UP,
+                    NULL, "CMM_LABELS=small"),
     TEST(what_is_asked_for_aside_leaves_a_refusal_to_be_told),
     TEST(what_is_asked_for_aside_does_not_wait_in_a_shared_socket_either),
     TEST(an_address_that_is_none_is_refused_of_a_stream_too),
