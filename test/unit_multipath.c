@@ -83,12 +83,14 @@ END_TEST
 START_TEST(each_address_that_is_offered_is_an_endpoint) {
     const struct fact_address a6 = {
         .family = AF_INET6, .prefix = 64, .preferred = true, .bytes = {0x20, 1, 0xd, 0xb8, [15] = 7}};
-    struct multipath_path p[3] = {path(1), path(2), {.address = a6, .ifindex = 1}};
+    struct multipath_path p[4] = {
+        path(1), path(2), {.address = a6, .ifindex = 1}, {.address = a6, .ifindex = 1}};
     uint32_t count;
     p[1].backup = true;
-    multipath_settle(&ours, true, p, 3);
+    p[3].address.bytes[15] = 8; /* by the last of its bytes another one */
+    multipath_settle(&ours, true, p, 4);
     multipath_who(&ours, &count);
-    ck_assert_uint_eq(count, 3);
+    ck_assert_uint_eq(count, 4);
     ck_assert(found(1) && !found(1)->path.backup && found(1)->path.ifindex == 1);
     ck_assert(found(2) && found(2)->path.backup);
     const struct multipath_list now = kernels();
