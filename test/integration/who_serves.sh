@@ -44,6 +44,14 @@ run='/run/build/scout/cmm-scout -c /run/scout.conf'
 serves() {
     as "$@" $ctl status
 }
+
+# PID UID [VARIABLE=VALUE...]: who is not served by his own scout yet, is by root's.
+served_by() {
+    by=$1
+    shift
+    serves "$@" | grep -q "pid $by)"
+}
+
 mode() {
     stat -c '%a %u' "$1"
 }
@@ -80,7 +88,7 @@ mkdir /run/own && chown $user /run/own && chmod 700 /run/own
 scout_of $user XDG_RUNTIME_DIR=/run/own $run
 ok "a user's listens in XDG_RUNTIME_DIR" within test -S /run/own/cmm/scout.sock
 is 'in a directory that is his alone' "700 $user" "$(mode /run/own/cmm)"
-like 'he is served by it, before the system'\''s' "*pid $scout)*" "$(within serves $user XDG_RUNTIME_DIR=/run/own && serves $user XDG_RUNTIME_DIR=/run/own)"
+like 'he is served by it, before the system'\''s' "*pid $scout)*" "$(within served_by "$scout" $user XDG_RUNTIME_DIR=/run/own; serves $user XDG_RUNTIME_DIR=/run/own)"
 is 'and may change what it offers' 0 "$(outcome as $user XDG_RUNTIME_DIR=/run/own $ctl down wifi)"
 like 'others are not' "*pid $roots)*" "$(serves $other)"
 end "$scout"
