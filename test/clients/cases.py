@@ -60,11 +60,12 @@ class Task:
             self.process = subprocess.Popen(["bash", "-c", script], cwd=self.here, env=variables, stdout=out, stderr=err,
                                             stdin=subprocess.PIPE if asked else subprocess.DEVNULL, start_new_session=True)
 
-    def ask(self, question, last):
+    def ask(self, question):
         self.process.stdin.write(question.encode())
         self.process.stdin.flush()
-        if last:
-            self.process.stdin.close()
+
+    def ask_no_more(self):
+        self.process.stdin.close()
 
     def answers(self):
         with open(self.here + ".out", "rb") as f:
@@ -244,12 +245,15 @@ def conversation(world, program, front, between):
     """Two questions, and what happens between them, once the first has its answer."""
     task = Task(world, program, program.talk, front, traced=False, asked=True)
     try:
-        task.ask(program.questions[0], last=False)
+        task.ask(program.questions[0])
         within(lambda: task.answers() or not task.alive(), "the first answer")
         if not task.alive():
             raise Wrong(f"ended at once: {task.end()}")
         between()
-        task.ask(program.questions[1], last=True)
+        task.ask(program.questions[1])
+        if program.datagrams:
+            within(lambda: task.answers() > 1 or not task.alive(), "the second answer")
+        task.ask_no_more()
         return task.end()
     finally:
         task.stop()

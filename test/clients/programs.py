@@ -40,6 +40,7 @@ class Program:
     heavy: bool = False
     carry: str = ""  # another way to take it for mptcp: who has ended his sending at once is given no second way
     stream: bool = True  # all it takes comes by TCP
+    datagrams: bool = False  # they have no end: the program ends soon after its input, whatever is still to come
     untraced: str = ""  # why its descriptors are not looked at
     why: dict = field(default_factory=dict)  # another reason than the case's, by case
 
@@ -143,9 +144,9 @@ LIGHT = [
             take="echo give | run socat -t 60 - TCP4:$name:9003", told=(0, ""), why={"lost": ENDS},
             talk="run socat -t 60 - TCP4:$name:7"),
     Program("socat udp", "lines", ("socat",), ask=ANSWERED.format("run socat -t 0.1 - UDP4:$name:7"),
-            talk="run socat -t 1 - UDP4:$name:7", why={"reconnect": MOVES}),
+            talk="run socat -t 1 - UDP4:$name:7", datagrams=True, why={"reconnect": MOVES}),
     Program("nc udp", "lines", ("nc.openbsd",), ask=ANSWERED.format("run nc.openbsd -u -q 0 $name 7"),
-            talk="run nc.openbsd -u -q 1 $name 7", why={"reconnect": MOVES}),
+            talk="run nc.openbsd -u -q 1 $name 7", datagrams=True, why={"reconnect": MOVES}),
     Program("redis-cli", "redis", ("redis-cli",), ask="run redis-cli -h $name set key value; run redis-cli -h $name get key",
             take="run redis-cli -h $name eval \"return string.rep('0123456789abcdef', 400000)\" 0", told=(1, "reset"),
             talk="run redis-cli -h $name", questions=("set talk value\n", "get talk\n")),
