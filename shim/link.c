@@ -182,7 +182,7 @@ static void *listen_to_scout(void *unused) {
         lock_drop();
         if (news)
             log_say(LOG_INFO, "%s", news);
-        int n = real.epoll_wait(epoll, events, EVENTS, timeout_until(next));
+        int n = real.epoll_wait(number, events, EVENTS, timeout_until(next));
         const bool failed = n < 0 && errno != EINTR;
         lock_take();
         const bool lost = failed && epoll == number; /* else it has just made way, see link_moved */
