@@ -27,7 +27,7 @@
 
 #pragma weak cmm_networks
 
-enum { TEST_SECONDS = 120, SKIP = 77 }; /* or CMM_STAGE_TEST_SECONDS */
+enum { TEST_SECONDS = 300, SKIP = 77 }; /* or CMM_STAGE_TEST_SECONDS */
 
 static const char short_times[] = "\n[scout]\nhold-down = 0\ngrace = 0.2\n";
 
@@ -117,7 +117,7 @@ int keeper_scout_start(struct far_record *r) {
     const char *exe = getenv("CMM_SCOUT_EXE");
     if (!exe || spawn_scout(r, exe) < 0)
         return -ENOENT;
-    for (int ms = 0; ms < 10000; ms++) {
+    for (int ms = 0; ms < 60000; ms++) {
         if (serves(r))
             return 0;
         if (waitpid(r->scout, NULL, WNOHANG) == r->scout)
