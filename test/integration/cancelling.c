@@ -1,26 +1,19 @@
 /* cancelling - threads that are cancelled in the middle of a call, or end the process there, and what is done
- * at a thread's end; and signal handlers that fork there. Preloaded; every test ends with the library alive.
- */
+ * at a thread's end. Preloaded; every test ends with the library alive. */
 #include "alive.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <libcmm.h>
 #include <limits.h>
 #include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static _Atomic pid_t tid;
@@ -235,80 +228,6 @@ static void a_program_that_has_taken_all_keys_has_them_to_itself(void) {
     alive_expect();
 }
 
-/* ---- the main thread ends ---- */
-
-static void say_the_end(void) {
-    (void)!write(alive_dial(0), "end", 3);
-}
-
-/* Unknown to the library. */
-static void *linger(void *unused) {
-    stage_wait(tid);
-    return unused;
-}
-
-static bool main_has_ended(void) {
-    char line[200] = "";
-    FILE *f = fopen("/proc/self/stat", "re");
-    if (f) {
-        (void)!fgets(line, sizeof line, f);
-        fclose(f);
-    }
-    return strstr(line, ") Z") != NULL;
-}
-
-static void *let_linger(void *unused) {
-    stage_wait(main_has_ended());
-    tid = gettid();
-    return unused;
-}
-
-static void a_program_whose_main_thread_has_ended_ends_with_its_last(void) {
-    alive_begin();
-    const pid_t child = alive_fork();
-    if (!child) {
-        pthread_t threads[2];
-        alive_dial(0);
-        atexit(say_the_end);
-        pthread_create(&threads[0], NULL, linger, NULL);
-        pthread_create(&threads[1], NULL, let_linger, NULL);
-        pthread_exit(NULL);
-    }
-    alive_ended(child, 0);
-    stage_expect_text(2, "end");
-    alive_expect();
-}
-
-static void say_thunk(void *socket) {
-    __typeof__(cmm_send) *const say = (__typeof__(cmm_send) *)dlsym(RTLD_DEFAULT, "cmm_send");
-    say(*(int *)socket, "thunk", 5, 0, CMM_LABEL_LARGE, NULL, NULL);
-}
-
-static void but_not_before_its_thunks_have_run(void) {
-    __typeof__(cmm_socket) *const make = (__typeof__(cmm_socket) *)dlsym(RTLD_DEFAULT, "cmm_socket");
-    __typeof__(cmm_connect) *const join = (__typeof__(cmm_connect) *)dlsym(RTLD_DEFAULT, "cmm_connect");
-    __typeof__(cmm_send) *const say = (__typeof__(cmm_send) *)dlsym(RTLD_DEFAULT, "cmm_send");
-    static int s;
-    alive_begin();
-    stage_down("wifi");
-    const pid_t child = alive_fork();
-    if (!child) {
-        struct sockaddr_in to = stage_tcp();
-        s = make(AF_INET, SOCK_STREAM, 0);
-        if (join(s, (struct sockaddr *)&to, sizeof to, CMM_LABEL_LARGE, NULL, NULL, NULL) != CMM_DEFERRED ||
-            say(s, "x", 1, 0, CMM_LABEL_LARGE, say_thunk, &s) != CMM_DEFERRED)
-            _exit(1);
-        pthread_exit(NULL);
-    }
-    int calm = 0, status = 0;
-    stage_wait(++calm > 300 || waitpid(child, &status, WNOHANG) != 0);
-    stage_equal(status, 0);
-    stage_up("wifi");
-    stage_wait(alive_carried(1, "thunk"));
-    alive_ended(child, 0);
-    alive_expect();
-}
-
 /* ---- at any instruction ---- */
 
 static void *call_without_end(void *unused) {
@@ -401,106 +320,6 @@ static void a_call_that_is_cancelled_keeps_nothing_of_its_socket(void) {
     alive_expect();
 }
 
-/* ---- forks in between ---- */
-
-static _Atomic int forks, strange;
-
-static void fork_here(int signal) {
-    int status = -1;
-    (void)signal;
-    const pid_t child = fork();
-    if (!child)
-        _exit(write(alive_sock, ".", 1) == 1 ? 0 : 1);
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
-        ;
-    strange += status != 0;
-    forks++;
-}
-
-static void a_signal_handler_may_fork_wherever_it_has_interrupted_the_library(void) {
-    enum { FORKS = 300 };
-    alive_begin();
-    signal(SIGALRM, fork_here);
-    while (forks < FORKS) {
-        const int until = forks + 1;
-        ualarm((useconds_t)(50 + rand() % 300), 0);
-        while (forks < until) {
-            int error;
-            socklen_t len = sizeof error;
-            stage_equal(getsockopt(alive_sock, SOL_SOCKET, SO_ERROR, &error, &len), 0);
-        }
-    }
-    stage_equal(strange, 0);
-    stage_wait(stage_received(0) == FORKS);
-    alive_expect();
-}
-
-/* ---- jumps out of a call, as programs do that give connect() and lookups a time by alarm() ---- */
-
-static sigjmp_buf out;
-
-static void jump(int signal) {
-    (void)signal;
-    siglongjmp(out, 1);
-}
-
-/* What was on the stack below is something else's now. */
-__attribute__((noinline)) static void use_the_stack(void) {
-    volatile char bytes[32768];
-    for (size_t i = 0; i < sizeof bytes; i++)
-        bytes[i] = 0x55;
-}
-
-static void leave_by_a_jump(void (*call)(int fd), int fd) {
-    if (sigsetjmp(out, 1) == 0) {
-        ualarm(50000, 0);
-        call(fd);
-        stage_fail(__FILE__, __LINE__, "the call is back");
-    }
-    use_the_stack();
-}
-
-static void in_connect(int fd) {
-    struct sockaddr_in to = stage_tcp();
-    connect(fd, (struct sockaddr *)&to, sizeof to);
-}
-
-static void a_signal_handler_may_jump_out_of_a_connect_that_waits(void) {
-    enum { TIMES = 8 };
-    int fds[TIMES];
-    alive_begin();
-    stage_down("wifi");
-    signal(SIGALRM, jump);
-    for (int i = 0; i < TIMES; i++) {
-        fds[i] = socket(AF_INET, SOCK_STREAM, 0);
-        leave_by_a_jump(in_connect, fds[i]);
-        if (i % 2)
-            close(fds[i]);
-    }
-    stage_up("wifi");
-    for (int i = 0; i < TIMES; i += 2) {
-        stage_equal(stage_polled(fds[i], POLLOUT, -1), POLLOUT);
-        close(fds[i]);
-    }
-    alive_expect();
-}
-
-/* The library asks a scout that does not answer yet. */
-static void also_while_the_scout_is_asked_for_the_first_time(void) {
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-    const int mute = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    snprintf(at.sun_path, sizeof at.sun_path, "%s", getenv("CMM_SCOUT"));
-    stage_equal(bind(mute, (struct sockaddr *)&at, sizeof at), 0);
-    stage_equal(listen(mute, 1), 0);
-    signal(SIGALRM, jump);
-    leave_by_a_jump(in_connect, socket(AF_INET, SOCK_STREAM, 0));
-    close(mute);
-    unlink(at.sun_path);
-    stage_scout_start();
-    alive_begin();
-    alive_says(alive_sock, 0, "on");
-}
-
 static const struct stage_test tests[] = {
 #define TEST   ALIVE_TEST
 #define MOVING ALIVE_MOVING
@@ -514,14 +333,8 @@ static const struct stage_test tests[] = {
     MOVING(a_thread_can_be_cancelled_while_its_connection_waits),
     TEST(any_thread_can_end_the_process),
     TEST(a_program_that_has_taken_all_keys_has_them_to_itself),
-    TEST(a_program_whose_main_thread_has_ended_ends_with_its_last),
-    TEST(but_not_before_its_thunks_have_run),
     TEST(a_thread_that_is_cancelled_at_any_instruction_leaves_no_lock),
     TEST(a_cancelled_close_leaves_nothing_of_the_librarys),
-    TEST(a_signal_handler_may_fork_wherever_it_has_interrupted_the_library),
-    TEST(a_signal_handler_may_jump_out_of_a_connect_that_waits),
-    STAGE_TEST_WITH(also_while_the_scout_is_asked_for_the_first_time, STAGE_PRELOAD | STAGE_ALONE, NULL,
-                    "CMM_RULES=127.0.0.0/8=background"),
 };
 
 STAGE_MAIN(alive_config, tests)
