@@ -1,36 +1,17 @@
 /* unit_multipath - the kernel's endpoints are what is offered: in a network namespace of our own. */
 #include "multipath_hand.h"
+#include "own_world.h"
 
 #include <check.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 static struct multipath ours, others;
 static int ledger;
-
-static bool wrote(const char *path, const char *text) {
-    int fd = open(path, O_WRONLY | O_CLOEXEC);
-    bool good = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-    if (fd >= 0)
-        close(fd);
-    return good;
-}
-
-/* A user namespace in which we are root, with a network of its own. */
-static bool own_world(void) {
-    char users[64], groups[64];
-    snprintf(users, sizeof users, "0 %u 1", geteuid());
-    snprintf(groups, sizeof groups, "0 %u 1", getegid());
-    return unshare(CLONE_NEWUSER | CLONE_NEWNET) == 0 && wrote("/proc/self/setgroups", "deny") &&
-           wrote("/proc/self/uid_map", users) && wrote("/proc/self/gid_map", groups);
-}
 
 static void enter(void) {
     ck_assert(own_world());
