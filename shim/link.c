@@ -211,8 +211,6 @@ static int open_own(void) {
 
 /* Another attempt may have more luck, so nothing is left of one that fails. */
 int link_begin(void) {
-    pthread_attr_t attr;
-    sigset_t every, before;
     shim_claim();
     int r = open_own();
     if (r < 0) {
@@ -227,19 +225,13 @@ int link_begin(void) {
     for (struct sock *s = sock_first(); s; s = s->next)
         if (s->hidden >= 0 && (s->state == LIFE_CONNECTING || s->state == LIFE_RESENDING))
             link_await(s);
-    sigfillset(&every);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_SETMASK, &every, &before);
     running = true;
     thread_id = 0;
-    r = pthread_create(&thread, &attr, listen_to_scout, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
+    r = self_start(&thread, listen_to_scout, NULL);
     running = r == 0;
     if (!running)
         close_own();
-    return -r;
+    return r;
 }
 
 int link_start(void) {

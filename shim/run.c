@@ -303,18 +303,9 @@ static void *worker(void *unused) {
 
 static int start_worker(void) {
     pthread_t thread;
-    pthread_attr_t attr;
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int r = pthread_create(&thread, &attr, worker, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    if (r == 0)
-        workers++;
-    return -r;
+    const int r = self_start(&thread, worker, NULL);
+    workers += r == 0;
+    return r;
 }
 
 static void call_worker(void) {

@@ -292,6 +292,19 @@ void self_moved(int from, int to) {
     list_drop(h);
 }
 
+int self_start(pthread_t *ret, void *(*run)(void *), void *arg) {
+    pthread_attr_t attr;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int r = pthread_create(ret, &attr, run, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return -r;
+}
+
 bool self_await_end(pid_t thread, int limit_ms) {
     for (int spins = 0; real_syscall(SYS_tgkill, getpid(), thread, 0, 0, 0, 0) == 0; spins++) {
         if (limit_ms && spins >= limit_ms * 10)

@@ -87,6 +87,9 @@ void self_wake_all(void);
 /* A wake-up descriptor has moved to another number. */
 void self_moved(int from, int to);
 
+/* A thread of the library: detached, and all signals are blocked on it. 0 or -errno. */
+int self_start(pthread_t *ret, void *(*run)(void *), void *arg);
+
 /* Waits until the kernel, too, knows no more of that thread of this process: a moment later than libc. False:
  * it is still there after so long; 0: there is no limit. */
 bool self_await_end(pid_t thread, int limit_ms);

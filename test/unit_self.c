@@ -3,6 +3,7 @@
 
 #include <check.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,6 +28,25 @@ START_TEST(what_the_kernel_tells_is_text_as_far_as_there_is_room) {
     ck_assert_str_eq(text, "unit_se");
     self_read("/proc/self/nothing", text, sizeof text);
     ck_assert_str_eq(text, "");
+}
+END_TEST
+
+static void *look_at_mask(void *ret_mask) {
+    pthread_sigmask(SIG_SETMASK, NULL, ret_mask);
+    stage = 1;
+    return NULL;
+}
+
+START_TEST(a_thread_of_the_library_is_met_by_no_signal) {
+    static sigset_t mask, before, after;
+    pthread_t thread;
+    pthread_sigmask(SIG_SETMASK, NULL, &before);
+    ck_assert_int_eq(self_start(&thread, look_at_mask, &mask), 0);
+    until(1);
+    for (int signal = 1; signal <= SIGSYS; signal++)
+        ck_assert(sigismember(&mask, signal) || signal == SIGKILL || signal == SIGSTOP);
+    pthread_sigmask(SIG_SETMASK, NULL, &after);
+    ck_assert_int_eq(sigismember(&after, SIGHUP), sigismember(&before, SIGHUP));
 }
 END_TEST
 
@@ -173,6 +193,7 @@ int main(void) {
     SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
     tcase_add_test(t, what_the_kernel_tells_is_text_as_far_as_there_is_room);
+    tcase_add_test(t, a_thread_of_the_library_is_met_by_no_signal);
     tcase_add_test(t, a_thread_in_user_code_of_a_socket_has_its_frame);
     tcase_add_test(t, a_thread_inside_a_real_call_is_waited_for);
     tcase_add_test(t, ones_own_call_is_not_waited_for);
