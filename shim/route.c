@@ -7,6 +7,7 @@
 #include "route.h"
 
 #include "real.h"
+#include "target.h"
 
 #include <errno.h>
 #include <linux/netlink.h>
@@ -19,12 +20,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-struct target {
-    int family;
-    unsigned len;
-    unsigned char address[16];
-};
-
 struct question {
     struct nlmsghdr header;
     struct rtmsg route;
@@ -34,30 +29,6 @@ struct question {
 enum { SEQUENCE = 1, REPLY_MAX = 4096 };
 
 /* ---- the destination ---- */
-
-/* The program's address may lie anywhere: it is copied, never cast. */
-static int read_target(const struct sockaddr *to, struct target *ret) {
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-    sa_family_t family;
-    memcpy(&family, (const char *)to + offsetof(struct sockaddr, sa_family), sizeof family);
-    if (family == AF_INET) {
-        memcpy(&in, to, sizeof in);
-        *ret = (struct target){AF_INET, 4, {0}};
-        memcpy(ret->address, &in.sin_addr, 4);
-        return 0;
-    }
-    if (family != AF_INET6)
-        return -EAFNOSUPPORT;
-    memcpy(&in6, to, sizeof in6);
-    *ret = (struct target){AF_INET6, 16, {0}};
-    memcpy(ret->address, &in6.sin6_addr, 16);
-    if (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr)) {
-        *ret = (struct target){AF_INET, 4, {0}};
-        memcpy(ret->address, in6.sin6_addr.s6_addr + 12, 4);
-    }
-    return 0;
-}
 
 static bool special4(const unsigned char *a) {
     static const unsigned char all[4] = {255, 255, 255, 255};
@@ -74,7 +45,7 @@ static bool special6(const unsigned char *a) {
 
 bool route_special(const struct sockaddr *to) {
     struct target t;
-    if (read_target(to, &t) < 0)
+    if (target_read(to, &t) < 0)
         return true;
     return t.family == AF_INET ? special4(t.address) : special6(t.address);
 }
@@ -212,7 +183,7 @@ bool route_carried(unsigned ifindex) {
 int route_get(const struct sockaddr *to, unsigned oif, struct route *ret) {
     struct target t;
     int cancel = PTHREAD_CANCEL_ENABLE;
-    int r = read_target(to, &t);
+    int r = target_read(to, &t);
     if (r < 0)
         return r;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);

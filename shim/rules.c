@@ -5,6 +5,7 @@
  * network.
  */
 #include "rules.h"
+#include "target.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -234,37 +235,6 @@ int rules_add_all(struct rules *r, const char *text, const struct label_names *n
 
 /* ---- the look ---- */
 
-struct target {
-    int family;
-    int port;
-    unsigned char address[16];
-};
-
-/* The program's address may lie anywhere: it is copied, never cast. */
-static int read_target(const struct sockaddr *to, struct target *ret) {
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
-    sa_family_t family;
-    memcpy(&family, (const char *)to + offsetof(struct sockaddr, sa_family), sizeof family);
-    ret->family = family;
-    if (ret->family == AF_INET) {
-        memcpy(&in, to, sizeof in);
-        ret->port = ntohs(in.sin_port);
-        memcpy(ret->address, &in.sin_addr, 4);
-        return 0;
-    }
-    if (ret->family != AF_INET6)
-        return -EAFNOSUPPORT;
-    memcpy(&in6, to, sizeof in6);
-    ret->port = ntohs(in6.sin6_port);
-    memcpy(ret->address, &in6.sin6_addr, 16);
-    if (memcmp(ret->address, mapped, sizeof mapped) == 0) {
-        ret->family = AF_INET;
-        memmove(ret->address, ret->address + 12, 4);
-    }
-    return 0;
-}
-
 static bool same_prefix(const unsigned char *a, const unsigned char *b, unsigned bits) {
     unsigned bytes = bits / 8;
     unsigned rest = bits % 8;
@@ -285,7 +255,7 @@ static bool rule_matches(const struct rule *rule, int protocol, const struct tar
 
 const struct rule *rules_find(const struct rules *r, int protocol, const struct sockaddr *to) {
     struct target target;
-    if (r->count == 0 || read_target(to, &target) < 0)
+    if (r->count == 0 || target_read(to, &target) < 0)
         return NULL;
     for (size_t i = 0; i < r->count; i++)
         if (rule_matches(&r->rule[i], protocol, &target))
