@@ -19,7 +19,7 @@
 enum { IDLE_SECONDS = 10, OVERDUE_MS = 5, DISPATCH_LIMIT = 100000, ROUND_LIMIT = 10000, IDLERS = 64 };
 
 static struct sock *ready_first, **ready_end = &ready_first;
-static unsigned workers, idle;
+static unsigned workers;
 static struct idler {
     pid_t thread;
     struct idler *next;
@@ -261,9 +261,7 @@ static int await_work(void) {
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += IDLE_SECONDS;
     idlers = &me;
-    idle++;
     int r = lock_wait(&work, &until);
-    idle--;
     while (*at != &me)
         at = &(*at)->next;
     *at = me.next;
@@ -277,7 +275,7 @@ static void work_on(pid_t owner) {
         const bool timed = overdue_at; /* the listening thread looks again by then */
         overdue_at = 0;
         if (s) {
-            if (ready_first && !idle) {
+            if (ready_first && !idlers) {
                 overdue_at = wait_now_ms() + OVERDUE_MS;
                 if (!timed)
                     link_kick();
@@ -309,7 +307,7 @@ static int start_worker(void) {
 }
 
 static void call_worker(void) {
-    if (idle) {
+    if (idlers) {
         pthread_cond_signal(&work);
     } else if (!workers && start_worker() == 0) {
         return;
@@ -325,7 +323,7 @@ uint64_t run_overdue(uint64_t now_ms) {
     overdue_at = 0;
     if (!ready_first)
         return 0;
-    if (idle)
+    if (idlers)
         pthread_cond_signal(&work);
     else if (start_worker() < 0 || ready_first->next_ready)
         overdue_at = now_ms + OVERDUE_MS;
@@ -400,7 +398,10 @@ void run_finish(int limit_ms) {
 }
 
 unsigned run_idle(void) {
-    return idle;
+    unsigned count = 0;
+    for (const struct idler *i = idlers; i; i = i->next)
+        count++;
+    return count;
 }
 
 void run_rest(void) {
@@ -419,7 +420,7 @@ void run_forked(void) {
     }
     while (take_ready())
         ;
-    workers = idle = 0;
+    workers = 0;
     idlers = NULL;
     finishing = false;
     overdue_at = 0;
