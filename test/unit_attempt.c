@@ -3,13 +3,13 @@
  * The events it hears were waiting for it, maybe for longer than the attempt they are about lived.
  */
 #include "attempt.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -84,11 +84,7 @@ END_TEST
 int main(void) {
     TCase *t = tcase_create("attempt");
     Suite *s = suite_create("attempt");
-    SRunner *r = srunner_create(s);
     tcase_add_test(t, a_word_about_an_attempt_that_is_over_is_none_about_the_next);
     suite_add_tcase(s, t);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

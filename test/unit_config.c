@@ -1,5 +1,6 @@
 /* unit_config - what a configuration means, and what is said of a wrong one. */
 #include "config.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -282,9 +283,5 @@ int main(void) {
     tcase_add_test(t, drop_ins_that_cannot_be_read_are_told);
     tcase_add_test(t, a_missing_file_matters_only_if_it_was_named);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -1,9 +1,9 @@
 /* unit_duration - durations as people write them. */
 #include "duration.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 
 START_TEST(seconds_minutes_and_hours_may_have_decimals) {
     static const struct {
@@ -57,9 +57,5 @@ int main(void) {
     tcase_add_test(t, forever_is_no_time);
     tcase_add_test(t, what_is_no_duration_is_an_error);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_NORMAL);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

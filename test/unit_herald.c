@@ -1,9 +1,9 @@
 /* unit_herald - changes told in words. */
 #include "herald.h"
+#include "suite.h"
 
 #include <check.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 static char said[1024];
 static struct herald_view before, now;
@@ -95,9 +95,5 @@ int main(void) {
     tcase_add_test(c, another_identity_and_other_labels_are_said);
     tcase_add_test(c, the_place_of_one_that_is_to_come_makes_no_noise);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

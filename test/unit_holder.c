@@ -1,9 +1,9 @@
 /* Unit tests of holder: who else holds a socket. */
 #include "holder.h"
+#include "suite.h"
 
 #include <check.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -151,9 +151,5 @@ int main(void) {
     tcase_add_test(t, whose_children_go_unnoticed_is_not_childless);
     tcase_add_test(t, what_is_no_descriptor_is_left_in_doubt);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

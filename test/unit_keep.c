@@ -1,5 +1,6 @@
 /* unit_keep - what a program started from here gets. */
 #include "keep.h"
+#include "suite.h"
 
 #include <check.h>
 #include <stdlib.h>
@@ -91,9 +92,5 @@ int main(void) {
     tcase_add_test(c, who_preloads_something_else_has_the_library_behind_it);
     tcase_add_test(c, what_does_not_fit_is_not_kept_in_part);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

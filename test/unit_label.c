@@ -1,10 +1,10 @@
 /* unit_label - names to bits and back. */
 #include "label.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static struct label_names names;
@@ -227,7 +227,6 @@ END_TEST
 int main(void) {
     Suite *s = suite_create("label");
     TCase *t = tcase_create("label");
-    SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
     tcase_add_checked_fixture(t, with_names, NULL);
     tcase_add_test(t, the_ten_names_have_the_bits_of_the_contract);
@@ -245,8 +244,5 @@ int main(void) {
     tcase_add_test(t, one_name_is_taken_by_its_length);
     tcase_add_test(t, a_table_of_names_goes_through_text_and_comes_back);
     tcase_add_test(t, what_is_no_pair_of_name_and_bit_is_passed_over);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

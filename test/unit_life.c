@@ -1,8 +1,8 @@
 /* unit_life - every way of a managed socket from one state to the next, and that there are no others. */
 #include "life.h"
+#include "suite.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { NO_WAY = -1 };
@@ -149,7 +149,6 @@ END_TEST
 int main(void) {
     TCase *t = tcase_create("life");
     Suite *s = suite_create("life");
-    SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
     tcase_add_test(t, a_fresh_socket_gets_a_destination_or_has_come_connected);
     tcase_add_test(t, every_attempt_starts_from_waiting);
@@ -166,8 +165,5 @@ int main(void) {
     tcase_add_test(t, an_attempt_whose_network_is_not_there_yet_can_be_made_again);
     tcase_add_test(t, an_attempt_is_from_the_choice_of_a_network_until_live);
     tcase_add_test(t, every_state_has_a_name_of_its_own);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -1,10 +1,10 @@
 /* unit_lift - descriptors of our own: high, close-on-exec, and known. */
 #include "lift.h"
+#include "suite.h"
 
 #include <check.h>
 #include <fcntl.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -132,9 +132,5 @@ int main(void) {
     tcase_add_test(t, numbers_that_cannot_be_are_not_ours);
     tcase_add_test(t, a_number_the_program_takes_is_left_to_it);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -1,5 +1,6 @@
 /* unit_listener - one scout of a name, and nothing left behind that stops the next. */
 #include "listener.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -180,9 +181,5 @@ int main(void) {
     tcase_add_test(c, names_that_cannot_be_are_refused);
     tcase_add_test(c, a_directory_of_somebody_else_is_refused);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

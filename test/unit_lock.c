@@ -1,12 +1,12 @@
 /* unit_lock - the one lock: held by one thread at a time, known to its holder, and no place to be cancelled.
  */
 #include "lock.h"
+#include "suite.h"
 #include "under_tsan.h"
 
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -177,7 +177,6 @@ END_TEST
 int main(void) {
     TCase *t = tcase_create("lock");
     Suite *s = suite_create("lock");
-    SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
     tcase_add_test(t, one_thread_holds_it_at_a_time_and_knows);
     tcase_add_test(t, who_holds_it_for_a_moment_holds_it_as_well);
@@ -190,8 +189,5 @@ int main(void) {
         fprintf(stderr, "skipped: a lock made anew (to ThreadSanitizer it is the one that is held)\n");
     else
         tcase_add_test(t, whoever_held_it_a_forked_child_can_have_it);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

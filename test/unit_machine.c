@@ -1,8 +1,8 @@
 /* unit_machine - what a restarted scout finds again, and what it does not. */
 #include "machine.h"
+#include "suite.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <sys/resource.h>
 
 START_TEST(the_seed_is_found_again_and_the_random_number_is_not) {
@@ -34,9 +34,5 @@ int main(void) {
     tcase_add_test(c, limits_are_raised_as_far_as_they_go);
     tcase_add_test(c, clocks_go_forward);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -2,6 +2,7 @@
 #include "link_message.h"
 #include "monitor.h"
 #include "own_world.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -196,9 +197,5 @@ int main(void) {
     tcase_add_test(c, what_a_dump_took_is_not_the_time_that_others_had);
     tcase_add_test(c, an_address_of_this_machine_can_be_bound_and_another_not);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

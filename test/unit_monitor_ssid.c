@@ -1,11 +1,11 @@
 /* unit_monitor_ssid - which name an answer of nl80211 gives: messages as the kernel lays them out. */
 #include "monitor_ssid.h"
+#include "suite.h"
 
 #include <check.h>
 #include <libmnl/libmnl.h>
 #include <linux/genetlink.h>
 #include <linux/nl80211.h>
-#include <stdlib.h>
 
 static _Alignas(struct nlmsghdr) char buffer[2048];
 static char name[FACT_SSID];
@@ -90,9 +90,5 @@ int main(void) {
     tcase_add_test(c, a_name_is_32_bytes_at_most);
     tcase_add_test(c, elements_that_end_too_soon_or_hide_the_name_say_nothing);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

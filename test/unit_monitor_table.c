@@ -2,12 +2,12 @@
 #include "link_message.h"
 #include "monitor_kind.h"
 #include "monitor_table.h"
+#include "suite.h"
 
 #include <check.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
 #include <linux/netconf.h>
-#include <stdlib.h>
 
 static struct monitor_table t;
 static bool changed;
@@ -288,9 +288,5 @@ int main(void) {
     tcase_add_test(c, rp_filter_is_strict_if_the_larger_of_its_own_and_alls_is);
     tcase_add_test(c, cut_and_foreign_messages_are_passed_over);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -1,11 +1,11 @@
 /* unit_multipath - the kernel's endpoints are what is offered: in a network namespace of our own. */
 #include "multipath_hand.h"
 #include "own_world.h"
+#include "suite.h"
 
 #include <check.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -402,9 +402,5 @@ int main(void) {
     tcase_add_test(c, a_hand_keeps_nobody_waiting_who_asks_for_much);
     tcase_add_test(c, without_the_privilege_what_others_have_made_is_seen);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

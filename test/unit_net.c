@@ -1,8 +1,8 @@
 /* unit_net - which network is picked, and when none ever will be. */
 #include "net.h"
+#include "suite.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 
 enum { RED = 1, BLUE = 2, BACKGROUND = 8, SINCE = 100000 };
@@ -305,7 +305,6 @@ END_TEST
 int main(void) {
     Suite *suite = suite_create("net");
     TCase *tc = tcase_create("net");
-    SRunner *r = srunner_create(suite);
     suite_add_tcase(suite, tc);
     tcase_add_checked_fixture(tc, start, NULL);
     tcase_add_test(tc, by_IPv6_a_network_may_become_another_one_that_by_IPv4_it_still_is);
@@ -330,8 +329,5 @@ int main(void) {
     tcase_add_test(tc, one_matching_network_with_the_family_is_enough);
     tcase_add_test(tc, what_has_come_since_had_no_age_then);
     tcase_add_test(tc, settling_bears_a_clock_that_wraps_or_lags);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

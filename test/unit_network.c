@@ -1,8 +1,7 @@
 /* unit_network - presence and overrides of networks, as sentences; which one is the same is in
  * unit_network_identity. */
+#include "suite.h"
 #include "wifi.h"
-
-#include <stdlib.h>
 
 START_TEST(what_is_up_at_the_start_is_offered_at_once) {
     const struct wire_network *n = look(true);
@@ -352,9 +351,5 @@ int main(void) {
     tcase_add_test(c, metered_set_by_hand_decides_unmetered);
     tcase_add_test(c, a_failed_check_withdraws_and_a_pending_one_does_not_offer);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -1,7 +1,6 @@
 /* unit_network_identity - which network is the same as before, and which another, as sentences. */
+#include "suite.h"
 #include "wifi.h"
-
-#include <stdlib.h>
 
 START_TEST(an_id_that_was_lost_never_comes_back) {
     uint64_t seen[50];
@@ -438,9 +437,5 @@ int main(void) {
     tcase_add_test(c, a_name_that_is_learnt_late_changes_nothing);
     tcase_add_test(c, a_host_address_is_found_again_wherever_it_moves);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

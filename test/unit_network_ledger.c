@@ -1,10 +1,10 @@
 /* unit_network_ledger - what a scout leaves to its successor, and what of it is believed. */
 #include "network_ledger.h"
+#include "suite.h"
 #include "wifi.h"
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -79,9 +79,5 @@ int main(void) {
     tcase_add_test(c, nothing_to_be_believed_is_nothing);
     tcase_add_test(c, where_there_is_nowhere_to_keep_it_nothing_is_kept);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

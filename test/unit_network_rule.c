@@ -1,10 +1,10 @@
 /* unit_network_rule - what script and cmm-ctl say of a network, as sentences. */
 #include "network_rule.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { UNMETERED = 0x100, WIFI = 0x400, RED = 1, BLUE = 2 };
 
@@ -142,9 +142,5 @@ int main(void) {
     tcase_add_test(c, metered_is_said_of_one_or_of_all_and_decides_unmetered);
     tcase_add_test(c, there_is_room_for_so_many_and_for_names_of_so_many_letters);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -1,10 +1,10 @@
 /* unit_network_told - which networks a snapshot holds, and in which order, as sentences. */
 #include "network.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 
 static struct network_table t;
@@ -155,9 +155,5 @@ int main(void) {
     tcase_add_test(c, also_when_the_configuration_has_changed_it);
     tcase_add_test(c, and_of_one_section_in_that_of_interfaces_whenever_they_came);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -1,5 +1,6 @@
 /* unit_options - the socket options a program has set: remembered once, in order, and set again. */
 #include "options.h"
+#include "suite.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -204,7 +205,6 @@ END_TEST
 int main(void) {
     TCase *t = tcase_create("options");
     Suite *s = suite_create("options");
-    SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
     tcase_add_checked_fixture(t, NULL, end);
     tcase_add_test(t, what_was_set_is_set_again_on_the_next_connection);
@@ -219,8 +219,5 @@ int main(void) {
     tcase_add_test(t, what_a_socket_refuses_is_told_and_the_rest_still_set);
     tcase_add_test(t, the_time_a_call_may_take_is_known_in_ms_rounded_up);
     tcase_add_test(t, nothing_set_is_nothing_to_set_again);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

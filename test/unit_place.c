@@ -1,5 +1,6 @@
 /* unit_place - where a scout listens, and whom to believe. Parts need root to become somebody else. */
 #include "place.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -152,7 +153,6 @@ static int can_become(void) {
 int main(void) {
     Suite *s = suite_create("place");
     TCase *t = tcase_create("place");
-    SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
     if (geteuid() != 0 || can_become()) {
         tcase_add_test(t, a_users_scout_serves_from_his_runtime_directory);
@@ -175,8 +175,5 @@ int main(void) {
     tcase_add_test(t, the_bell_hangs_beside_the_socket);
     tcase_add_test(t, a_peer_of_the_own_uid_is_trusted);
     tcase_add_test(t, what_is_no_unix_socket_is_not_trusted);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -1,8 +1,8 @@
 /* unit_policy - which network an interface is, and what it offers. */
 #include "policy.h"
+#include "suite.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 
 enum { UNMETERED = 0x100, WIRED = 0x200, WIFI = 0x400, CELLULAR = 0x800 };
@@ -358,9 +358,5 @@ int main(void) {
     tcase_add_test(c, there_is_no_more_in_a_snapshot_than_there_is_room_for);
     tcase_add_test(c, what_is_listed_but_not_there_is_down);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -1,10 +1,10 @@
 /* unit_probe - a network is good while a connection through it works. */
 #include "probe.h"
+#include "suite.h"
 
 #include <check.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -186,9 +186,5 @@ int main(void) {
     tcase_add_test(c, with_another_address_or_access_point_it_is_asked_anew);
     tcase_add_test(c, what_nobody_asks_about_is_not_tried);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -1,5 +1,6 @@
 /* unit_real - libc's own functions. This program is not interposed: what comes behind it is libc. */
 #include "real.h"
+#include "suite.h"
 
 #include <check.h>
 #include <dlfcn.h>
@@ -55,9 +56,5 @@ int main(void) {
     tcase_add_test(c, the_program_comes_first_in_the_loaders_list);
     tcase_add_test(c, the_first_call_does_not_wait_for_a_library_that_is_being_loaded);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

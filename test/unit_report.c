@@ -1,9 +1,9 @@
 /* unit_report - what waits in this process, as the scout is told. */
 #include "report.h"
 #include "sock.h"
+#include "suite.h"
 
 #include <check.h>
-#include <stdlib.h>
 
 static struct wait_list lookups;
 static struct waiter waiters[2 * WIRE_WANTS];
@@ -142,9 +142,5 @@ int main(void) {
     tcase_add_test(c, a_connection_that_the_kernel_has_no_network_for_wants_any);
     tcase_add_test(c, more_wishes_than_there_is_room_for_are_left_out);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

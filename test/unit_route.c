@@ -3,6 +3,7 @@
 #include "route.h"
 
 #include "real.h"
+#include "suite.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -414,7 +415,6 @@ int main(void) {
     Suite *s = suite_create("route");
     TCase *t = tcase_create("here");
     TCase *w = tcase_create("world");
-    SRunner *r = srunner_create(s);
     bool possible = world_possible();
     bool lo = lo_is_up();
     suite_add_tcase(s, t);
@@ -449,8 +449,5 @@ int main(void) {
               "not to be had\n",
               stderr);
     }
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : possible && lo ? EXIT_SUCCESS : SKIP;
+    return suite_run(s);
 }

@@ -1,12 +1,12 @@
 /* unit_rules - which labels a destination gets, and what is said of a rule that is none. */
 #include "rules.h"
+#include "suite.h"
 
 #include <arpa/inet.h>
 #include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { NONE = 1000, TCP = IPPROTO_TCP, UDP = IPPROTO_UDP };
@@ -295,7 +295,6 @@ END_TEST
 int main(void) {
     Suite *s = suite_create("rules");
     TCase *t = tcase_create("rules");
-    SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
     tcase_add_checked_fixture(t, start, NULL);
     tcase_add_test(t, without_rules_nothing_matches);
@@ -318,8 +317,5 @@ int main(void) {
     tcase_add_test(t, reading_several_stops_at_the_first_bad_one);
     tcase_add_test(t, an_overlong_rule_among_several_is_not_cut_to_fit);
     tcase_add_test(t, a_full_table_refuses_one_more);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -2,6 +2,7 @@
  * believe, and that no descriptor stays behind. What is said over it is in unit_scout_talk. */
 #include "fake_link.h"
 #include "real.h"
+#include "suite.h"
 #include "under_tsan.h"
 
 #include <poll.h>
@@ -298,7 +299,6 @@ static bool can_be_others(void) {
 int main(void) {
     Suite *s = suite_create("scout_link");
     TCase *t = tcase_create("scout_link");
-    SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
     tcase_add_checked_fixture(t, setup_patiently, teardown);
     add_opening(t);
@@ -308,8 +308,5 @@ int main(void) {
     } else {
         fputs("skipped: whether others are believed, for it takes root to be others\n", stderr);
     }
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

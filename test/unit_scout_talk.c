@@ -2,6 +2,7 @@
  * what is dropped and counted. How the wire is laid is in unit_scout_link. */
 #include "fake_link.h"
 #include "real.h"
+#include "suite.h"
 
 #include <poll.h>
 #include <sys/stat.h>
@@ -267,12 +268,8 @@ static void add_talking(TCase *t) {
 int main(void) {
     Suite *s = suite_create("scout_talk");
     TCase *t = tcase_create("scout_talk");
-    SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
     tcase_add_checked_fixture(t, setup_patiently, teardown);
     add_talking(t);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

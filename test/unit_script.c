@@ -1,6 +1,7 @@
 /* unit_script - timetables, their order and their mistakes. */
 #include "script.h"
 #include "script_chance.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -229,9 +230,5 @@ int main(void) {
     tcase_add_loop_test(t, a_bad_distribution_is_told_with_its_line, 0, sizeof odd / sizeof *odd);
     tcase_add_test(t, a_random_network_goes_up_and_down_beside_the_timetable);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

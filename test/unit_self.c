@@ -1,10 +1,10 @@
 /* unit_self - what the shim knows of each thread: its frames, the call it is in, and how it is woken. */
 #include "self.h"
+#include "suite.h"
 
 #include <check.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -190,7 +190,6 @@ END_TEST
 int main(void) {
     TCase *t = tcase_create("self");
     Suite *s = suite_create("self");
-    SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
     tcase_add_test(t, what_the_kernel_tells_is_text_as_far_as_there_is_room);
     tcase_add_test(t, a_thread_of_the_library_is_met_by_no_signal);
@@ -201,8 +200,5 @@ int main(void) {
     tcase_add_test(t, a_thread_that_ends_leaves_nothing_behind);
     tcase_add_test(t, every_thread_that_polls_is_woken_until_it_has_seen_it);
     tcase_add_test(t, a_forked_child_has_a_wake_up_of_its_own);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -1,9 +1,9 @@
 /* unit_sock - the records of managed sockets: found by every number they have, used again, and what epoll
  * sets know of them. */
 #include "sock.h"
+#include "suite.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 static int count_open(void) {
@@ -280,7 +280,6 @@ END_TEST
 int main(void) {
     TCase *t = tcase_create("sock");
     Suite *s = suite_create("sock");
-    SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
     tcase_add_test(t, a_number_nobody_gave_us_is_not_ours);
     tcase_add_test(t, a_record_is_found_by_its_number_low_or_high);
@@ -299,8 +298,5 @@ int main(void) {
     tcase_add_test(t, a_changed_registration_is_armed_again);
     tcase_add_test(t, a_removed_registration_is_gone_and_the_others_stay);
     tcase_add_test(t, each_number_of_a_socket_is_registered_by_itself);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

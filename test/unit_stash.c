@@ -1,8 +1,8 @@
 /* unit_stash - the bytes kept for a socket: in order, across chunks or message by message, never too few. */
 #include "stash.h"
+#include "suite.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 static struct stash s;
@@ -175,7 +175,6 @@ END_TEST
 int main(void) {
     TCase *t = tcase_create("stash");
     Suite *suite = suite_create("stash");
-    SRunner *r = srunner_create(suite);
     suite_add_tcase(suite, t);
     tcase_add_checked_fixture(t, NULL, end);
     tcase_add_test(t, a_stream_is_read_across_chunks);
@@ -191,8 +190,5 @@ int main(void) {
     tcase_add_test(t, what_is_unacknowledged_is_kept_in_whole_calls);
     tcase_add_test(t, a_datagram_keeps_its_sender_behind_its_bytes);
     tcase_add_test(t, finishing_frees_all_and_leaves_an_empty_stash);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

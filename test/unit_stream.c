@@ -1,10 +1,10 @@
 /* unit_stream - the kernel's word about a connection, on loopback. */
 #include "stream.h"
+#include "suite.h"
 
 #include <arpa/inet.h>
 #include <check.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -99,9 +99,5 @@ int main(void) {
     tcase_add_test(t, the_peers_reset_closes_it);
     tcase_add_test(t, what_the_peer_has_no_room_for_is_unacknowledged);
     suite_add_tcase(suite, t);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -1,13 +1,13 @@
 /* unit_subflow - what the kernel's Multipath TCP says of a connection, on loopback. */
 #include "stream.h"
 #include "subflow.h"
+#include "suite.h"
 
 #include <arpa/inet.h>
 #include <check.h>
 #include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -160,9 +160,5 @@ int main(void) {
     tcase_add_test(c, a_plain_connection_is_none);
     tcase_add_test(c, one_that_fell_back_is_none_and_is_told_of_as_plain);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -1,6 +1,7 @@
 /* unit_subscribers - what subscribers are told, and that none of them can harm the scout or one another; who
  * only asks is in unit_subscribers_request. */
 #include "subscriber.h"
+#include "suite.h"
 
 #include <dirent.h>
 #include <sys/resource.h>
@@ -227,9 +228,5 @@ int main(void) {
     tcase_add_test(c, who_comes_and_goes_leaves_no_descriptor_behind);
     tcase_add_test(c, without_descriptors_newcomers_are_turned_away_and_the_loop_rests);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -1,5 +1,6 @@
 /* unit_subscribers_request - who asks, sets, releases and watches, and what is answered. */
 #include "subscriber.h"
+#include "suite.h"
 
 START_TEST(an_unknown_topic_is_answered_and_counted) {
     int c = dial();
@@ -194,9 +195,5 @@ int main(void) {
     tcase_add_test(c, who_watches_hears_of_subscribers_and_what_they_wait_for);
     tcase_add_test(c, who_watches_and_never_reads_is_told_how_much_it_missed);
     suite_add_tcase(suite, c);
-    SRunner *r = srunner_create(suite);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

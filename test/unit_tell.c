@@ -1,8 +1,8 @@
 /* unit_tell - what waits, in words. */
+#include "suite.h"
 #include "tell.h"
 
 #include <check.h>
-#include <stdlib.h>
 #include <string.h>
 
 static struct wire_report r;
@@ -79,9 +79,5 @@ int main(void) {
     tcase_add_test(c, what_does_not_fit_is_cut_and_what_is_no_print_is_hidden);
     tcase_add_test(c, an_interface_is_kept_once_and_the_first_ones_stay);
     suite_add_tcase(suite, c);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(suite);
 }

@@ -1,10 +1,10 @@
 /* unit_thunk - the deferred work of one socket: its order, its front, its label sets, and who gets it. */
+#include "suite.h"
 #include "thunk.h"
 
 #include <check.h>
 #include <errno.h>
 #include <malloc.h>
-#include <stdlib.h>
 
 enum { RED = 1, BLUE = 2, MILLION = 1000000 };
 
@@ -309,7 +309,6 @@ END_TEST
 int main(void) {
     TCase *t = tcase_create("thunk");
     Suite *s = suite_create("thunk");
-    SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
     tcase_add_checked_fixture(t, NULL, end);
     tcase_add_test(t, thunks_of_one_label_set_go_in_the_order_they_were_deferred);
@@ -332,8 +331,5 @@ int main(void) {
     tcase_add_test(t, a_cancelled_thunk_in_front_leaves_no_gap_for_the_next);
     tcase_add_test(t, finishing_drops_everything_and_leaves_an_empty_queue);
     tcase_add_test(t, the_memory_of_those_that_went_is_given_back);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

@@ -7,6 +7,7 @@
 
 #include "lock.h"
 #include "real.h"
+#include "suite.h"
 #include "under_tsan.h"
 
 #include <check.h>
@@ -16,7 +17,6 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -402,7 +402,6 @@ END_TEST
 int main(void) {
     TCase *t = tcase_create("wait");
     Suite *s = suite_create("wait");
-    SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
     tcase_add_test(t, all_who_wait_on_a_list_are_woken);
     tcase_add_test(t, who_waits_on_another_list_sleeps_on);
@@ -427,8 +426,5 @@ int main(void) {
     tcase_add_test(t, a_thread_that_cannot_be_cancelled_is_not);
     tcase_add_test(t, a_wait_that_a_signal_handler_has_jumped_out_of_ends_with_the_threads_next);
     tcase_add_test(t, in_a_forked_child_nobody_waits);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

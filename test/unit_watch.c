@@ -1,11 +1,11 @@
 /* Unit tests of watch: where a registration in an epoll set is. */
+#include "suite.h"
 #include "under_tsan.h"
 #include "watch.h"
 
 #include <check.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -129,7 +129,6 @@ END_TEST
 int main(void) {
     TCase *t = tcase_create("watch");
     Suite *s = suite_create("watch");
-    SRunner *r = srunner_create(s);
     suite_add_tcase(s, t);
     tcase_add_checked_fixture(t, begin, finish);
     tcase_add_test(t, a_set_tells_what_is_registered_in_it);
@@ -142,8 +141,5 @@ int main(void) {
     tcase_add_test(t, a_set_is_found_by_what_it_has_whatever_its_number);
     tcase_add_test(t, to_ask_leaves_nothing_open);
     tcase_add_test(t, one_that_is_known_otherwise_is_passed_over);
-    srunner_run_all(r, CK_ENV);
-    const int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }

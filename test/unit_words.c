@@ -1,9 +1,9 @@
 /* unit_words - lines, numbers, addresses and label lists as people write them. */
+#include "suite.h"
 #include "words.h"
 
 #include <check.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 
 START_TEST(comments_begin_after_a_blank_and_not_in_quotes) {
@@ -115,9 +115,5 @@ int main(void) {
     tcase_add_test(t, all_means_the_six_intents);
     tcase_add_test(t, names_of_networks_cannot_be_mistaken_for_syntax);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_run(s);
 }
