@@ -5,7 +5,6 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 static const char help[] = "Usage: cmm-scout [-c FILE] [--script FILE] [--name NAME] [--check] [-v]\n"
                            "Watches the networks and tells the programs that run with libcmm.\n"

@@ -6,7 +6,6 @@
  */
 #include "network_rule.h"
 
-#include "label.h"
 #include <errno.h>
 
 enum { UNMETERED = 8 };

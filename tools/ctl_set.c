@@ -5,7 +5,6 @@
 #include "ctl_set.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 static int take_metered(const char *word, struct wire_policy *m) {

@@ -6,7 +6,6 @@
 #include "ctl_why.h"
 #include "ctl_print.h"
 #include <inttypes.h>
-#include <string.h>
 
 enum { TEXT = 640 };
 
