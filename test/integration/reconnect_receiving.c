@@ -360,7 +360,7 @@ static void splice_takes_what_the_pipe_has_room_for(void) {
     for (int i = 0; i < SAID; i++)
         said[i] = moving_at((size_t)i);
     stage_equal(pipe(ends), 0);
-    moving_live(0);
+    moving_live(SOCK_NONBLOCK);
     stage_say_bytes(0, said, SAID);
     stage_wait(moving_available() > 100000);
     while (got < SAID) {
