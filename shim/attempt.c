@@ -46,7 +46,7 @@ void attempt_failed(struct sock *s, int error) {
         swap_in(s, hidden);
     else if (hidden >= 0)
         fail_in_place(s, hidden);
-    s->untold = error;
+    sock_failed(s, error);
     reconnect_dead(s, error);
     beckon(s, BECKON_ANOTHER);
 }

@@ -58,10 +58,14 @@ static bool registers(int epfd) {
     return false;
 }
 
-/* As poll has it: to a reset belongs an end of the input. */
+/* As poll has it: to a reset belongs an end of the input, and an error is told until it is asked for. */
 static void tell_end(const struct sock *s, const struct watch *w, struct epoll_event *event) {
-    if (s->state == LIFE_DEAD && s->cut && event->events & EPOLLHUP)
+    if (s->state != LIFE_DEAD || !(event->events & EPOLLHUP))
+        return;
+    if (s->cut)
         event->events |= w->event.events & (EPOLLIN | EPOLLRDNORM | EPOLLRDHUP);
+    if (s->untold)
+        event->events |= EPOLLERR;
 }
 
 /* What has fired once is silent: the other of the two, the socket or its stand-in, as well. */
@@ -102,12 +106,13 @@ int interest_fired(int epfd, struct epoll_event *events, int count) {
             struct watch *w = &s->watches[i];
             const bool once = w->event.events & EPOLLONESHOT;
             const bool here = any || w->epfd == epfd;
-            if (!once && !s->cut && s->ready_fd < 0)
+            const bool ends = s->cut || s->untold;
+            if (!once && !ends && s->ready_fd < 0)
                 continue;
             noted = true;
             if (here && s->ready_fd >= 0)
                 count = unite(w, events, count);
-            for (int k = 0; here && (once || s->cut) && k < count; k++)
+            for (int k = 0; here && (once || ends) && k < count; k++)
                 if (events[k].data.u64 == w->event.data.u64) {
                     tell_end(s, w, &events[k]);
                     if (once)

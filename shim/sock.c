@@ -163,6 +163,11 @@ void sock_cut(struct sock *s) {
     atomic_store(&sock_noted, true);
 }
 
+void sock_failed(struct sock *s, int error) {
+    s->untold = error;
+    atomic_store(&sock_noted, true);
+}
+
 struct watch *sock_watched(struct sock *s, int epfd, int fd) {
     for (unsigned i = 0; i < s->nwatches; i++)
         if (s->watches[i].epfd == epfd && s->watches[i].fd == fd)
@@ -185,7 +190,7 @@ int sock_watch(struct sock *s, int epfd, int op, int fd, const struct epoll_even
         w = &more[s->nwatches++];
     }
     *w = (struct watch){.epfd = epfd, .fd = fd, .event = *event};
-    if (s->cut || event->events & EPOLLONESHOT)
+    if (s->cut || s->untold || event->events & EPOLLONESHOT)
         atomic_store(&sock_noted, true);
     return 0;
 }

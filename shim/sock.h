@@ -191,8 +191,12 @@ static inline bool sock_stream(const struct sock *s) {
 /* Its network was lost under it. */
 void sock_cut(struct sock *s);
 
-/* What epoll_wait() tells must be looked at: some socket is cut or has a stand-in, or some registration fires
- * once. With the lock to change it; who looks finds out when nothing is left that it is about. */
+/* It is DEAD of an error that the kernel does not tell any more. */
+void sock_failed(struct sock *s, int error);
+
+/* What epoll_wait() tells must be looked at: some socket is cut, has an error to tell or a stand-in, or some
+ * registration fires once. With the lock to change it; who looks finds out when nothing is left that it is
+ * about. */
 extern _Atomic bool sock_noted __attribute__((visibility("hidden")));
 
 /* Epoll sets: as the program asked. */

@@ -378,6 +378,20 @@ static void what_an_option_makes_of_nothing_is_remembered(void) {
     stage_equal(class, 0);
 }
 
+static void an_error_is_told_by_a_set_until_it_is_asked_for(void) {
+    struct epoll_event e = {.events = EPOLLOUT};
+    const int set = epoll_create1(EPOLL_CLOEXEC);
+    stage_refuse(true);
+    stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
+    stage_expect(stage_polled(sock, POLLOUT, -1) & POLLERR);
+    stage_equal(epoll_ctl(set, EPOLL_CTL_ADD, sock, &e), 0);
+    stage_equal(epoll_wait(set, &e, 1, 0), 1);
+    stage_equal(e.events, EPOLLOUT | EPOLLERR | EPOLLHUP);
+    stage_equal(stage_so_error(sock), ECONNREFUSED);
+    stage_equal(epoll_wait(set, &e, 1, 0), 1);
+    stage_equal(e.events, EPOLLOUT | EPOLLHUP);
+}
+
 /* Its registration has fired before it was connected, and stands in the set no more. */
 static void a_set_refuses_what_it_does_not_know(void) {
     struct epoll_event e = {.events = EPOLLOUT | EPOLLONESHOT};
@@ -413,6 +427,7 @@ static const struct stage_test tests[] = {
     TEST(datagrams_spliced_after_the_end_raise_no_signal),
     TEST(the_interface_of_a_label_is_no_choice_of_the_programs),
     TEST(what_an_option_makes_of_nothing_is_remembered),
+    TEST(an_error_is_told_by_a_set_until_it_is_asked_for),
     TEST(a_set_refuses_what_it_does_not_know),
 };
 
