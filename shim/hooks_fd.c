@@ -171,7 +171,8 @@ HOOK_ALIAS(int, __dup2, (int fd, int to)) {
 }
 
 HOOK(int, dup3, (int fd, int to, int flags)) {
-    replaced(fd, to);
+    if (!(flags & ~O_CLOEXEC))
+        replaced(fd, to);
     return copied(fd, real.dup3(fd, to, flags));
 }
 

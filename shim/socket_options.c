@@ -170,7 +170,8 @@ static int get_option(struct sock *s, int fd, const struct wish *w) {
     int value, r;
     if (ours && answer(s, w->level, w->name, &value))
         return hand_value(value, w->get, w->get_len);
-    if ((ours || s->buried) && s->state == LIFE_DEAD && w->level == SOL_SOCKET && w->name == SO_ERROR)
+    if ((ours || s->buried) && s->state == LIFE_DEAD && w->level == SOL_SOCKET && w->name == SO_ERROR &&
+        (int)*w->get_len >= 0)
         return hand_value(take_error(s, fd), w->get, w->get_len);
     if (is_our_choice(s, w))
         return get_no_choice(s, fd, w);

@@ -392,6 +392,23 @@ static void an_error_is_told_by_a_set_until_it_is_asked_for(void) {
     stage_equal(e.events, EPOLLOUT | EPOLLHUP);
 }
 
+static void an_error_asked_for_without_room_is_still_to_be_told(void) {
+    int error;
+    socklen_t len = (socklen_t)-1;
+    stage_refuse(true);
+    stage_fails(dial(SOCK_NONBLOCK), EINPROGRESS);
+    stage_expect(stage_polled(sock, POLLOUT, -1) & POLLERR);
+    stage_fails(getsockopt(sock, SOL_SOCKET, SO_ERROR, &error, &len), EINVAL);
+    stage_equal(stage_so_error(sock), ECONNREFUSED);
+}
+
+static void a_copy_that_is_refused_replaces_nothing(void) {
+    const int other = socket(AF_INET, SOCK_STREAM, 0);
+    stage_equal(dial(0), 0);
+    stage_fails(dup3(other, sock, 1), EINVAL);
+    expect_chose_nothing(SOL_SOCKET, SO_BINDTODEVICE, 16); /* it is still looked after */
+}
+
 /* Its registration has fired before it was connected, and stands in the set no more. */
 static void a_set_refuses_what_it_does_not_know(void) {
     struct epoll_event e = {.events = EPOLLOUT | EPOLLONESHOT};
@@ -428,6 +445,8 @@ static const struct stage_test tests[] = {
     TEST(the_interface_of_a_label_is_no_choice_of_the_programs),
     TEST(what_an_option_makes_of_nothing_is_remembered),
     TEST(an_error_is_told_by_a_set_until_it_is_asked_for),
+    TEST(an_error_asked_for_without_room_is_still_to_be_told),
+    TEST(a_copy_that_is_refused_replaces_nothing),
     TEST(a_set_refuses_what_it_does_not_know),
 };
 
