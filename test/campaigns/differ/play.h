@@ -43,6 +43,7 @@ int a_socket(void);      /* the number in a slot, seldom another; filled if it i
 int an_empty_slot(void); /* or any */
 void put(int slot, int fd);
 void gone(int fd);
+extern bool urgent; /* the far end is so in this play: what splice makes of that is its own */
 extern bool mapped; /* IPv6 sockets speak IPv4: a socket that has tried it once is spoilt for the other */
 uint16_t own_port(unsigned i); /* nobody else's */
 

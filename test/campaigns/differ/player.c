@@ -31,7 +31,7 @@ static struct far_shared *shared;
 static unsigned long state;
 static unsigned number;
 static pid_t scout;
-bool mapped;
+bool mapped, urgent;
 static _Atomic int pipes, told;
 
 /* ---- chance ---- */
@@ -331,6 +331,7 @@ static int play_all(char **argv) {
     const unsigned long seed = strtoul(argv[3], NULL, 10);
     const bool looks = seed % 2;
     mapped = seed % 3 == 0;
+    urgent = seed % 5 == 0;
     for (char *at = argv[4]; *at; at += *at == ',') {
         const unsigned long i = strtoul(at, &at, 10);
         state = mixed(mixed(seed) + i);

@@ -176,7 +176,8 @@ static void step_get(void) {
     socklen_t len = chance(4) || o->option == IP_UNICAST_IF ? o->kind == NUMBER ? sizeof v.number : sizeof v
                                                             : one_of(rooms);
     say(" %d %s %d", fd, o->name, (int)len);
-    if (TOLD(getsockopt(fd, o->level, o->option, chance(40) ? &v : NULL, chance(40) ? &len : NULL)) == 0)
+    if (TOLD(getsockopt(fd, o->level, o->option, chance(40) || o->kind == TEXT ? &v : NULL,
+                        chance(40) ? &len : NULL)) == 0)
         say_value(o, &v, len);
 }
 

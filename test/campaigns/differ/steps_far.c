@@ -19,7 +19,7 @@ static void step_far(void) {
     unsigned len = one_of(lengths);
     if (verb == FAR_DATAGRAM && chance(3) == 0)
         len = 0;
-    if ((verb == FAR_DATAGRAM) != (type_of(fd) == SOCK_DGRAM))
+    if ((verb == FAR_DATAGRAM) != (type_of(fd) == SOCK_DGRAM) || (verb == FAR_URGENT && !urgent))
         return;
     rest();
     const struct far_answer a = far_do(verb, fd, len);

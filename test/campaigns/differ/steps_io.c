@@ -157,8 +157,8 @@ static void step_splice(void) {
     const unsigned flags = chance(2) ? SPLICE_F_NONBLOCK : 0;
     const size_t len = 1 + some_length();
     int line[2];
-    if (polled(fd) & POLLPRI)
-        return; /* an urgent byte ends the kernel's splice */
+    if (urgent)
+        return;
     raw(SYS_pipe2, line, O_NONBLOCK);
     fill();
     say(out ? " into %d, %zu bytes flags %u" : " from %d, %zu bytes flags %u", fd, len, flags);
