@@ -41,7 +41,7 @@ void capture_socket(int fd, int family, int type, int protocol) {
 void capture_release(int fd) {
     const struct sock *s = sock_find(fd);
     if (s && s->kind == SOCK_CAPTURED)
-        socket_gone(fd);
+        socket_let_alone(fd);
 }
 
 /* The program has chosen a way itself. Without a rule that could overrule it, it is none of our business. */
@@ -349,7 +349,7 @@ static int let_go(struct sock *s, int fd, bool for_good) {
     const int r = there && s->state != LIFE_FRESH ? start_over(s) : 0;
     lock_drop();
     if (there && r == 0 && for_good)
-        socket_gone(fd);
+        socket_let_alone(fd);
     return r < 0 ? r : CAPTURE_PASS;
 }
 

@@ -27,6 +27,9 @@ void socket_covered(int fd);
 /* fd has been closed or replaced by other means: the record follows. */
 void socket_gone(int fd);
 
+/* What fd stands for is none of our business, by whichever of its numbers. */
+void socket_let_alone(int fd);
+
 /* copy is another number for fd's description. */
 void socket_copied(int fd, int copy);
 

@@ -228,6 +228,21 @@ static void what_is_asked_for_aside_does_not_wait_in_a_shared_socket_either(void
     stage_fails(recv(sock, &byte, 1, MSG_OOB), EINVAL);
 }
 
+static void what_is_left_alone_is_so_by_all_its_numbers(void) {
+    struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr("10.1.0.2")};
+    socklen_t len = sizeof own;
+    const int listener = socket(AF_INET, SOCK_STREAM, 0), copy = dup(listener);
+    stage_equal(listen(listener, 1), 0);
+    sock = copy;
+    stage_fails(dial_again(), EISCONN);
+    stage_equal(getsockname(listener, (struct sockaddr *)&own, &len), 0);
+    own.sin_addr.s_addr = inet_addr("10.1.0.2");
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    sock = dup(fd);
+    stage_equal(connect(fd, (struct sockaddr *)&own, sizeof own), 0);
+    stage_fails(dial_again(), EISCONN);
+}
+
 /* Which Linux takes, as it does the structure before it had a scope. */
 static void an_address_without_a_scope_goes_by_its_label(void) {
     const struct sockaddr_in far = stage_tcp();
@@ -447,6 +462,7 @@ static const struct stage_test tests[] = {
     TEST(an_error_is_told_by_a_set_until_it_is_asked_for),
     TEST(an_error_asked_for_without_room_is_still_to_be_told),
     TEST(a_copy_that_is_refused_replaces_nothing),
+    TEST(what_is_left_alone_is_so_by_all_its_numbers),
     TEST(a_set_refuses_what_it_does_not_know),
 };
 
