@@ -214,8 +214,9 @@ static void a_network_whose_way_out_comes_later_carries_it_on(void) {
 static void it_outlives_a_time_without_any_network(void) {
     need_multipath();
     dial_and_talk();
+    stage_wait(goes_by("cell0"));
+    lose("wifi0", "wifi");
     stage_link("cell0", false);
-    stage_link("wifi0", false);
     stage_wait(waits());
     stage_link("wifi0", true);
     expect_to_hear("back");
