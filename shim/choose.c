@@ -17,12 +17,22 @@ int choose_family(const struct sock *s) {
 
 /* An address is not enough: without a route there the kernel would look for the peer on the link itself. */
 static bool reaches(const struct sock *s, const struct wire_network *n) {
-    struct route way;
     const struct sockaddr *to = (const struct sockaddr *)&s->to;
     if (n->flags & WIRE_ADDRESS || !n->ifindex || route_special(to))
         return true;
-    const int r = route_get(to, n->ifindex, &way);
+    const int r = route_by(to, n->ifindex, n->family, n->address);
+    if (r == ROUTE_FROM)
+        net_found_ruled(&shim.nets, n->id);
     return r != -ENETUNREACH && r != -EHOSTUNREACH;
+}
+
+/* Who has not looked whether there is a route asks nothing: few networks have such rules. */
+bool choose_by_address(const struct sock *s, const struct wire_network *n) {
+    const struct sockaddr *to = (const struct sockaddr *)&s->to;
+    if (n->flags & WIRE_ADDRESS)
+        return true;
+    return shim.nets.ruled && net_ruled(&shim.nets, n->id) &&
+           route_by(to, n->ifindex, n->family, n->address) == ROUTE_FROM;
 }
 
 /* It has just failed to reach the peer. */

@@ -1,5 +1,5 @@
 /* choose - which network a socket's traffic goes by now, and whose thunks are next. With the lock held;
- * changes nothing but how long a network is known to be there. */
+ * changes nothing but what is known of a network: how long it is there, and that rules go by its address. */
 #ifndef CMM_CHOOSE_H
 #define CMM_CHOOSE_H
 
@@ -11,6 +11,10 @@ int choose_family(const struct sock *s);
 /* Which network a connection for labels would go by. 1 with it (NULL with labels 0: the kernel's choice), 0:
  * none now, or -ENETUNREACH: none can ever. */
 int choose_network(const struct sock *s, uint64_t labels, const struct wire_network **ret);
+
+/* It carries s only with its own address for a source: it is no more than an address, or rules send nothing
+ * else by its routes. */
+bool choose_by_address(const struct sock *s, const struct wire_network *n);
 
 /* With nothing to choose: how long one of them may still be settling, ms. */
 uint32_t choose_settling(const struct sock *s, uint64_t labels);

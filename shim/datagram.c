@@ -159,7 +159,7 @@ static int steer(struct sock *s, const struct wire_network *n) {
     int r = 0;
     if (fd < 0)
         return -EBADF;
-    if ((n && n->flags & WIRE_ADDRESS) || s->fresh)
+    if ((n && choose_by_address(s, n)) || s->fresh)
         r = steer_fresh(s, n);
     else {
         set_interface(s, fd, n ? n->ifindex : 0);

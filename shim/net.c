@@ -45,6 +45,7 @@ static uint32_t settling_ms(const struct wire_network *n, uint32_t now_ms) {
 void net_apply(struct net_table *t, const struct wire_snapshot *s) {
     memcpy(&t->now, s, wire_snapshot_size(s->count));
     t->spoken = true;
+    t->ruled = 0;
 }
 
 uint64_t net_id(const struct wire_network *n, int family) {
@@ -53,6 +54,24 @@ uint64_t net_id(const struct wire_network *n, int family) {
 
 bool net_is(const struct wire_network *n, uint64_t id) {
     return id && (id == n->id || id == net_id(n, AF_INET));
+}
+
+_Static_assert(WIRE_NETWORKS <= 32, "a bit each");
+
+/* Its bit; 0: not listed. */
+static uint32_t bit_of(const struct net_table *t, uint64_t id) {
+    for (uint32_t i = 0; i < t->now.count; i++)
+        if (net_is(&t->now.networks[i], id))
+            return 1u << i;
+    return 0;
+}
+
+void net_found_ruled(struct net_table *t, uint64_t id) {
+    t->ruled |= bit_of(t, id);
+}
+
+bool net_ruled(const struct net_table *t, uint64_t id) {
+    return t->ruled & bit_of(t, id);
 }
 
 const struct wire_network *net_find_in(const struct wire_snapshot *s, uint64_t id) {

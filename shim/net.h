@@ -9,6 +9,7 @@
 struct net_table {
     bool spoken;              /* a scout has ever spoken */
     struct wire_snapshot now; /* count 0 until then */
+    uint32_t ruled;           /* by index: found out since then to carry only what has its address */
 };
 
 enum { NET_SETTLE_MS = 2000 };
@@ -43,6 +44,10 @@ bool net_usable(const struct wire_network *n, int family);
 /* The best usable network for labels: by the preference of the lowest labeled bit that has one, then by
  * metric, then by position. NULL: none. */
 const struct wire_network *net_pick(const struct net_table *t, uint64_t labels, int family);
+
+/* A route of its was found that rules open to its own address only. Known until the next snapshot. */
+void net_found_ruled(struct net_table *t, uint64_t id);
+bool net_ruled(const struct net_table *t, uint64_t id);
 
 /* What it has of that family is of no use. */
 void net_lacks(struct net_table *t, uint64_t id, int family);

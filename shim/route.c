@@ -23,7 +23,7 @@
 struct question {
     struct nlmsghdr header;
     struct rtmsg route;
-    char attributes[64];
+    char attributes[64]; /* three of them */
 };
 
 enum { SEQUENCE = 1, REPLY_MAX = 4096 };
@@ -60,7 +60,7 @@ static void add_attribute(struct question *q, unsigned short type, const void *v
     q->header.nlmsg_len = NLMSG_ALIGN(q->header.nlmsg_len) + (uint32_t)RTA_ALIGN(a->rta_len);
 }
 
-static int ask(int sock, const struct target *t, unsigned oif) {
+static int ask(int sock, const struct target *t, unsigned oif, const unsigned char *from) {
     struct question q = {
         .header = {.nlmsg_len = NLMSG_LENGTH(sizeof q.route),
                    .nlmsg_type = RTM_GETROUTE,
@@ -73,6 +73,10 @@ static int ask(int sock, const struct target *t, unsigned oif) {
         /* Else IPv4 takes what has no route there to be on the link. */
         q.route.rtm_flags = RTM_F_FIB_MATCH;
         add_attribute(&q, RTA_OIF, &oif, sizeof oif);
+    }
+    if (from) {
+        q.route.rtm_src_len = (unsigned char)(t->len * 8);
+        add_attribute(&q, RTA_SRC, from, t->len);
     }
     ssize_t n;
     do
@@ -149,11 +153,11 @@ static int answer(int sock, int family, struct route *ret) {
     return reply.header.nlmsg_type == RTM_NEWROUTE ? read_route(&reply.header, family, ret) : -EPROTO;
 }
 
-static int converse(const struct target *t, unsigned oif, struct route *ret) {
+static int converse(const struct target *t, unsigned oif, const unsigned char *from, struct route *ret) {
     int sock = real.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     if (sock < 0)
         return -errno;
-    int r = ask(sock, t, oif);
+    int r = ask(sock, t, oif, from);
     if (r == 0)
         r = answer(sock, t->family, ret);
     real.close(sock);
@@ -187,7 +191,26 @@ int route_get(const struct sockaddr *to, unsigned oif, struct route *ret) {
     if (r < 0)
         return r;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    r = converse(&t, oif, ret);
+    r = converse(&t, oif, NULL, ret);
+    pthread_setcancelstate(cancel, &cancel);
+    return r;
+}
+
+static bool unreachable(int r) {
+    return r == -ENETUNREACH || r == -EHOSTUNREACH;
+}
+
+int route_by(const struct sockaddr *to, unsigned oif, int family, const unsigned char *address) {
+    struct target t;
+    struct route way;
+    int cancel = PTHREAD_CANCEL_ENABLE;
+    int r = target_read(to, &t);
+    if (r < 0)
+        return r;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    r = converse(&t, oif, NULL, &way);
+    if (unreachable(r) && t.family == family && converse(&t, oif, address, &way) == 0)
+        r = ROUTE_FROM;
     pthread_setcancelstate(cancel, &cancel);
     return r;
 }

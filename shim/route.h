@@ -18,6 +18,11 @@ struct route {
  * route of this interface, 0: of any. */
 int route_get(const struct sockaddr *to, unsigned oif, struct route *ret);
 
+/* ROUTE_FREE: there is a route by that interface. ROUTE_FROM: for what leaves with that address of it only,
+ * as rules may have it (ip-rule(8)). Else as route_get. family: the address has, or 0: none. */
+enum { ROUTE_FREE = 0, ROUTE_FROM = 1 };
+int route_by(const struct sockaddr *to, unsigned oif, int family, const unsigned char *address);
+
 /* Is that interface up, with a carrier? The kernel's word now, where the scout's may be yet to come. What
  * cannot be asked is. */
 bool route_carried(unsigned ifindex);

@@ -5,6 +5,7 @@
 #include "swap.h"
 #include "beckon.h"
 #include "carry.h"
+#include "choose.h"
 #include "lift.h"
 #include "mark.h"
 #include "route.h"
@@ -78,7 +79,7 @@ static int steer(const struct sock *s, int fd, const struct wire_network *n) {
         return 0;
     sign(s, fd, n->ifindex); /* of a bound one it is refused */
     if (real.setsockopt(fd, SOL_SOCKET, SO_BINDTOIFINDEX, &index, sizeof index) == 0)
-        return 0;
+        return choose_by_address(s, n) ? bind_address(fd, s->family, n, s->port) : 0;
     if (errno == ENODEV)
         return -ENODEV;
     return bind_address(fd, s->family, n, s->port);

@@ -230,6 +230,20 @@ START_TEST(a_family_that_is_of_no_use_is_lacking) {
 }
 END_TEST
 
+START_TEST(what_was_found_of_its_rules_is_known_until_the_next_snapshot) {
+    add(1, RED, 1);
+    add(2, RED, 2);
+    net_apply(&t, &s);
+    ck_assert(!net_ruled(&t, 1) && !net_ruled(&t, 2));
+    net_found_ruled(&t, 2);
+    net_found_ruled(&t, 4711);
+    ck_assert(net_ruled(&t, 2));
+    ck_assert(!net_ruled(&t, 1) && !net_ruled(&t, 4711));
+    net_apply(&t, &s);
+    ck_assert(!net_ruled(&t, 2));
+}
+END_TEST
+
 static bool unreachable(uint64_t labels, int family, uint32_t now, uint32_t *settling) {
     *settling = 4711;
     net_apply(&t, &s);
@@ -323,6 +337,7 @@ int main(void) {
     tcase_add_test(tc, a_preferred_network_that_does_not_match_is_not_picked);
     tcase_add_test(tc, a_family_is_never_there_only_if_no_listed_network_can_have_it);
     tcase_add_test(tc, a_family_that_is_of_no_use_is_lacking);
+    tcase_add_test(tc, what_was_found_of_its_rules_is_known_until_the_next_snapshot);
     tcase_add_test(tc, no_matching_network_up_is_waited_for_not_unreachable);
     tcase_add_test(tc, a_settled_network_without_the_family_is_unreachable);
     tcase_add_test(tc, a_fresh_network_is_settling_and_says_for_how_long);

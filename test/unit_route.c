@@ -360,6 +360,24 @@ START_TEST(without_a_route_of_that_interface_it_is_unreachable) {
 }
 END_TEST
 
+START_TEST(a_route_that_rules_open_to_one_address_is_told_from_one_that_is_free) {
+    static const unsigned char own[4] = {10, 8, 0, 2}, other[4] = {10, 9, 0, 2};
+    const unsigned net1 = if_nametoindex("net1");
+    if (run("ip rule add from 10.8.0.2 table 42 2>/dev/null") != 0) {
+        fputs("skipped: rules, for there are none here\n", stderr);
+        return;
+    }
+    ck_assert_int_eq(run("ip route add default via 10.8.0.1 dev net1 table 42"), 0);
+    ck_assert_int_eq(route_by(address("10.8.0.77"), net1, AF_INET, own), ROUTE_FREE);
+    ck_assert_int_eq(route_by(address("192.0.2.1"), net1, AF_INET, own), ROUTE_FROM);
+    ck_assert_int_eq(route_by(address("::ffff:192.0.2.1"), net1, AF_INET, own), ROUTE_FROM);
+    ck_assert_int_lt(route_by(address("192.0.2.1"), net1, AF_INET, other), 0);
+    ck_assert_int_lt(route_by(address("192.0.2.1"), net1, AF_INET6, own), 0);
+    ck_assert_int_lt(route_by(address("2001:db8::1"), net1, AF_INET, own), 0);
+    ck_assert_int_lt(route_by(address("192.0.2.1"), if_nametoindex("net0"), AF_INET, own), 0);
+}
+END_TEST
+
 START_TEST(the_machines_own_addresses_and_broadcasts_are_local) {
     ck_assert_int_eq(asked("10.9.0.2", 0), 0);
     ck_assert(route.local);
@@ -441,6 +459,7 @@ int main(void) {
         tcase_add_test(w, a_destination_in_ipv6_leaves_by_the_interface_of_its_route);
         tcase_add_test(w, bound_to_an_interface_its_own_route_counts);
         tcase_add_test(w, without_a_route_of_that_interface_it_is_unreachable);
+        tcase_add_test(w, a_route_that_rules_open_to_one_address_is_told_from_one_that_is_free);
         tcase_add_test(w, the_machines_own_addresses_and_broadcasts_are_local);
         tcase_add_test(w, forbidden_routes_are_errors);
         tcase_add_test(w, one_of_several_equal_routes_is_told);
