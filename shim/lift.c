@@ -18,9 +18,9 @@ enum {
 __attribute__((section(".bss.z_large"))) static _Atomic unsigned long marks[KNOWN / BITS];
 
 static void mark(int fd, bool on) {
-    const unsigned long bit = 1UL << (fd % BITS);
     if (fd < 0 || fd >= KNOWN)
         return;
+    const unsigned long bit = 1UL << (fd % BITS);
     if (on)
         atomic_fetch_or(&marks[fd / BITS], bit);
     else
