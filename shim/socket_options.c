@@ -97,10 +97,19 @@ int socket_set_option(int fd, int level, int name, const void *val, socklen_t le
     return r;
 }
 
+/* As the program has set it: its connections are made without. */
+static bool answer_as_set(const struct sock *s, int level, int name, int *ret) {
+    const struct option *set = options_find(&s->options, level, name);
+    if (level != IPPROTO_TCP || name != TCP_FASTOPEN_CONNECT || !set || set->len < sizeof *ret)
+        return false;
+    memcpy(ret, set->value, sizeof *ret);
+    return true;
+}
+
 /* What a placeholder would answer about itself. */
 static bool answer(const struct sock *s, int level, int name, int *ret) {
     if (level != SOL_SOCKET)
-        return false;
+        return answer_as_set(s, level, name, ret);
     if (name == SO_TYPE)
         *ret = s->type;
     else if (name == SO_DOMAIN)

@@ -116,6 +116,14 @@ static void drop_spare(struct sock *s) {
     s->spare = -1;
 }
 
+/* A handshake that waits for the first bytes is none that could be waited for: it tells nothing of the way,
+ * and never comes to who only receives. */
+static void dial_at_once(const struct sock *s, int fd) {
+    const int off = 0;
+    if (options_find(&s->options, IPPROTO_TCP, TCP_FASTOPEN_CONNECT))
+        real.setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &off, sizeof off);
+}
+
 int swap_fresh(struct sock *s, const struct wire_network *n) {
     int r = s->spare < 0 ? swap_reserve(s) : 0;
     const int fd = s->spare;
@@ -123,6 +131,7 @@ int swap_fresh(struct sock *s, const struct wire_network *n) {
     if (r < 0)
         return r;
     options_replay(&s->options, fd);
+    dial_at_once(s, fd);
     if (n)
         r = steer(s, fd, n);
     if (r == 0)

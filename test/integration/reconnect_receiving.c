@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -203,6 +204,25 @@ static void what_had_arrived_unread_is_read_before_the_next_connections_bytes(vo
     stage_expect(memcmp(moving_heard, "unre", 4) == 0);
     stage_equal(moving_in_recv(), 6);
     stage_expect(memcmp(moving_heard, "adnews", 6) == 0);
+}
+
+static void a_connection_does_not_wait_for_the_first_bytes_to_send(void) {
+    struct sockaddr_in to = stage_tcp();
+    int on = 1;
+    socklen_t len = sizeof on;
+    stage_shell("echo 5 > /proc/sys/net/ipv4/tcp_fastopen"); /* as if the far end had been met before */
+    stage_wait(stage_offered("wifi") && stage_offered("cell"));
+    moving_sock = socket(AF_INET, SOCK_STREAM, 0);
+    stage_equal(setsockopt(moving_sock, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof on), 0);
+    stage_equal(connect(moving_sock, (struct sockaddr *)&to, sizeof to), 0);
+    stage_expect_connection(0, "10.1.0.2");
+    on = 0;
+    stage_equal(getsockopt(moving_sock, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, &len), 0);
+    stage_equal(on, 1);
+    moving_begin(moving_in_recv);
+    moving_move();
+    stage_say(1, "news");
+    stage_equal(moving_outcome(), 4);
 }
 
 static void what_was_sent_is_not_sent_again(void) {
@@ -430,6 +450,7 @@ static const struct stage_test tests[] = {
     MOVING_TEST(SO_RCVTIMEO_ends_a_receive_also_while_there_is_no_network),
     MOVING_TEST(SO_RCVTIMEO_ends_a_receive_that_began_before_the_loss),
     MOVING_TEST(what_had_arrived_unread_is_read_before_the_next_connections_bytes),
+    MOVING_TEST(a_connection_does_not_wait_for_the_first_bytes_to_send),
     MOVING_TEST(what_was_sent_is_not_sent_again),
     MOVING_TEST(a_recvmsg_that_waits_for_all_gets_the_rest_from_the_next_connection),
     MOVING_TEST_IMPATIENT(patience_ends_a_receive_for_good),
