@@ -158,6 +158,11 @@ static int hand_value(int value, void *val, socklen_t *len) {
     return 0;
 }
 
+/* Else nothing is taken, and the kernel tells the mistake. */
+static bool has_room(const struct wish *w) {
+    return w->get && w->get_len && (int)*w->get_len >= 0;
+}
+
 /* By which interface a captured socket goes is not its program's choice, if that has made none. */
 static bool is_our_choice(const struct sock *s, const struct wish *w) {
     return s->kind == SOCK_CAPTURED && !s->bound && socket_chooses(w->level, w->name) &&
@@ -167,7 +172,7 @@ static bool is_our_choice(const struct sock *s, const struct wish *w) {
 /* The name of none is short, however little room there is. */
 static int get_no_choice(struct sock *s, int fd, const struct wish *w) {
     if (w->level == SOL_SOCKET && w->name == SO_BINDTODEVICE)
-        return (int)*w->get_len < 0 ? -EINVAL : (int)(*w->get_len = 0);
+        return !w->get_len ? -EFAULT : (int)*w->get_len < 0 ? -EINVAL : (int)(*w->get_len = 0);
     const int r = ask_kernel(s, fd, w);
     if (r == 0 && *w->get_len)
         memset(w->get, 0, *w->get_len);
@@ -180,7 +185,7 @@ static int get_option(struct sock *s, int fd, const struct wish *w) {
     if (ours && answer(s, w->level, w->name, &value))
         return hand_value(value, w->get, w->get_len);
     if ((ours || s->buried) && s->state == LIFE_DEAD && w->level == SOL_SOCKET && w->name == SO_ERROR &&
-        (int)*w->get_len >= 0)
+        has_room(w))
         return hand_value(take_error(s, fd), w->get, w->get_len);
     if (is_our_choice(s, w))
         return get_no_choice(s, fd, w);
