@@ -38,6 +38,7 @@ static void begin_speaker(int flags) {
     stage_equal(bind(listener, (struct sockaddr *)&at, sizeof at) | listen(listener, 1), 0);
     stage_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
     stage_equal(pthread_create(&thread, NULL, speak_first, &listener), 0);
+    pthread_detach(thread); /* nobody waits for its end */
 }
 
 static int wait_to_hear(int sock, unsigned long labels, void *arg) {
