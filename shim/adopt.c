@@ -2,10 +2,11 @@
  * Whoever made them may be gone: `exec cat' in a shell, a helper that dials and hands its socket over. So the
  * loss of their network is told from here. That a connection is ours, and by which network it goes, is told
  * by the environment where it has come by exec, and where it has come by message by the signature it bears
- * (swap). Without the lock, on any thread; in the constructor. Deliberately absent: datagrams, and what is
+ * (fresh). Without the lock, on any thread; in the constructor. Deliberately absent: datagrams, and what is
  * still connecting. */
 #include "adopt.h"
 #include "choose.h"
+#include "fresh.h"
 #include "judge.h"
 #include "link.h"
 #include "reconnect.h"
@@ -89,7 +90,7 @@ void adopt_one(int fd) {
     socklen_t len = sizeof to;
     uint32_t ifindex;
     if (!shim.preloaded || !shim_wants() || self.holding || getpid() != shim.owner || sock_find(fd) ||
-        !swap_signed(fd, &ifindex) || !is_stream(fd, &to, &len) || link_need() < 0)
+        !fresh_signed(fd, &ifindex) || !is_stream(fd, &to, &len) || link_need() < 0)
         return;
     self_prepare();
     const struct verdict v = judge(IPPROTO_TCP, (const struct sockaddr *)&to, false);

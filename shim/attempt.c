@@ -7,6 +7,7 @@
 #include "beckon.h"
 #include "carry.h"
 #include "choose.h"
+#include "fresh.h"
 #include "lift.h"
 #include "link.h"
 #include "reconnect.h"
@@ -248,7 +249,7 @@ void attempt_begin(struct sock *s, uint64_t labels, const struct wire_network *n
     s->broken = false;
     s->attempt++;
     s->attempt_at = wait_now_ms();
-    s->hidden = s->spare >= 0 || swap_may(s) ? swap_fresh(s, n) : -EMFILE;
+    s->hidden = s->spare >= 0 || swap_may(s) ? fresh_socket(s, n) : -EMFILE;
     if (s->hidden < 0) {
         int error = -s->hidden;
         s->hidden = -1;

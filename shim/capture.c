@@ -7,6 +7,7 @@
 #include "call.h"
 #include "datagram.h"
 #include "flow.h"
+#include "fresh.h"
 #include "judge.h"
 #include "lift.h"
 #include "link.h"
@@ -166,7 +167,7 @@ static int begin(struct sock *s, const struct sockaddr *to, socklen_t len, const
 static int start_over(struct sock *s) {
     if (s->state == LIFE_MOVING)
         return 0;
-    const int fd = swap_may(s) ? swap_fresh(s, NULL) : -EMFILE;
+    const int fd = swap_may(s) ? fresh_socket(s, NULL) : -EMFILE;
     if (fd < 0)
         return fd;
     if (s->state == LIFE_WAITING || life_attempting(s->state))

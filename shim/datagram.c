@@ -7,6 +7,7 @@
 #include "beckon.h"
 #include "call.h"
 #include "choose.h"
+#include "fresh.h"
 #include "lift.h"
 #include "link.h"
 #include "reconnect.h"
@@ -109,10 +110,10 @@ static int fresh_with_port(struct sock *s, const struct wire_network *n) {
     const in_port_t bound = s->port;
     if (real.getsockname(datagram_number(s, s->fds[0]), (struct sockaddr *)&at, &len) == 0)
         s->port = ((struct sockaddr_in *)&at)->sin_port;
-    int fd = swap_fresh(s, n);
+    int fd = fresh_socket(s, n);
     if (fd == -EADDRINUSE) {
         s->port = bound;
-        fd = swap_fresh(s, n);
+        fd = fresh_socket(s, n);
     }
     s->port = bound;
     return fd;

@@ -5,6 +5,7 @@
 #include "leave.h"
 #include "beckon.h"
 #include "carry.h"
+#include "fresh.h"
 #include "holder.h"
 #include "lift.h"
 #include "link.h"
@@ -290,7 +291,7 @@ int leave_for(struct sock *s, uint64_t labels) {
     }
     leave_recall(s);
     const bool stands = self.helping == s && !s->shared && swap_stand(s), done = stands && is_delivered(s);
-    const int old = done ? swap_reserve(s) : stands ? swap_copy(s) : swap_out(s);
+    const int old = done ? fresh_reserve(s) : stands ? swap_copy(s) : swap_out(s);
     if (old < 0) {
         s->standing = false;
         return cannot_leave(s, -old);

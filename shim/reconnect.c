@@ -8,6 +8,7 @@
 #include "beckon.h"
 #include "carry.h"
 #include "datagram.h"
+#include "fresh.h"
 #include "leave.h"
 #include "lift.h"
 #include "link.h"
@@ -200,7 +201,7 @@ void reconnect_give_up(struct sock *s, int error) {
     if (s->state != LIFE_WAITING && !life_attempting(s->state))
         return;
     if (s->hidden < 0)
-        s->hidden = swap_fresh(s, NULL);
+        s->hidden = fresh_socket(s, NULL);
     if (s->hidden >= 0)
         real.shutdown(s->hidden, SHUT_RDWR);
     else

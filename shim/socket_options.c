@@ -7,6 +7,7 @@
 #include "beckon.h"
 #include "call.h"
 #include "carry.h"
+#include "fresh.h"
 #include "lift.h"
 #include "mark.h"
 #include "socket_entry.h"
@@ -58,7 +59,7 @@ static int ask_once(int fd, const struct wish *w) {
 static int scratch(struct sock *s) {
     const bool real_one =
         sock_stream(s) || s->kind == SOCK_CAPTURED || s->state == LIFE_LIVE || s->state == LIFE_DEAD;
-    return real_one ? -1 : swap_fresh(s, NULL);
+    return real_one ? -1 : fresh_socket(s, NULL);
 }
 
 /* Of the socket that it is about. */

@@ -14,13 +14,6 @@ static inline bool swap_lacks(int error) {
     return error == EMFILE || error == ENFILE || error == ENOMEM || error == ENOBUFS;
 }
 
-/* A new non-blocking socket as the program made it: options replayed, bound to the network (NULL: not bound).
- * Or -errno. */
-int swap_fresh(struct sock *s, const struct wire_network *n);
-
-/* The next swap_fresh before swap_settle will not lack a descriptor. 0 or -errno. */
-int swap_reserve(struct sock *s);
-
 /* fd is what s stands for now. */
 void swap_know(struct sock *s, int fd);
 
@@ -59,9 +52,6 @@ bool swap_collect(struct sock *s, int fd);
 
 /* Ends a connection under whoever waits on it. */
 void swap_wake(int fd);
-
-/* A plain stream that was steered by the library, here or in another process: by that interface. */
-bool swap_signed(int fd, uint32_t *ret_ifindex);
 
 /* The same as far as it goes without disturbing anybody, while fd is still being drained: who only receives
  * is not kept waiting, nor a peer that sends before it reads on. */
