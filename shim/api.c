@@ -9,7 +9,6 @@
 #include "scout_link.h"
 #include "socket_calls.h"
 #include "socket_options.h"
-#include "swap.h"
 #include "talk.h"
 
 #include <errno.h>

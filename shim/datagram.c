@@ -10,7 +10,6 @@
 #include "fresh.h"
 #include "lift.h"
 #include "link.h"
-#include "reconnect.h"
 #include "route.h"
 #include "swap.h"
 #include "talk.h"

@@ -12,7 +12,6 @@
 #include "talk.h"
 
 #include <errno.h>
-#include <string.h>
 #include <unistd.h>
 
 static ssize_t send_now(struct sock *s, int fd, const struct flow_send *c, uint64_t labels) {

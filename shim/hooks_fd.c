@@ -14,7 +14,6 @@
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Once, in a process that it matters to. */

@@ -8,7 +8,6 @@
 #include "socket_calls.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>

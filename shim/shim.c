@@ -12,12 +12,9 @@
 #include "lift.h"
 #include "link.h"
 #include "log.h"
-#include "reconnect.h"
 #include "run.h"
 #include "scout_link.h"
-#include "swap.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <link.h>
 #include <stdio.h>

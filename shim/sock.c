@@ -3,7 +3,6 @@
  * process, so readers need no lock. The caller holds the shim's lock for everything else. Deliberately
  * absent: every decision, which the verbs take. */
 #include "sock.h"
-#include "real.h"
 
 #include <errno.h>
 #include <stdlib.h>
