@@ -141,9 +141,8 @@ static int steer_fresh(struct sock *s, const struct wire_network *n) {
         lift_close(fd);
         return r;
     }
-    if (s->own >= 0 && real.dup3(fd, s->own, O_CLOEXEC) < 0) {
+    if (s->own >= 0 && real.dup3(fd, s->own, O_CLOEXEC) < 0)
         lift_drop(&s->own);
-    }
     s->aside = false;
     s->fresh = n != NULL;
     swap_in(s, fd);
@@ -349,7 +348,7 @@ void datagram_forked(struct sock *s) {
         swap_know(s, s->own);
     if (s->aside)
         for (unsigned i = 0; i < s->nfds; i++)
-            real.dup3(s->own, s->fds[i], real.fcntl(s->fds[i], F_GETFD, NULL) & FD_CLOEXEC ? O_CLOEXEC : 0);
+            swap_put(s->own, s->fds[i]);
     lift_drop(&s->own);
     s->aside = false;
 }

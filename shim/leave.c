@@ -132,8 +132,7 @@ static void end_in_place(struct sock *s) {
     if (!s->nfds)
         return;
     s->unacked = (ssize_t)stream_unacked(s->fds[0], s->sealed);
-    atomic_fetch_add(&s->swaps, 1);
-    atomic_store(&s->direct, WAY_SHUT);
+    swap_turn_away(s);
     leave_dead(s, ECONNRESET);
     sock_cut(s);
     s->drain_until = wait_now_ms() + UNREAD_MS;
@@ -161,8 +160,7 @@ static void end_behind_peer(struct sock *s) {
         return;
     }
     sock_cut(s);
-    atomic_fetch_add(&s->swaps, 1);
-    atomic_store(&s->direct, WAY_SHUT);
+    swap_turn_away(s);
     /* Else the next write of one whose calls no door sees, or who has not heard yet, would raise a signal. */
     if (!is_written_unseen(s) && !shared_now(s))
         real.shutdown(s->fds[0], SHUT_WR);

@@ -297,10 +297,8 @@ void socket_given(int fd) {
 
 /* A copy made while another connection came under the number is of the one that is gone. */
 static void copy_again(const struct sock *s, int fd, int copy) {
-    if (swap_holds(s, copy) || !swap_holds(s, fd))
-        return;
-    const int flags = real.fcntl(copy, F_GETFD, NULL);
-    real.dup3(fd, copy, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+    if (!swap_holds(s, copy) && swap_holds(s, fd))
+        swap_put(fd, copy);
 }
 
 void socket_copied(int fd, int copy) {

@@ -115,8 +115,7 @@ static bool replace(struct sock *s, int number, int fd) {
     return true;
 }
 
-/* Nobody goes the direct way from now on, and who is on it looks again. */
-static void turn_away(struct sock *s) {
+void swap_turn_away(struct sock *s) {
     atomic_store(&s->clear, WAY_SHUT);
     atomic_store(&s->direct, WAY_SHUT);
     atomic_fetch_add(&s->swaps, 1);
@@ -124,7 +123,7 @@ static void turn_away(struct sock *s) {
 
 void swap_in(struct sock *s, int fd) {
     beckon_carry(s, fd);
-    turn_away(s);
+    swap_turn_away(s);
     s->standing = false;
     for (unsigned i = s->nfds; i-- > 0;)
         if (!replace(s, s->fds[i], fd)) {
@@ -159,7 +158,7 @@ int swap_out(struct sock *s) {
 bool swap_stand(struct sock *s) {
     if (s->nwatches || self_others_poll() || !swap_may(s) || beckon_listens(s->fds[0]))
         return false;
-    turn_away(s);
+    swap_turn_away(s);
     s->standing = true;
     return true;
 }
@@ -171,11 +170,16 @@ void swap_settle(struct sock *s) {
         swap_in(s, empty);
 }
 
+bool swap_put(int fd, int number) {
+    const int flags = real.fcntl(number, F_GETFD, NULL);
+    return real.dup3(fd, number, flags & FD_CLOEXEC ? O_CLOEXEC : 0) >= 0;
+}
+
 bool swap_mark(int number) {
-    const int flags = real.fcntl(number, F_GETFD, NULL), fd = fresh_tombstone();
+    const int fd = fresh_tombstone();
     if (fd < 0)
         return false;
-    const bool marked = real.dup3(fd, number, flags & FD_CLOEXEC ? O_CLOEXEC : 0) >= 0;
+    const bool marked = swap_put(fd, number);
     lift_close(fd);
     return marked;
 }

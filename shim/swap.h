@@ -27,6 +27,12 @@ void swap_purge(struct sock *s);
  * that is lost ends in place, and one that is to come waits for the limit, as it does for a descriptor. */
 bool swap_may(const struct sock *s);
 
+/* Nobody goes the direct way from now on, and who is on it looks again. */
+void swap_turn_away(struct sock *s);
+
+/* fd's description under that number, which closes on exec as it did. False: it could not be had. */
+bool swap_put(int fd, int number);
+
 /* Puts the description fd under every number of s, file status flags and epoll registrations carried over,
  * and closes fd. Every poll looks again; who is blocked on the old description stays there until it is shut
  * down or aborted. */
