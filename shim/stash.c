@@ -7,8 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void free_spent(struct stash *s) {
+    for (struct stash_chunk *c; (c = s->spent);) {
+        s->spent = c->next;
+        free(c);
+    }
+}
+
 static struct stash_chunk *append(struct stash *s, size_t len, size_t from_len) {
     struct stash_chunk *c = malloc(sizeof *c + len + from_len);
+    free_spent(s);
     if (!c)
         return NULL;
     *c = (struct stash_chunk){.len = len, .from_len = from_len};
@@ -66,13 +74,14 @@ void stash_cut(struct stash *s, size_t len) {
         s->first = NULL;
 }
 
-static void drop_first(struct stash *s) {
+static void spend_first(struct stash *s) {
     struct stash_chunk *c = s->first;
     s->first = c->next;
     if (!s->first)
         s->last = NULL;
     s->bytes -= c->len - c->done;
-    free(c);
+    c->next = s->spent;
+    s->spent = c;
 }
 
 static size_t copy_out(const struct iovec *iov, int count, size_t at, const unsigned char *from, size_t len) {
@@ -107,7 +116,7 @@ size_t stash_take(struct stash *s, const struct iovec *iov, int count, bool stre
             c->done += part;
             s->bytes -= part;
         } else if (!peek) {
-            drop_first(s);
+            spend_first(s);
         }
         if (!stream || part < len)
             break;
@@ -117,10 +126,12 @@ size_t stash_take(struct stash *s, const struct iovec *iov, int count, bool stre
 
 void stash_trim(struct stash *s, size_t keep) {
     while (s->first && s->bytes - (s->first->len - s->first->done) >= keep)
-        drop_first(s);
+        spend_first(s);
+    free_spent(s);
 }
 
 void stash_finish(struct stash *s) {
     while (s->first)
-        drop_first(s);
+        spend_first(s);
+    free_spent(s);
 }

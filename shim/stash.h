@@ -18,7 +18,8 @@ struct stash_chunk {
 struct stash {
     struct stash_chunk *_Atomic first; /* whether there is one may be asked without the lock */
     struct stash_chunk *last;
-    size_t bytes; /* not yet taken */
+    struct stash_chunk *spent; /* taken, to be freed by another: who receives may be in a signal handler */
+    size_t bytes;              /* not yet taken */
 };
 
 /* Appends a copy. 0 or -ENOMEM. */

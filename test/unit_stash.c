@@ -39,6 +39,19 @@ START_TEST(a_stream_is_read_across_chunks) {
 }
 END_TEST
 
+START_TEST(to_take_frees_nothing_what_comes_next_does) {
+    push("one");
+    push("two");
+    take(60, true, false);
+    ck_assert_ptr_nonnull(s.spent);
+    push("three");
+    ck_assert_ptr_null(s.spent);
+    take(60, true, false);
+    end();
+    ck_assert_ptr_null(s.spent);
+}
+END_TEST
+
 START_TEST(a_peek_leaves_everything) {
     push("one");
     push("two");
@@ -178,6 +191,7 @@ int main(void) {
     suite_add_tcase(suite, t);
     tcase_add_checked_fixture(t, NULL, end);
     tcase_add_test(t, a_stream_is_read_across_chunks);
+    tcase_add_test(t, to_take_frees_nothing_what_comes_next_does);
     tcase_add_test(t, a_peek_leaves_everything);
     tcase_add_test(t, a_datagram_is_read_alone_and_its_rest_dropped);
     tcase_add_test(t, an_empty_datagram_is_one_too);
