@@ -300,7 +300,8 @@ bool capture_unsent(int fd, const struct sockaddr *to, int error) {
     bool again = false;
     if (s && s->state == LIFE_FRESH) {
         sock_get(s);
-        again = datagram_unreachable(s, error) || (error == ENETUNREACH && !s->net && is_nowhere(s, to));
+        again = datagram_unreachable(s, error) || (!to && datagram_parted(s, error)) ||
+                (error == ENETUNREACH && !s->net && is_nowhere(s, to));
         sock_put(s);
     }
     lock_drop();

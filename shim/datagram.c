@@ -313,6 +313,11 @@ int datagram_connect(struct sock *s, const struct sockaddr *to, socklen_t len, u
     return 0;
 }
 
+bool datagram_parted(const struct sock *s, int error) {
+    return error == EDESTADDRREQ && s->shared && s->tolen &&
+           real.connect(datagram_number(s, s->fds[0]), (const struct sockaddr *)&s->to, s->tolen) == 0;
+}
+
 bool datagram_unreachable(struct sock *s, int error) {
     const struct wire_network *n = net_find(&shim.nets, s->net);
     if (!s->net || !not_yet(s, error))

@@ -16,6 +16,10 @@ int datagram_connect(struct sock *s, const struct sockaddr *to, socklen_t len, u
  * socket waits for another, or for its time to come. */
 bool datagram_unreachable(struct sock *s, int error);
 
+/* A send without an address ended with error. True: another process that holds the socket, too, is giving it
+ * another way, and it had no peer for a moment; it has it again. */
+bool datagram_parted(const struct sock *s, int error);
+
 /* What goes next is none of our business: the kernel's own routing again. */
 void datagram_leave_alone(struct sock *s);
 

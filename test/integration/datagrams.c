@@ -4,6 +4,7 @@
 #include "post.h"
 
 #include <arpa/inet.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -216,6 +217,30 @@ static void a_forked_child_sends_as_its_parent_does(void) {
     post_expect(1, "10.2.0.2", "parent");
 }
 
+/* As the library itself does in another process, where it gives the socket another way. */
+static void part_past_the_doors(void) {
+    const struct sockaddr none = {.sa_family = AF_UNSPEC};
+    int (*real_connect)(int, const struct sockaddr *, socklen_t);
+    *(void **)&real_connect = dlsym(dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD), "connect");
+    stage_equal(real_connect(post_sock, &none, sizeof none), 0);
+}
+
+static void who_shares_it_sends_also_while_another_gives_it_another_way(void) {
+    int status;
+    post_make(0);
+    stage_equal(post_dial(), 0);
+    stage_equal(post_put("before"), 6);
+    const pid_t child = fork();
+    if (child == 0) {
+        part_past_the_doors();
+        _exit(0);
+    }
+    stage_equal(waitpid(child, &status, 0), child);
+    stage_equal(post_put("after"), 5);
+    post_expect(0, "10.2.0.2", "before");
+    post_expect(1, "10.2.0.2", "after");
+}
+
 /* ---- moving ---- */
 
 static void a_connected_socket_moves_and_keeps_its_port(void) {
@@ -346,6 +371,7 @@ static const struct stage_test tests[] = {
     POST_TEST(SO_SNDTIMEO_ends_a_blocking_send, "small"),
     POST_TEST(what_waits_can_be_copied_and_closed, "small"),
     POST_TEST(a_forked_child_sends_as_its_parent_does, "small"),
+    POST_TEST(who_shares_it_sends_also_while_another_gives_it_another_way, "small"),
     POST_TEST(a_connected_socket_moves_and_keeps_its_port, "large"),
     POST_TEST(answers_come_by_the_new_network, "large"),
     POST_TEST(an_unconnected_socket_moves_with_its_next_datagram, "large"),
